@@ -1,0 +1,3 @@
+"""fastbatch."""
+
+__version__ = "0.1.0"

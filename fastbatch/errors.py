@@ -1,0 +1,341 @@
+"""Every error fastbatch raises or records, in one tree.
+
+    FastbatchError
+    ├── UsageError                a mistake in how fastbatch was called            exit 2
+    │   ├── ConfigError           a flag, environment variable or config-file key
+    │   ├── InputError            an input file or one of its rows
+    │   ├── OutputError           an output that cannot be used (held, or the input itself)
+    │   └── MissingExtra          an optional part that is not installed
+    ├── RunStopped                the run ended early and can be resumed           exit 4
+    ├── StorageError              results could not be written                     exit 5
+    ├── CacheError                the cache is broken; it never ends a run
+    ├── ServiceError              a local model could not be started               exit 2
+    └── RequestError              one request has no answer; a failed row's `.error`
+        ├── InvalidRequest        refused here, nothing was sent
+        ├── BadRequest            400, 405, 409, 415, 422 …: the provider refuses the body
+        ├── AuthenticationFailed  401: the key is wrong                            stops the run
+        ├── PermissionDenied      403: the key may not do this
+        ├── NotFound              404: no such model or path
+        ├── RequestTooLarge       413: the body is too large
+        ├── RateLimited           429: too fast; retried
+        ├── QuotaExhausted        402, or 429 with a quota code: no money left     stops the run
+        ├── ServerError           5xx, 408: the provider failed; retried
+        ├── ConnectFailed         nothing was sent (refused, DNS, TLS); retried
+        ├── ConnectionLost        the reply broke off; retried, maybe billed
+        ├── RequestTimeout        no complete reply in time; retried, maybe billed
+        ├── BadResponse           a reply that is no answer; retried once, maybe billed
+        └── ResponseTooLarge      a reply above the size bound, maybe billed
+
+Errors carry fields, say whose fault it is and end with the cure. Anything that looks like a key is
+masked before it can reach a message (`mask_secrets`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any, ClassVar
+
+__all__ = [
+    "AuthenticationFailed",
+    "BadRequest",
+    "BadResponse",
+    "CacheError",
+    "ConfigError",
+    "ConnectFailed",
+    "ConnectionLost",
+    "FastbatchError",
+    "InputError",
+    "InvalidRequest",
+    "MissingExtra",
+    "NotFound",
+    "OutputError",
+    "PermissionDenied",
+    "QuotaExhausted",
+    "RateLimited",
+    "RequestError",
+    "RequestTimeout",
+    "RequestTooLarge",
+    "ResponseTooLarge",
+    "RunStopped",
+    "ServerError",
+    "ServiceError",
+    "StorageError",
+    "UsageError",
+    "did_you_mean",
+    "mask_secrets",
+]
+
+# Keys as providers print them back ("Incorrect API key provided: sk-proj-…") and bearer tokens.
+_SECRET = re.compile(
+    r"\b(?:sk|pk|rk|gsk|xai|key|hf|AIza)[-_][A-Za-z0-9_\-*]{8,}|\bAIza[A-Za-z0-9_\-]{20,}|(?i:\bbearer)\s+[A-Za-z0-9._~+/\-]{8,}=*"
+)
+
+_MESSAGE_LIMIT = 2048  # bytes of a provider's message that an error keeps
+
+
+def mask_secrets(text: str) -> str:
+    """Replace everything key-shaped in `text` by its first characters and `…`.
+
+    >>> mask_secrets("Incorrect API key provided: sk-proj-abcdefgh12345678")
+    'Incorrect API key provided: sk-…'
+    """
+
+    def masked(match: re.Match[str]) -> str:
+        found = match.group()
+        if found.lower().startswith("bearer"):
+            return found[:6] + " …"
+        return found[:4].rstrip("_-") + "…" if found.startswith("AIza") else re.split(r"[-_]", found)[0] + "-…"
+
+    return _SECRET.sub(masked, text)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A question to append to an error when `name` is close to a known name, else an empty string."""
+    close = get_close_matches(name, list(known), n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+class FastbatchError(Exception):
+    """The root of all errors of this package; `str(error)` is one or two sentences for a person."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__(mask_secrets(message))
+
+    @property
+    def message(self) -> str:
+        """The sentence, secrets masked."""
+        return str(self.args[0])
+
+
+class UsageError(FastbatchError):
+    """A mistake in how fastbatch was called; nothing was sent or spent."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """A setting is unknown or has an impossible value; names the key, the value and its source."""
+
+    def __init__(self, problem: str, *, key: str, value: object = None, source: str = "") -> None:
+        place = f" (from {source})" if source else ""
+        shown = "" if value is None else f" = {value!r}"
+        super().__init__(f"{key}{shown}{place}: {problem}")
+        self.key = key
+        self.value = value
+        self.source = source
+
+
+class InputError(UsageError):
+    """An input file, or one of its rows, cannot be used; `path` and the 1-based `line` say where."""
+
+    def __init__(self, problem: str, *, path: str = "", line: int | None = None) -> None:
+        place = path if line is None else f"{path or 'input'}, line {line}"
+        super().__init__(f"{place}: {problem}" if place else problem)
+        self.problem = problem
+        self.path = path
+        self.line = line
+
+
+class OutputError(UsageError):
+    """An output path cannot be used: it is the input itself, a directory, or held by another process."""
+
+
+class MissingExtra(UsageError):
+    """An optional part of fastbatch is not installed."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} is not installed; install it with: pip install 'fastbatch[{extra}]'")
+        self.extra = extra
+
+
+class ServiceError(UsageError):
+    """A local model or server could not be found, fetched or started."""
+
+
+class RunStopped(FastbatchError):
+    """A run ended before its last row; everything answered is kept and running again goes on.
+
+    `results` holds the finished results where the caller asked for a list, else it is empty;
+    `cause` is the request error that stopped the run, where there was one.
+    """
+
+    exit_code = 4
+
+    def __init__(self, message: str, *, cause: RequestError | None = None, results: Iterable[Any] = ()) -> None:
+        super().__init__(message)
+        self.cause = cause
+        self.results: list[Any] = list(results)
+
+
+class StorageError(FastbatchError):
+    """Results could not be written (disk full, read-only, I/O error); the run stopped before spending more."""
+
+    exit_code = 5
+
+
+class CacheError(FastbatchError):
+    """A cache could not be read or written; runs go on without it after one warning."""
+
+
+class RequestError(FastbatchError):
+    """One request has no answer. Raised only by `ResponseWrapper.raise_for_error()`; otherwise a value on a row.
+
+    Attributes:
+        status: HTTP status, where a reply came.
+        code: the provider's machine-readable code (`error.code`, else `error.type`).
+        provider: name of the provider.
+        request_id: the provider's id of the request (`x-request-id`).
+        retry_after: seconds the provider asked us to wait.
+        attempts: how often the request was sent.
+        maybe_billed: the provider may have charged for it although no answer arrived.
+    """
+
+    retriable: ClassVar[bool] = False
+    stops_run: ClassVar[bool] = False
+    bills: ClassVar[bool] = False  # whether this kind of failure may have been billed
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        code: str | None = None,
+        provider: str = "",
+        request_id: str | None = None,
+        retry_after: float | None = None,
+        attempts: int = 0,
+        maybe_billed: bool | None = None,
+    ) -> None:
+        super().__init__(message.encode("utf-8", "replace")[:_MESSAGE_LIMIT].decode("utf-8", "ignore"))
+        self.status = status
+        self.code = code
+        self.provider = provider
+        self.request_id = request_id
+        self.retry_after = retry_after
+        self.attempts = attempts
+        self.maybe_billed = self.bills if maybe_billed is None else maybe_billed
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record written into an errors file: class, code, status, message, attempts, maybe_billed."""
+        return {
+            "class": type(self).__name__,
+            "code": self.code,
+            "status": self.status,
+            "message": self.message,
+            "attempts": self.attempts,
+            "maybe_billed": self.maybe_billed,
+        }
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> RequestError:
+        """Build the error again from `to_dict()`; an unknown class becomes a plain `RequestError`."""
+        kind = _BY_NAME.get(str(record.get("class")), RequestError)
+        return kind(
+            str(record.get("message", "")),
+            status=record.get("status"),
+            code=record.get("code"),
+            attempts=int(record.get("attempts") or 0),
+            maybe_billed=bool(record.get("maybe_billed")),
+        )
+
+
+class InvalidRequest(RequestError):
+    """The request is meaningless as it stands and was refused here; nothing was sent."""
+
+
+class BadRequest(RequestError):
+    """The provider refuses the request as it is (400, 422 and other 4xx); sending it again cannot help."""
+
+
+class AuthenticationFailed(RequestError):
+    """The provider does not accept the key (401)."""
+
+    stops_run = True
+
+
+class PermissionDenied(RequestError):
+    """The key is known but may not do this (403)."""
+
+
+class NotFound(RequestError):
+    """No such model or path (404)."""
+
+
+class RequestTooLarge(RequestError):
+    """The body is larger than the provider takes (413)."""
+
+
+class RateLimited(RequestError):
+    """Too fast (429); everyone on the same limits waits, then the request is sent again."""
+
+    retriable = True
+
+
+class QuotaExhausted(RequestError):
+    """The account's money or quota is used up (402, or 429 with such a code); waiting does not help."""
+
+    stops_run = True
+
+
+class ServerError(RequestError):
+    """The provider failed or is overloaded (5xx, 408); sent again after a pause."""
+
+    retriable = True
+
+
+class ConnectFailed(RequestError):
+    """No connection came about (refused, unknown host, TLS), so nothing was sent and nothing billed."""
+
+    retriable = True
+
+
+class ConnectionLost(RequestError):
+    """The connection broke after the request went out."""
+
+    retriable = True
+    bills = True
+
+
+class RequestTimeout(RequestError):
+    """No complete reply within the attempt's timeout."""
+
+    retriable = True
+    bills = True
+
+
+class BadResponse(RequestError):
+    """A reply arrived that is no answer: not JSON, cut off, or without choices."""
+
+    retriable = True
+    bills = True
+
+
+class ResponseTooLarge(RequestError):
+    """The reply is larger than `max_response_bytes`; it was cut off."""
+
+    bills = True
+
+
+_BY_NAME: dict[str, type[RequestError]] = {
+    kind.__name__: kind
+    for kind in (
+        InvalidRequest,
+        BadRequest,
+        AuthenticationFailed,
+        PermissionDenied,
+        NotFound,
+        RequestTooLarge,
+        RateLimited,
+        QuotaExhausted,
+        ServerError,
+        ConnectFailed,
+        ConnectionLost,
+        RequestTimeout,
+        BadResponse,
+        ResponseTooLarge,
+    )
+}
