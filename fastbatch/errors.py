@@ -86,7 +86,9 @@ def mask_secrets(text: str) -> str:
         found = match.group()
         if found.lower().startswith("bearer"):
             return found[:6] + " …"
-        return found[:4].rstrip("_-") + "…" if found.startswith("AIza") else re.split(r"[-_]", found)[0] + "-…"
+        return (
+            found[:4].rstrip("_-") + "…" if found.startswith("AIza") else re.split(r"[-_]", found)[0] + "-…"
+        )
 
     return _SECRET.sub(masked, text)
 
@@ -165,7 +167,9 @@ class RunStopped(FastbatchError):
 
     exit_code = 4
 
-    def __init__(self, message: str, *, cause: RequestError | None = None, results: Iterable[Any] = ()) -> None:
+    def __init__(
+        self, message: str, *, cause: RequestError | None = None, results: Iterable[Any] = ()
+    ) -> None:
         super().__init__(message)
         self.cause = cause
         self.results: list[Any] = list(results)

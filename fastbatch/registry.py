@@ -71,5 +71,6 @@ def find(family: str, name: str) -> Any:
         return point.load()
     known = names(family)
     raise UsageError(
-        f"unknown {family.removesuffix('s')} {name!r}; known are {', '.join(known)}.{did_you_mean(name, known)}"
+        f"unknown {family.removesuffix('s')} {name!r}; known are {', '.join(known)}."
+        f"{did_you_mean(name, known)}"
     )

@@ -1,0 +1,190 @@
+"""`ResponseWrapper`: what became of one request, an answer or an error, never an exception."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
+
+import orjson
+
+from fastbatch.models.stats import TokenStats
+
+if TYPE_CHECKING:
+    from fastbatch.errors import RequestError
+    from fastbatch.models.request import LLMRequest
+
+ResponseT = TypeVar("ResponseT")
+ResponseT_co = TypeVar("ResponseT_co", covariant=True)
+
+
+class Usage(NamedTuple):
+    """Tokens of one reply, normalised: prompt includes cached, completion includes reasoning."""
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    reasoning_tokens: int = 0
+
+
+class ReplyReader(Protocol[ResponseT_co]):
+    """How a provider's reply is read when somebody asks: its text, and its typed form."""
+
+    def text(self, body: Any) -> str | None:
+        """The answer's text, None where it holds none."""
+        ...
+
+    def typed(self, raw: bytes) -> ResponseT_co:
+        """The reply as the provider's own type."""
+        ...
+
+
+class ResponseWrapper(Generic[ResponseT]):
+    """The outcome of one request.
+
+    `raw` is the reply's JSON as it arrived; it is parsed when `.body`, `.text` or `.response` are asked for
+    and not kept. Exactly one of `raw` and `error` is there, except for replies that are errors themselves:
+    those keep both where the provider sent a body.
+
+    Attributes:
+        request_id: the id `RequestBatch` gave out, None for a request that has none.
+        custom_id: the caller's own id.
+        index: position in the batch or stream, from 0.
+        metadata: what the request carried.
+        key: the request hash.
+        provider, model: who was asked; `model` is the requested one.
+        status: HTTP status of the reply, None where there was none.
+        provider_request_id: the provider's id (`x-request-id`).
+        raw: the reply's body.
+        error: why there is no answer, else None.
+        cached: answered from fastbatch's cache.
+        shared: took the answer of an identical request of the same run.
+        attempts: how often it was sent; 0 for cached and shared ones.
+        latency: seconds from sending to the complete reply, last attempt; 0.0 for cached and shared ones.
+    """
+
+    __slots__ = (
+        "attempts",
+        "cached",
+        "custom_id",
+        "error",
+        "index",
+        "key",
+        "latency",
+        "metadata",
+        "model",
+        "provider",
+        "provider_request_id",
+        "raw",
+        "reader",
+        "request_id",
+        "shared",
+        "status",
+        "tokens",
+    )
+
+    def __init__(
+        self,
+        reader: ReplyReader[ResponseT],
+        *,
+        provider: str = "",
+        model: str | None = None,
+        status: int | None = None,
+        raw: bytes = b"",
+        tokens: Usage = Usage(),  # noqa: B008  (immutable)
+        provider_request_id: str | None = None,
+        error: RequestError | None = None,
+    ) -> None:
+        self.reader = reader
+        self.provider = provider
+        self.model = model
+        self.status = status
+        self.raw = raw
+        self.tokens = tokens
+        self.provider_request_id = provider_request_id
+        self.error = error
+        self.request_id: str | None = None
+        self.custom_id: str | None = None
+        self.index = 0
+        self.metadata: Mapping[str, Any] | None = None
+        self.key = ""
+        self.cached = False
+        self.shared = False
+        self.attempts = 0
+        self.latency = 0.0
+
+    def of(self, request: LLMRequest, *, index: int, key: str) -> ResponseWrapper[ResponseT]:
+        """Write down whose outcome it is; returns itself."""
+        self.request_id = request.request_id
+        self.custom_id = request.custom_id
+        self.metadata = request.metadata
+        self.model = request.body.get("model")
+        self.index = index
+        self.key = key
+        return self
+
+    def copy_for_sharing(self) -> ResponseWrapper[ResponseT]:
+        """The same outcome for an identical request, which was not sent itself."""
+        twin = ResponseWrapper(
+            self.reader,
+            provider=self.provider,
+            model=self.model,
+            status=self.status,
+            raw=self.raw,
+            tokens=self.tokens,
+            provider_request_id=self.provider_request_id,
+            error=self.error,
+        )
+        twin.cached = self.cached
+        twin.shared = True
+        return twin
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is an answer."""
+        return self.error is None
+
+    @property
+    def body(self) -> Any:
+        """The reply's JSON as Python values, parsed anew at each access; None where there is none."""
+        return orjson.loads(self.raw) if self.raw else None
+
+    @property
+    def text(self) -> str | None:
+        """The answer's text; None for an error, and for answers without text (embeddings, tool calls)."""
+        return None if self.error is not None else self.reader.text(self.body)
+
+    @property
+    def response(self) -> ResponseT:
+        """The typed reply.
+
+        Raises:
+            RequestError: there is no answer.
+        """
+        self.raise_for_error()
+        return self.reader.typed(self.raw)
+
+    @property
+    def usage(self) -> TokenStats:
+        """The tokens that this answer took; what a cached or shared one took when it was first bought."""
+        return TokenStats(
+            *self.tokens,
+            requests=1,
+            cache_hits=int(self.cached),
+            retries=max(0, self.attempts - 1),
+            unpriced=int(self.ok),
+        )
+
+    @property
+    def cost(self) -> Decimal | None:
+        """Exact US dollars, None where no price is known (this version carries no price table)."""
+        return None
+
+    def raise_for_error(self) -> None:
+        """Raise the error of a failed request; do nothing for an answer."""
+        if self.error is not None:
+            raise self.error
+
+    def __repr__(self) -> str:
+        outcome = type(self.error).__name__ if self.error else f"{len(self.raw)} bytes"
+        return f"ResponseWrapper({self.custom_id or self.request_id or self.index!r}, {outcome})"

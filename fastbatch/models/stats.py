@@ -1,0 +1,148 @@
+"""What a run has used: sums that add (`TokenStats`), and a picture of one moment that does not (`Snapshot`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class TokenStats:
+    """Tokens, requests and money; adding two of them gives the sum of both.
+
+    `cached_tokens` is the part of `prompt_tokens` that the provider read from its own cache and
+    `reasoning_tokens` the part of `completion_tokens` spent on thinking. `requests` counts answers,
+    `cache_hits` those that came from fastbatch's cache, `retries` the further attempts. `cost` is exact
+    US dollars of what has a price; `unpriced` counts the answers that have none (no price is not zero).
+
+    >>> TokenStats(prompt_tokens=3, requests=1) + TokenStats(prompt_tokens=4, requests=1)
+    TokenStats(prompt_tokens=7, cached_tokens=0, completion_tokens=0, reasoning_tokens=0, requests=2, \
+cache_hits=0, retries=0, cost=Decimal('0'), unpriced=0)
+    """
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    reasoning_tokens: int = 0
+    requests: int = 0
+    cache_hits: int = 0
+    retries: int = 0
+    cost: Decimal = Decimal(0)
+    unpriced: int = 0
+
+    @property
+    def total_tokens(self) -> int:
+        """Prompt and completion tokens together."""
+        return self.prompt_tokens + self.completion_tokens
+
+    @property
+    def cache_hit_ratio(self) -> float:
+        """Share of the requests that fastbatch's cache answered, 0 to 1; 0 where there were none."""
+        return self.cache_hits / self.requests if self.requests else 0.0
+
+    def __add__(self, other: TokenStats) -> TokenStats:
+        return TokenStats(
+            self.prompt_tokens + other.prompt_tokens,
+            self.cached_tokens + other.cached_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.reasoning_tokens + other.reasoning_tokens,
+            self.requests + other.requests,
+            self.cache_hits + other.cache_hits,
+            self.retries + other.retries,
+            self.cost + other.cost,
+            self.unpriced + other.unpriced,
+        )
+
+    def __radd__(self, other: int) -> TokenStats:
+        """Let `sum(stats)` start from its 0."""
+        return self if other == 0 else NotImplemented
+
+
+@dataclass(frozen=True, slots=True)
+class Saturation:
+    """How full one limit is: `used` of `limit` within its window of `per` seconds."""
+
+    name: str
+    used: float
+    limit: float
+    per: float
+
+    @property
+    def share(self) -> float:
+        """Used ÷ limit."""
+        return self.used / self.limit
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A run at one moment, as progress shows it.
+
+    Counts are rows of the input: `ok + failed + skipped` have their record, `cached` (answered by the cache)
+    and `shared` (answered by an identical row's call) are parts of `ok`. `total` is None while the input's
+    length is unknown. Speeds are per second over the last ten seconds; `eta` is seconds, None when it cannot
+    be said. `waiting_for` is a short phrase when requests stand still, else empty.
+    """
+
+    elapsed: float
+    total: int | None
+    ok: int
+    failed: int
+    skipped: int
+    cached: int
+    shared: int
+    in_flight: int
+    waiting: int
+    sent: int
+    retries: int
+    prompt_tokens: int
+    completion_tokens: int
+    rows_per_s: float
+    prompt_tokens_per_s: float
+    completion_tokens_per_s: float
+    eta: float | None
+    saturation: tuple[Saturation, ...] = ()
+    waiting_for: str = ""
+
+    @property
+    def done(self) -> int:
+        """Rows that have their record."""
+        return self.ok + self.failed + self.skipped
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a finished (or stopped) run did; `ok + failed + skipped` is `total` unless it stopped early.
+
+    Attributes:
+        total: rows of the input, as far as it was read.
+        ok: rows answered in this run, cached and shared ones included.
+        failed: rows that ended in an error record.
+        skipped: rows that had their answer in the output already.
+        cached: rows answered by the cache.
+        shared: rows that took the answer of an identical row of the same run.
+        usage: the tokens, requests and retries of this run; cached answers add no tokens.
+        elapsed: wall time in seconds.
+        sent: requests that left this machine, retries included.
+        output, errors: paths of the result files, empty where there are none.
+        gone: answers in the output whose rows the input does not hold any more.
+        interrupted: the run was asked to stop and drained.
+    """
+
+    total: int
+    ok: int
+    failed: int
+    skipped: int
+    cached: int
+    shared: int
+    usage: TokenStats
+    elapsed: float
+    sent: int
+    output: str = ""
+    errors: str = ""
+    gone: int = 0
+    interrupted: bool = False
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Prompt and completion tokens a second over the whole run."""
+        return self.usage.total_tokens / self.elapsed if self.elapsed > 0 else 0.0

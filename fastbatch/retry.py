@@ -1,0 +1,88 @@
+"""What to do about a failed attempt, as a value: send again after a wait, give the row up, or stop the run.
+
+Deciding only: nobody sleeps here and no dice are thrown; the caller passes in the jitter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from fastbatch.errors import BadResponse, ConfigError, RateLimited, RequestError
+
+
+@dataclass(frozen=True, slots=True)
+class RetryDecision:
+    """The verdict on one failed attempt.
+
+    `retry` sends it again after `wait` seconds, `fail` makes the error the row's answer, `stop` ends the run.
+    With `pause` everyone on the same limits waits, not only this request.
+    """
+
+    action: Literal["retry", "fail", "stop"]
+    reason: str
+    wait: float = 0.0
+    pause: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often and how patiently to try again.
+
+    Attributes:
+        attempts: how often a request is sent at most, the first time included.
+        base: seconds of the first wait; each further one doubles (0.5 s, 1 s, 2 s, … as the OpenAI SDK does).
+        cap: the longest wait of our own choosing, in seconds.
+        max_wait: the longest wait that a provider may ask for, in seconds; beyond it the run stops.
+    """
+
+    attempts: int = 6
+    base: float = 0.5
+    cap: float = 30.0
+    max_wait: float = 600.0
+
+    def __post_init__(self) -> None:
+        if self.attempts < 1:
+            raise ConfigError("must be 1 or more", key="attempts", value=self.attempts)
+        for name in ("base", "cap", "max_wait"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError("must be 0 or more seconds", key=name, value=getattr(self, name))
+
+    def decide(self, error: RequestError, attempt: int, jitter: float) -> RetryDecision:
+        """Judge the failure of attempt number `attempt` (from 1); `jitter` is uniform in [0, 1).
+
+        A wait that the provider stated is never cut short; up to a tenth is added so that not everybody comes
+        back in the same instant. Without one the wait is drawn from the upper half of the doubling step.
+
+        >>> RetryPolicy().decide(RateLimited("slow down", retry_after=2.0), attempt=1, jitter=0.0)
+        RetryDecision(action='retry', reason='rate limited', wait=2.0, pause=True)
+        """
+        reason = _REASONS.get(type(error).__name__, "failed")
+        if error.stops_run:
+            return RetryDecision("stop", reason)
+        if not error.retriable:
+            return RetryDecision("fail", reason)
+        stated = error.retry_after
+        if stated is not None and stated > self.max_wait:
+            return RetryDecision("stop", f"asked to wait {stated:.0f} s", wait=stated)
+        # A broken 200 was probably billed: one more try, whatever the number of attempts allowed.
+        allowed = min(self.attempts, 2) if isinstance(error, BadResponse) else self.attempts
+        if attempt >= allowed:
+            return RetryDecision("fail", reason)
+        pause = isinstance(error, RateLimited)
+        if stated is not None:
+            return RetryDecision("retry", reason, stated * (1.0 + 0.1 * jitter), pause)
+        step = min(self.cap, self.base * 2.0 ** min(attempt - 1, 60))
+        return RetryDecision("retry", reason, step * (0.5 + 0.5 * jitter), pause)
+
+
+_REASONS = {
+    "AuthenticationFailed": "the key is not accepted",
+    "QuotaExhausted": "the quota is used up",
+    "RateLimited": "rate limited",
+    "ServerError": "the provider failed",
+    "ConnectFailed": "no connection",
+    "ConnectionLost": "the connection broke",
+    "RequestTimeout": "no answer in time",
+    "BadResponse": "the reply was broken",
+}
