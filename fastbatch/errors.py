@@ -196,9 +196,10 @@ class RequestError(FastbatchError):
         retry_after: seconds the provider asked us to wait.
         attempts: how often the request was sent.
         maybe_billed: the provider may have charged for it although no answer arrived.
+        retriable: sending it again may help; the kind says so unless the provider did.
     """
 
-    retriable: ClassVar[bool] = False
+    retriable: bool = False
     stops_run: ClassVar[bool] = False
     bills: ClassVar[bool] = False  # whether this kind of failure may have been billed
 
@@ -213,6 +214,7 @@ class RequestError(FastbatchError):
         retry_after: float | None = None,
         attempts: int = 0,
         maybe_billed: bool | None = None,
+        retriable: bool | None = None,
     ) -> None:
         super().__init__(message.encode("utf-8", "replace")[:_MESSAGE_LIMIT].decode("utf-8", "ignore"))
         self.status = status
@@ -222,6 +224,8 @@ class RequestError(FastbatchError):
         self.retry_after = retry_after
         self.attempts = attempts
         self.maybe_billed = self.bills if maybe_billed is None else maybe_billed
+        if retriable is not None:
+            self.retriable = retriable
 
     def to_dict(self) -> dict[str, Any]:
         """The record written into an errors file: class, code, status, message, attempts, maybe_billed."""

@@ -1,0 +1,14 @@
+"""Limits decide. They never sleep, read no clock and throw no dice: every call is given `now`.
+
+Laws
+- A server counts a request when it *arrives*, some time between our sending it and its reply. So an entry
+  leaves our window one window after its latest possible arrival (law 9), and in every sliding window of the
+  server at most the limit arrives.
+- Admission is first come, first served: the gate asks for the head of its queue only, so small requests
+  never starve a large one.
+- A request larger than a token window waits until the window is empty and takes it whole.
+
+`Limits` and `Window` are what a user declares, `Ledger` is the account kept for one endpoint and credential,
+`TokenEstimator` says what a request will cost before it is sent. Absent here: waiting (the gate), counting for
+people (events), learning limits from headers.
+"""

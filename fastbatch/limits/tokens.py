@@ -1,0 +1,74 @@
+"""What a request will cost in tokens, said before it is sent and corrected by what came back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# English text is close to four UTF-8 bytes a token in OpenAI's vocabularies; other text is corrected for by
+# the running average per model.
+_BYTES_PER_TOKEN = 4.0
+# Role, separators and the reply's opening: OpenAI's cookbook counts 3-4 tokens a message.
+_TOKENS_PER_MESSAGE = 4
+# An image costs 85 to about 1,500 tokens by size and model; the bytes of its URL say nothing.
+_TOKENS_PER_IMAGE = 800
+_WEIGHT = 0.05  # of the newest reply in the running average: twenty replies set it, one outlier does not
+
+_LIMIT_KEYS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+
+
+class TokenEstimator:
+    """Estimates prompt tokens from bytes, and learns each model's ratio from the usage of its replies."""
+
+    def __init__(self) -> None:
+        self._ratio: dict[str | None, float] = {}
+
+    def prompt_tokens(self, body: dict[str, Any]) -> int:
+        """Expected prompt tokens of a body, 1 or more."""
+        return max(1, round(raw_tokens(body) * self._ratio.get(body.get("model"), 1.0)))
+
+    def learn(self, body: dict[str, Any], prompt_tokens: int) -> None:
+        """Correct the model's ratio by a reply's real number of prompt tokens."""
+        if prompt_tokens <= 0:
+            return
+        model = body.get("model")
+        seen = prompt_tokens / raw_tokens(body)
+        known = self._ratio.get(model)
+        self._ratio[model] = seen if known is None else known + _WEIGHT * (seen - known)
+
+
+def raw_tokens(body: dict[str, Any]) -> float:
+    """Tokens of everything in a body that a model reads, by its bytes, uncorrected; above 0."""
+    count = 1.0
+    for message in body.get("messages") or ():
+        count += _TOKENS_PER_MESSAGE + _content_tokens(message.get("content"))
+    for key in ("input", "prompt", "instructions"):
+        count += _content_tokens(body.get(key))
+    for key in ("tools", "functions"):
+        if key in body:
+            count += len(repr(body[key])) / _BYTES_PER_TOKEN
+    return count
+
+
+def _content_tokens(content: Any) -> float:
+    if isinstance(content, str):
+        size = len(content) if content.isascii() else len(content.encode("utf-8", "replace"))
+        return size / _BYTES_PER_TOKEN
+    if isinstance(content, int):
+        return 1.0  # a prompt given as tokens
+    if isinstance(content, list | tuple):
+        return sum(map(_content_tokens, content))
+    if isinstance(content, dict):
+        if content.get("type") in ("image_url", "input_image"):
+            return _TOKENS_PER_IMAGE
+        return _content_tokens(content.get("text") or content.get("content"))
+    return 0.0
+
+
+def output_allowance(body: dict[str, Any]) -> int:
+    """The most completion tokens that the body allows: its maximum times `n`; 0 where it states none."""
+    for key in _LIMIT_KEYS:
+        most = body.get(key)
+        if isinstance(most, int):
+            choices = body.get("n")
+            return most * (choices if isinstance(choices, int) and choices > 0 else 1)
+    return 0

@@ -1,0 +1,200 @@
+"""Everything OpenAI-shaped: OpenAI itself, and any server that speaks its API at another `base_url`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+
+from fastbatch import __version__
+from fastbatch.errors import BadResponse, ConfigError
+from fastbatch.hashing import wire_bytes
+from fastbatch.limits.tokens import output_allowance
+from fastbatch.models.http import HTTPCall, HTTPReply
+from fastbatch.models.request import LLMRequest
+from fastbatch.models.response import ResponseWrapper, Usage
+from fastbatch.providers.openai_errors import classify
+from fastbatch.providers.openai_types import OpenAIReader, OpenAIReply
+
+BASE_URL = "https://api.openai.com/v1"
+
+# What an answer of each endpoint must hold; one of these in a 200, and not empty.
+_ANSWERS = ("choices", "output", "data", "results")
+
+
+class OpenAIProvider:
+    """Chat completions, responses, completions, embeddings and moderations of one OpenAI-shaped endpoint.
+
+    Args:
+        api_key: the key; without one `OPENAI_API_KEY` is read. A server at another `base_url` may need none.
+        base_url: the address, `/v1` included, as in the OpenAI client; else `OPENAI_BASE_URL`, else OpenAI.
+        organization, project: sent as `OpenAI-Organization` and `OpenAI-Project`; else `OPENAI_ORG_ID` and
+            `OPENAI_PROJECT_ID`.
+        headers: further headers, stronger than ours.
+        name: shown to people and in records.
+        identity: what the endpoint is for the request hash; the base URL unless it says nothing (a local
+            server on a changing port).
+        env: where keys are looked up.
+
+    Raises:
+        ConfigError: OpenAI itself without a key, or a base URL that is none.
+    """
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        *,
+        base_url: str | None = None,
+        organization: str | None = None,
+        project: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        name: str = "openai",
+        identity: str | None = None,
+        env: Mapping[str, str] = os.environ,
+    ) -> None:
+        self.name = name
+        self.base_url = _checked_url(base_url or env.get("OPENAI_BASE_URL") or BASE_URL)
+        self.identity = identity or self.base_url
+        self.reader = OpenAIReader()
+        key = api_key or env.get("OPENAI_API_KEY") or ""
+        if not key and self.base_url == BASE_URL:
+            raise ConfigError(
+                "there is no key for OpenAI; set OPENAI_API_KEY (or --api-key-env), "
+                "or give --base-url for a server of your own",
+                key="OPENAI_API_KEY",
+            )
+        self._headers = {
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+            "User-Agent": f"fastbatch/{__version__}",
+        }
+        if key:
+            self._headers["Authorization"] = f"Bearer {_checked_header('the key', key.strip())}"
+        if organization := organization or env.get("OPENAI_ORG_ID"):
+            self._headers["OpenAI-Organization"] = _checked_header("organization", organization)
+        if project := project or env.get("OPENAI_PROJECT_ID"):
+            self._headers["OpenAI-Project"] = _checked_header("project", project)
+        for header, value in (headers or {}).items():
+            self._headers[header] = _checked_header(header, value)
+        self._urls: dict[str, str] = {}
+
+    def at(self, base_url: str) -> OpenAIProvider:
+        """The same provider at another address; its identity stays."""
+        moved = object.__new__(OpenAIProvider)
+        moved.__dict__.update(self.__dict__)
+        moved.base_url = _checked_url(base_url)
+        moved._urls = {}
+        return moved
+
+    def build(self, request: LLMRequest) -> HTTPCall:
+        """The POST of the body as it stands."""
+        endpoint = request.endpoint
+        url = self._urls.get(endpoint)
+        if url is None:
+            url = self._urls[endpoint] = self.base_url + endpoint.removeprefix("/v1")
+        return HTTPCall(url, self._headers, wire_bytes(request.body))
+
+    def parse(self, reply: HTTPReply) -> ResponseWrapper[OpenAIReply]:
+        """An answer, or the error that the status and the body tell."""
+        status, headers, raw = reply
+        request_id = headers.get("x-request-id")
+        body: Any = None
+        try:
+            body = orjson.loads(raw)
+        except orjson.JSONDecodeError as problem:
+            if status == 200:
+                return self._outcome(reply, error=self._broken(reply, f"the reply is not JSON ({problem})"))
+        if status != 200 or (isinstance(body, dict) and body.get("error")):
+            return self._outcome(
+                reply, body, classify(status, headers, body, raw, provider=self.name, request_id=request_id)
+            )
+        if not isinstance(body, dict) or not any(body.get(key) for key in _ANSWERS):
+            return self._outcome(reply, body, self._broken(reply, "the reply holds no answer"))
+        if not _readable(body):
+            return self._outcome(reply, body, self._broken(reply, "the reply's choices are not an answer"))
+        return self._outcome(reply, body)
+
+    def reserve_tokens(self, body: dict[str, Any], prompt_estimate: int) -> int:
+        """The estimated prompt and everything the body lets the model write."""
+        return prompt_estimate + output_allowance(body)
+
+    def settle_tokens(self, body: dict[str, Any], usage: Usage) -> int:
+        """OpenAI counts max(max_tokens, prompt) at arrival and gives nothing back; usage may be more."""
+        return max(usage.prompt_tokens + usage.completion_tokens, output_allowance(body))
+
+    def _outcome(self, reply: HTTPReply, body: Any = None, error: Any = None) -> ResponseWrapper[OpenAIReply]:
+        return ResponseWrapper(
+            self.reader,
+            provider=self.name,
+            status=reply.status,
+            raw=reply.body,
+            tokens=read_usage(body),
+            provider_request_id=reply.headers.get("x-request-id"),
+            error=error,
+        )
+
+    def _broken(self, reply: HTTPReply, problem: str) -> BadResponse:
+        start = reply.body[:1500].decode("utf-8", "replace")
+        return BadResponse(
+            f"{problem}; it begins: {start}" if start else f"{problem}; it is empty",
+            status=reply.status,
+            provider=self.name,
+            request_id=reply.headers.get("x-request-id"),
+        )
+
+    def __repr__(self) -> str:
+        return f"OpenAIProvider(base_url={self.base_url!r}, name={self.name!r})"
+
+
+def read_usage(body: Any) -> Usage:
+    """The usage of a reply in either of OpenAI's spellings; zeros where there is none or it is no usage."""
+    usage = body.get("usage") if isinstance(body, dict) else None
+    if not isinstance(usage, dict):
+        return Usage()
+    if "input_tokens" in usage:
+        prompt, completion = usage.get("input_tokens"), usage.get("output_tokens")
+        ins, outs = usage.get("input_tokens_details"), usage.get("output_tokens_details")
+    else:
+        prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
+        ins, outs = usage.get("prompt_tokens_details"), usage.get("completion_tokens_details")
+    return Usage(
+        _count(prompt),
+        _count(ins.get("cached_tokens")) if isinstance(ins, dict) else 0,
+        _count(completion),
+        _count(outs.get("reasoning_tokens")) if isinstance(outs, dict) else 0,
+    )
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) and value > 0 else 0
+
+
+def _readable(body: dict[str, Any]) -> bool:
+    """Whether the first choice of a chat or text completion is one; other replies pass."""
+    choices = body.get("choices")
+    if choices is None:
+        return True
+    first = choices[0] if isinstance(choices, list) and choices else None
+    return isinstance(first, dict) and (isinstance(first.get("message"), dict) or "text" in first)
+
+
+def _checked_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigError("must be an http:// or https:// address, /v1 included", key="base_url", value=url)
+    if parts.username or parts.password:
+        raise ConfigError("must not hold a user name or password; use headers for that", key="base_url")
+    if parts.query or parts.fragment:
+        raise ConfigError("must not hold a ? or # part", key="base_url", value=url)
+    return f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}"
+
+
+def _checked_header(name: str, value: str) -> str:
+    if not value.isascii() or not value.isprintable():
+        raise ConfigError(
+            "cannot be sent as a header: it holds a line break or a character outside ASCII", key=name
+        )
+    return value

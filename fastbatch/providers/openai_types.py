@@ -1,0 +1,160 @@
+"""OpenAI's replies as types, for `result.response`; unknown fields are kept.
+
+Source: the response schemas of the OpenAI API. Only what every OpenAI-shaped server sends is required.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict
+
+
+class _Reply(BaseModel):
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+class CompletionUsage(_Reply):
+    """Tokens of a chat or text completion, in OpenAI's names."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    total_tokens: int = 0
+    prompt_tokens_details: dict[str, Any] | None = None
+    completion_tokens_details: dict[str, Any] | None = None
+
+
+class ChatMessage(_Reply):
+    """What the model said."""
+
+    role: str = "assistant"
+    content: str | None = None
+    refusal: str | None = None
+    tool_calls: list[dict[str, Any]] | None = None
+
+
+class ChatChoice(_Reply):
+    """One of the `n` answers."""
+
+    index: int = 0
+    message: ChatMessage
+    finish_reason: str | None = None
+    logprobs: dict[str, Any] | None = None
+
+
+class ChatCompletion(_Reply):
+    """Reply of `/v1/chat/completions`."""
+
+    object: str = "chat.completion"
+    id: str = ""
+    created: int = 0
+    model: str = ""
+    choices: list[ChatChoice]
+    usage: CompletionUsage | None = None
+
+
+class TextChoice(_Reply):
+    """One of the `n` continuations."""
+
+    index: int = 0
+    text: str
+    finish_reason: str | None = None
+
+
+class TextCompletion(_Reply):
+    """Reply of `/v1/completions`."""
+
+    object: str = "text_completion"
+    id: str = ""
+    created: int = 0
+    model: str = ""
+    choices: list[TextChoice]
+    usage: CompletionUsage | None = None
+
+
+class Embedding(_Reply):
+    """One vector; a string where base64 was asked for."""
+
+    index: int = 0
+    embedding: list[float] | str
+
+
+class EmbeddingList(_Reply):
+    """Reply of `/v1/embeddings`."""
+
+    object: str = "list"
+    model: str = ""
+    data: list[Embedding]
+    usage: CompletionUsage | None = None
+
+
+class Response(_Reply):
+    """Reply of `/v1/responses`."""
+
+    object: Literal["response"] = "response"
+    id: str = ""
+    model: str = ""
+    status: str | None = None
+    output: list[dict[str, Any]]
+    usage: dict[str, Any] | None = None
+
+    @property
+    def output_text(self) -> str:
+        """The text of all output messages, joined."""
+        return responses_text({"output": self.output}) or ""
+
+
+class Moderation(_Reply):
+    """Reply of `/v1/moderations`."""
+
+    id: str = ""
+    model: str = ""
+    results: list[dict[str, Any]]
+
+
+OpenAIReply = ChatCompletion | TextCompletion | EmbeddingList | Response | Moderation
+
+
+def responses_text(body: dict[str, Any]) -> str | None:
+    """The joined `output_text` parts of a Responses reply, None where it holds none."""
+    parts = [
+        part.get("text", "")
+        for item in body.get("output") or ()
+        if isinstance(item, dict) and item.get("type") == "message"
+        for part in item.get("content") or ()
+        if isinstance(part, dict) and part.get("type") == "output_text"
+    ]
+    return "".join(parts) if parts else None
+
+
+class OpenAIReader:
+    """Reads a reply of any of OpenAI's endpoints; which one it is shows in its fields."""
+
+    def text(self, body: Any) -> str | None:
+        """The first choice's text, or the joined output text; None for embeddings and tool calls."""
+        if not isinstance(body, dict):
+            return None
+        choices = body.get("choices")
+        if not choices:
+            return responses_text(body)
+        first = choices[0]
+        message = first.get("message")
+        found: str | None = message.get("content") if message else first.get("text")
+        return found
+
+    def typed(self, raw: bytes) -> OpenAIReply:
+        """The reply as one of the types above.
+
+        Raises:
+            pydantic.ValidationError: the server's reply is not OpenAI-shaped.
+        """
+        body = orjson.loads(raw)
+        if "output" in body:
+            return Response.model_validate(body)
+        if "results" in body:
+            return Moderation.model_validate(body)
+        if "data" in body:
+            return EmbeddingList.model_validate(body)
+        choices = body.get("choices") or [{}]
+        return (ChatCompletion if "message" in choices[0] else TextCompletion).model_validate(body)

@@ -1,0 +1,111 @@
+"""The transport on aiohttp: the complete one (proxies, TLS options, every server there is)."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+
+import aiohttp
+from yarl import URL
+
+from fastbatch.errors import ConnectFailed, ConnectionLost, RequestTimeout, ResponseTooLarge
+from fastbatch.models.http import HTTPCall, HTTPReply
+from fastbatch.transport.base import MAX_RESPONSE_BYTES
+
+_CONNECT_TIMEOUT = 20.0  # a host that does not answer in 20 s will not; the total timeout still holds
+
+
+class AiohttpTransport:
+    """Calls over one `aiohttp.ClientSession`, tuned for many small JSON calls to one origin.
+
+    No cookies are kept, proxies come from the environment (`HTTPS_PROXY`, `NO_PROXY`), certificates are always
+    verified, names are resolved in a thread (aiohttp silently changes resolvers when aiodns is installed).
+    """
+
+    def __init__(self, *, max_response_bytes: int = MAX_RESPONSE_BYTES) -> None:
+        self._max_bytes = max_response_bytes
+        self._session: aiohttp.ClientSession | None = None
+        self._urls: dict[str, URL] = {}
+
+    async def open(self, *, connections: int) -> None:
+        """Make the session; a limit below the concurrency would count queueing against the timeout."""
+        connector = aiohttp.TCPConnector(
+            limit=connections, ttl_dns_cache=300, resolver=aiohttp.ThreadedResolver(), keepalive_timeout=30.0
+        )
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=("User-Agent", "Accept", "Content-Type"),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT),
+            trust_env=True,
+            auto_decompress=True,
+        )
+
+    async def send(self, call: HTTPCall, timeout: float) -> HTTPReply:
+        """Send once; see `Transport.send`."""
+        session = self._session
+        if session is None:
+            raise RuntimeError("the transport is not open")
+        url = self._urls.get(call.url)
+        if url is None:
+            url = self._urls[call.url] = URL(call.url, encoded=True)
+        try:
+            async with (
+                asyncio.timeout(timeout),
+                session.request(
+                    call.method, url, headers=call.headers, data=call.body, allow_redirects=False
+                ) as reply,
+            ):
+                return HTTPReply(reply.status, reply.headers, await self._read(reply))
+        except TimeoutError as error:
+            if isinstance(error, aiohttp.ConnectionTimeoutError):
+                raise ConnectFailed(
+                    f"{url.host} did not accept a connection in {_CONNECT_TIMEOUT:g} s"
+                ) from None
+            raise RequestTimeout(f"no complete reply from {url.host} within {timeout:g} s") from None
+        except aiohttp.ClientConnectorError as error:
+            raise ConnectFailed(_connect_problem(url, error)) from None
+        except (aiohttp.ClientError, ConnectionError, ssl.SSLError) as error:
+            raise ConnectionLost(f"the connection to {url.host} broke: {_first_words(error)}") from None
+        except ValueError as error:  # aiohttp's words for a header or a URL that cannot be sent
+            raise ConnectFailed(f"the call to {url.host} cannot be sent: {_first_words(error)}") from None
+
+    async def _read(self, reply: aiohttp.ClientResponse) -> bytes:
+        """The decompressed body, cut off at the bound."""
+        limit = self._max_bytes
+        if (reply.content_length or 0) <= limit and "Content-Encoding" not in reply.headers:
+            if reply.content_length is not None:
+                return await reply.read()
+        elif (reply.content_length or 0) > limit:
+            reply.close()
+            raise ResponseTooLarge(f"the reply is larger than {limit} bytes", status=reply.status)
+        chunks: list[bytes] = []
+        size = 0
+        async for chunk in reply.content.iter_any():
+            size += len(chunk)
+            if size > limit:
+                reply.close()
+                raise ResponseTooLarge(f"the reply is larger than {limit} bytes", status=reply.status)
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    async def close(self) -> None:
+        """Close the session and its connections."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+
+def _connect_problem(url: URL, error: aiohttp.ClientConnectorError) -> str:
+    """Which of the ways not to get a connection it was."""
+    where = f"{url.host}:{url.port}"
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return f"the name {url.host} cannot be resolved; check the base URL and the network"
+    if isinstance(error, aiohttp.ClientSSLError | aiohttp.ClientConnectorCertificateError):
+        return f"TLS with {where} failed: {_first_words(error)}"
+    return f"cannot connect to {where}: {_first_words(error.os_error)}"
+
+
+def _first_words(error: BaseException) -> str:
+    """An error's own sentence, or its kind where it has none, on one line."""
+    return (str(error) or type(error).__name__).splitlines()[0][:300]
