@@ -1,0 +1,198 @@
+"""What a simulated provider is like: how fast, how strict, how reliable and how expensive."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Literal
+
+from fastbatch.errors import ConfigError, did_you_mean
+
+LimitKind = Literal["sliding", "bucket"]
+
+FAILURE_KINDS = ("500", "503", "429", "timeout", "reset", "truncated", "malformed", "empty")
+
+_LIMIT_TEXT = re.compile(r"(\d+)\s*(req|requests|tok|tokens)?\s*/\s*(\d+(?:\.\d+)?)?\s*(ms|s|m|h|d)")
+_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulatedLimit:
+    """At most so many requests, or tokens, in `per` seconds.
+
+    "sliding": never more than the limit arrive in any half-open window of `per` seconds. "bucket": the bucket
+    holds the limit, starts full and refills evenly over `per` seconds, so a first window may see twice as
+    many.
+
+    Raises:
+        ConfigError: not exactly one of `requests` and `tokens`, or a value that is not positive.
+
+    >>> SimulatedLimit.parse("90000tok/60s")
+    SimulatedLimit(requests=None, tokens=90000, per=60.0, kind='sliding')
+    """
+
+    requests: int | None = None
+    tokens: int | None = None
+    per: float = 60.0  # seconds
+    kind: LimitKind = "sliding"
+
+    def __post_init__(self) -> None:
+        if (self.requests is None) == (self.tokens is None):
+            raise ConfigError("say exactly one of requests= and tokens=", key="SimulatedLimit")
+        if self.amount < 1:
+            raise ConfigError("must be at least 1", key=f"SimulatedLimit.{self.what}", value=self.amount)
+        if not (self.per > 0 and math.isfinite(self.per)):
+            raise ConfigError(
+                "must be a positive number of seconds", key="SimulatedLimit.per", value=self.per
+            )
+        if self.kind not in ("sliding", "bucket"):
+            raise ConfigError("must be 'sliding' or 'bucket'", key="SimulatedLimit.kind", value=self.kind)
+
+    @property
+    def what(self) -> Literal["requests", "tokens"]:
+        """Which of the two is limited."""
+        return "requests" if self.tokens is None else "tokens"
+
+    @property
+    def amount(self) -> int:
+        """The number of requests or tokens allowed in `per` seconds."""
+        return self.tokens if self.tokens is not None else (self.requests or 0)
+
+    @classmethod
+    def parse(cls, text: str, *, kind: LimitKind = "sliding") -> SimulatedLimit:
+        """Read `"1500/5s"`, `"10/100ms"` or `"90000tok/60s"`.
+
+        Raises:
+            ConfigError: the text has another form.
+        """
+        match = _LIMIT_TEXT.fullmatch(text.strip())
+        if match is None:
+            raise ConfigError("write it like 1500/5s or 90000tok/60s", key="--limit", value=text)
+        amount, what, number, unit = match.groups()
+        per = float(number or 1) * _UNIT_SECONDS[unit]
+        if what in ("tok", "tokens"):
+            return cls(tokens=int(amount), per=per, kind=kind)
+        return cls(requests=int(amount), per=per, kind=kind)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulatorConfig:
+    """The behaviour of a simulated provider; every default is the friendly case.
+
+    Attributes:
+        seed: what all drawing starts from.
+        latency: median seconds from arrival to the first byte of the answer.
+        latency_sigma: spread of a log-normal latency (0: constant; 0.5: p95 is 2.3 times the median).
+        tokens_per_second: adds completion tokens / this to every answer's time.
+        rpm: requests per minute, in one window.
+        tpm: tokens per minute, in one window; a request counts max(max_tokens, prompt tokens) at arrival and
+            nothing is given back, as at OpenAI.
+        limit_kind: how `rpm` and `tpm` are kept.
+        limits: further limits; a request must fit into all of them. A refused one (429) is charged to none,
+            a failed one to all.
+        failure_rates: kind -> share of arrivals that fail: "500", "503", "429" (by chance, nothing to do with
+            the limits, not charged to them and without retry-after), "timeout" (never answers), "reset" (RST
+            instead of a reply), "truncated" (the reply is cut off), "malformed" (200, broken JSON), "empty"
+            (200 without choices).
+        failures_per_row: a body (same path, same bytes) fails at most so often, then it succeeds, so
+            that a run with retries ends with every row answered; None: every arrival draws anew.
+        stop_after: after so many answers every request gets 429 `insufficient_quota`.
+        quota_usd: the same once the answers would have cost this much.
+        require_key: the bearer token without which every request gets 401.
+        models: names that exist; empty: every name does.
+        prompt_price, completion_price: US dollars per million tokens. The defaults are gpt-4o-mini's list
+            prices (openai.com/api/pricing).
+        cached_price: the same for the cached part of a prompt; None: as `prompt_price`.
+        cached_share: share of every prompt's tokens reported as read from the provider's cache, rounded down.
+        reasoning_tokens: tokens added to every completion as reasoning, within its max_tokens.
+        answer_words: an answer ends with the sentence that reaches a length drawn between these two.
+        embedding_dimensions: length of a vector unless the request says (1536: text-embedding-3-small).
+        max_body_bytes: larger bodies get 413.
+        arrivals_kept: how many of the latest arrivals the record keeps (17 bytes each).
+
+    Raises:
+        ConfigError: a value is impossible; names the field.
+    """
+
+    seed: int = 0
+    latency: float = 0.0
+    latency_sigma: float = 0.0
+    tokens_per_second: float | None = None
+    rpm: int | None = None
+    tpm: int | None = None
+    limit_kind: LimitKind = "sliding"
+    limits: tuple[SimulatedLimit, ...] = ()
+    failure_rates: Mapping[str, float] = field(default_factory=dict)
+    failures_per_row: int | None = 1
+    stop_after: int | None = None
+    quota_usd: Decimal | None = None
+    require_key: str | None = None
+    models: tuple[str, ...] = ()
+    prompt_price: Decimal = Decimal("0.15")
+    completion_price: Decimal = Decimal("0.60")
+    cached_price: Decimal | None = None
+    cached_share: float = 0.0
+    reasoning_tokens: int = 0
+    answer_words: tuple[int, int] = (8, 32)
+    embedding_dimensions: int = 1536
+    max_body_bytes: int = 64 * 1024 * 1024
+    arrivals_kept: int = 1_000_000
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "failure_rates", MappingProxyType(dict(self.failure_rates)))
+        self._check_numbers()
+        self._check_failures()
+        shortest, longest = self.answer_words
+        if not 1 <= shortest <= longest:
+            raise _wrong("answer_words", self.answer_words, "must be (shortest, longest), at least one word")
+
+    def _check_numbers(self) -> None:
+        for name in ("latency", "latency_sigma", "prompt_price", "completion_price", "reasoning_tokens"):
+            value = getattr(self, name)
+            if not (value >= 0 and math.isfinite(value)):
+                raise _wrong(name, value, "must be a number from 0 up")
+        for name in ("stop_after", "quota_usd", "failures_per_row", "cached_price"):
+            value = getattr(self, name)
+            if value is not None and not (value >= 0 and math.isfinite(value)):
+                raise _wrong(name, value, "must be a number from 0 up")
+        for name in ("rpm", "tpm", "tokens_per_second"):
+            value = getattr(self, name)
+            if value is not None and not (value > 0 and math.isfinite(value)):
+                raise _wrong(name, value, "must be positive")
+        for name in ("embedding_dimensions", "max_body_bytes", "arrivals_kept"):
+            if getattr(self, name) < 1:
+                raise _wrong(name, getattr(self, name), "must be at least 1")
+        if not 0 <= self.cached_share <= 1:
+            raise _wrong("cached_share", self.cached_share, "must be a share from 0 to 1")
+        if self.limit_kind not in ("sliding", "bucket"):
+            raise _wrong("limit_kind", self.limit_kind, "must be 'sliding' or 'bucket'")
+
+    def _check_failures(self) -> None:
+        for kind, rate in self.failure_rates.items():
+            if kind not in FAILURE_KINDS:
+                known = f"known kinds are {', '.join(FAILURE_KINDS)}."
+                raise _wrong("failure_rates", kind, known + did_you_mean(kind, FAILURE_KINDS))
+            if not 0 <= rate <= 1:
+                raise _wrong("failure_rates", {kind: rate}, "must be a share from 0 to 1")
+        # 1e-9: ten rates of 0.1 do not add up to 1.0 in floating point.
+        if sum(self.failure_rates.values()) > 1 + 1e-9:
+            raise _wrong(
+                "failure_rates", dict(self.failure_rates), "the shares must not add up to more than 1"
+            )
+
+    @property
+    def all_limits(self) -> tuple[SimulatedLimit, ...]:
+        """`rpm` and `tpm` as limits, then `limits`."""
+        return (
+            *(() if self.rpm is None else (SimulatedLimit(requests=self.rpm, kind=self.limit_kind),)),
+            *(() if self.tpm is None else (SimulatedLimit(tokens=self.tpm, kind=self.limit_kind),)),
+            *self.limits,
+        )
+
+
+def _wrong(name: str, value: object, problem: str) -> ConfigError:
+    return ConfigError(problem, key=f"SimulatorConfig.{name}", value=value)

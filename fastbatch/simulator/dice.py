@@ -1,0 +1,82 @@
+"""Chance that repeats: every draw comes from the seed, what is drawn, and a request's fingerprint.
+
+Each question has its own salt, so that asking one never shifts the answer to another.
+"""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+from struct import Struct
+
+from xxhash import xxh3_64_intdigest
+
+from fastbatch.simulator.config import SimulatorConfig
+
+_PAIR = Struct("<QQ")
+_NORMAL = NormalDist()
+_TWO_64 = 2.0**64
+
+FAILURE, LATENCY, TEXT = 1, 2, 3  # salts
+
+
+def fingerprint(path: str, body: bytes) -> int:
+    """What tells requests apart: 64 bits of the path and the body's bytes."""
+    return xxh3_64_intdigest(body, len(path))  # the four paths differ in length
+
+
+def roll(seed: int, salt: int, key: int, occurrence: int) -> int:
+    """64 random-looking bits that are the same every time."""
+    return xxh3_64_intdigest(_PAIR.pack(key, occurrence), ((seed << 8) | salt) & 0xFFFF_FFFF_FFFF_FFFF)
+
+
+def chance(seed: int, salt: int, key: int, occurrence: int) -> float:
+    """The same as a number in [0, 1)."""
+    return (roll(seed, salt, key, occurrence) >> 11) * 2.0**-53
+
+
+def latency(config: SimulatorConfig, key: int, occurrence: int) -> float:
+    """Seconds until this arrival of this body is answered: log-normal around the median."""
+    if not config.latency or not config.latency_sigma:
+        return config.latency
+    drawn = (roll(config.seed, LATENCY, key, occurrence) + 0.5) / _TWO_64
+    return config.latency * math.exp(config.latency_sigma * _NORMAL.inv_cdf(min(drawn, 1 - 1e-12)))
+
+
+class FailurePlan:
+    """Which arrivals fail, and how.
+
+    A body's n-th arrival draws with n, so that a retry can succeed; after `failures_per_row` failures it
+    always does. Memory: one dictionary entry (about 100 bytes) a distinct body while there are rates.
+    """
+
+    def __init__(self, config: SimulatorConfig) -> None:
+        self._seed = config.seed
+        self._cap = config.failures_per_row
+        self._kinds = [(kind, rate) for kind, rate in config.failure_rates.items() if rate > 0]
+        self._seen: dict[int, int] = {}
+        self._failed: dict[int, int] = {}
+
+    def draw(self, key: int) -> tuple[str | None, int]:
+        """The kind of failure of this arrival, or None, and how often the body came before.
+
+        Nothing changes before `note`, so that a request refused by a limit keeps its draw.
+        Without failure rates every arrival is the first.
+        """
+        if not self._kinds:
+            return None, 0
+        seen = self._seen.get(key, 0)
+        if self._cap is None or self._failed.get(key, 0) < self._cap:
+            drawn = chance(self._seed, FAILURE, key, seen)
+            for kind, rate in self._kinds:
+                drawn -= rate
+                if drawn < 0:
+                    return kind, seen
+        return None, seen
+
+    def note(self, key: int, kind: str | None) -> None:
+        """The drawn arrival took place, and failed with `kind` or not."""
+        if self._kinds:
+            self._seen[key] = self._seen.get(key, 0) + 1
+            if kind is not None:
+                self._failed[key] = self._failed.get(key, 0) + 1

@@ -1,0 +1,238 @@
+"""The provider behind the socket: takes a request and the time, gives a `Reply`; no I/O, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import orjson
+
+from fastbatch.simulator import asks
+from fastbatch.simulator.admission import Admission
+from fastbatch.simulator.answers import render, think, without_choices
+from fastbatch.simulator.asks import Ask, Rejected
+from fastbatch.simulator.config import SimulatorConfig
+from fastbatch.simulator.counters import SimulatorStats, Tally
+from fastbatch.simulator.dice import FailurePlan, fingerprint, latency
+from fastbatch.simulator.replies import (
+    EVENT_STREAM,
+    FAILURE_REPLIES,
+    Reply,
+    error_body,
+    quota_body,
+    refusal_body,
+    rejection_body,
+    retry_headers,
+)
+from fastbatch.simulator.streaming import events
+
+MODELS = "/v1/models"
+STATS = "/simulator/stats"
+RESET = "/simulator/reset"
+
+_METHODS = {
+    **dict.fromkeys((asks.CHAT, asks.RESPONSES, asks.COMPLETIONS, asks.EMBEDDINGS, RESET), "POST"),
+    **dict.fromkeys((MODELS, STATS), "GET"),
+}
+_DEFAULT_MODELS = ("gpt-4o-mini", "text-embedding-3-small")  # listed when the config names none
+
+
+class Incoming(NamedTuple):
+    """A request, read to its end at `now` (monotonic seconds)."""
+
+    method: str
+    path: str
+    authorization: bytes | None
+    body: bytes
+    now: float
+
+
+class SimulatedProvider:
+    """All decisions of one simulated provider.
+
+    The order is that of a real gateway: path and method (404, 405), key (401), quota, failures by chance that
+    happen in front of the limits ("429"), limits (429), the request itself (400, 404), other failures, the
+    answer. So a request that is refused costs no allowance, and one that is malformed costs a request.
+
+    Args:
+        config: what the provider is like.
+        created: seconds of the epoch that answers carry as their time of creation.
+    """
+
+    def __init__(self, config: SimulatorConfig, *, created: int = 0) -> None:
+        self.config = config
+        self.open_connections = 0
+        self._created = created
+        self._number = 0  # requests of all time; makes x-request-id
+        self._key = None if config.require_key is None else config.require_key.encode()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything seen; requests in flight end in the old tally."""
+        self.tally = Tally(self.config)
+        self._admission = Admission(self.config.all_limits)
+        self._failures = FailurePlan(self.config)
+
+    def connected(self) -> None:
+        """A connection was accepted."""
+        self.open_connections += 1
+        self.tally.connections += 1
+
+    def disconnected(self) -> None:
+        """A connection is gone."""
+        self.open_connections -= 1
+
+    def stats(self) -> SimulatorStats:
+        """The counts as they stand."""
+        limits: tuple[Mapping[str, Any], ...] = tuple(
+            {
+                "what": meter.limit.what,
+                "amount": meter.limit.amount,
+                "per": meter.limit.per,
+                "kind": meter.limit.kind,
+                "peak": meter.peak,
+                "refused": meter.refused,
+            }
+            for meter in self._admission.meters
+        )
+        return self.tally.snapshot(open_connections=self.open_connections, limits=limits)
+
+    def receive(self, request: Incoming) -> Reply:
+        """Decide the reply to a request."""
+        path = request.path
+        if path.startswith("/simulator/"):
+            return self._control(request.method, path)
+        self._number += 1
+        self.tally.arrived(path if path in _METHODS else "other", request.now)
+        headers = b"x-request-id: req_%012x\r\n" % self._number
+        if _METHODS.get(path) != "POST" or request.method != "POST":
+            return self._without_body(request, headers)
+        return self._post(request, headers)
+
+    def receive_too_large(self, request: Incoming) -> Reply:
+        """Decide the reply to a request whose body exceeds `max_body_bytes`; its body was not kept."""
+        self._number += 1
+        self.tally.arrived(request.path if request.path in _METHODS else "other", request.now)
+        message = f"The request body is larger than {self.config.max_body_bytes} bytes."
+        headers = b"x-request-id: req_%012x\r\n" % self._number
+        return self._reject(Rejected(message, code="request_too_large", status=413), headers)
+
+    def _post(self, request: Incoming, headers: bytes) -> Reply:
+        tally, now, authorization = self.tally, request.now, request.authorization
+        key = fingerprint(request.path, request.body)
+        tally.body_arrived(key)
+        asked = self._understand(request.path, request.body)
+        tokens = asked.reserved_tokens if isinstance(asked, Ask) else 0
+        if self._denies(authorization):
+            tally.arrivals.add(now, tokens, False)
+            return self._reject(_unauthorized(), headers)
+        if self._quota_used_up():
+            tally.arrivals.add(now, tokens, False)
+            tally.refused_quota += 1
+            return Reply(429, quota_body(), headers, tally=tally)
+
+        # What is wrong with a request stays wrong: only one that could be answered may fail by chance.
+        failure, seen = self._failures.draw(key) if isinstance(asked, Ask) else (None, 0)
+        refusal = None if failure == "429" else self._admission.admit(tokens, now)
+        tally.arrivals.add(now, tokens, refusal is None and failure != "429")
+        headers += self._admission.headers(now)
+        if refusal is not None:
+            tally.refused_429 += 1
+            model = asked.model if isinstance(asked, Ask) else "this model"
+            return Reply(429, refusal_body(refusal, model), headers + retry_headers(refusal), tally=tally)
+        if isinstance(asked, Rejected):
+            return self._reject(asked, headers)
+
+        self._failures.note(key, failure)
+        delay = latency(self.config, key, seen)
+        if failure in FAILURE_REPLIES:
+            tally.fail(failure)
+            status, failed_body = FAILURE_REPLIES[failure]
+            return Reply(status, failed_body, headers, delay=delay, tally=tally)
+        return self._answer(asked, failure, key, headers, delay)
+
+    def _answer(self, ask: Ask, failure: str | None, key: int, headers: bytes, delay: float) -> Reply:
+        answer = think(ask, self.config, key)
+        name = f"{self._number:012x}"
+        if failure is None:
+            self.tally.promise(answer.usage)
+        else:
+            self.tally.fail(failure)
+        pace = self.config.tokens_per_second
+        generation = answer.usage.completion / pace if pace else 0.0
+        if ask.stream:
+            pieces = events(answer, name, self._created)
+            if failure == "malformed":
+                pieces[1:] = [pieces[0][: len(pieces[0]) // 2] + b"\n\n"]
+            elif failure == "empty":
+                pieces[:-1] = []
+            said = Reply(200, b"", headers, EVENT_STREAM, delay, events=tuple(pieces), spread=generation)
+            return said.counted(self.tally, key, failure)
+        body = render(answer, self.config, name, self._created)
+        if failure == "malformed":
+            body = body[: len(body) // 2]
+        elif failure == "empty":
+            body = without_choices(body)
+        return Reply(200, body, headers, delay=delay + generation).counted(self.tally, key, failure)
+
+    def _without_body(self, request: Incoming, headers: bytes) -> Reply:
+        method, path = request.method, request.path
+        allowed = _METHODS.get(path)
+        if allowed is None:
+            return self._reject(
+                Rejected(f"Invalid URL ({method} {path})", code="unknown_url", status=404), headers
+            )
+        if method != allowed:
+            headers += b"allow: %b\r\n" % allowed.encode()
+            message = f"Not allowed to {method} on {path}."
+            return self._reject(Rejected(message, code="method_not_supported", status=405), headers)
+        if self._denies(request.authorization):
+            return self._reject(_unauthorized(), headers)
+        names = self.config.models or _DEFAULT_MODELS
+        listed = [
+            {"id": name, "object": "model", "created": self._created, "owned_by": "simulator"}
+            for name in names
+        ]
+        body = orjson.dumps({"object": "list", "data": listed})
+        return Reply(200, body, headers, tally=self.tally, answer=True)
+
+    def _control(self, method: str, path: str) -> Reply:
+        allowed = _METHODS.get(path)
+        if allowed is None:
+            return Reply(404, error_body(f"Invalid URL ({method} {path})", "invalid_request_error"))
+        if method != allowed:
+            body = error_body(f"Not allowed to {method} on {path}.", "invalid_request_error")
+            return Reply(405, body, b"allow: %b\r\n" % allowed.encode())
+        if path == RESET:
+            self.reset()
+        return Reply(200, orjson.dumps(self.stats().to_dict()))
+
+    def _understand(self, path: str, body: bytes) -> Ask | Rejected:
+        try:
+            ask = asks.read(path, body)
+        except Rejected as rejected:
+            return rejected
+        if self.config.models and ask.model not in self.config.models:
+            message = f"The model `{ask.model}` does not exist or you do not have access to it."
+            return Rejected(message, code="model_not_found", status=404)
+        return ask
+
+    def _denies(self, authorization: bytes | None) -> bool:
+        if self._key is None:
+            return False
+        scheme, _, token = (authorization or b"").partition(b" ")
+        return scheme.lower() != b"bearer" or token.strip() != self._key
+
+    def _quota_used_up(self) -> bool:
+        config, tally = self.config, self.tally
+        return (config.stop_after is not None and tally.promised >= config.stop_after) or (
+            config.quota_usd is not None and tally.bill >= config.quota_usd
+        )
+
+    def _reject(self, rejected: Rejected, headers: bytes) -> Reply:
+        self.tally.rejected += 1
+        return Reply(rejected.status, rejection_body(rejected), headers, tally=self.tally)
+
+
+def _unauthorized() -> Rejected:
+    return Rejected("Incorrect API key provided.", code="invalid_api_key", status=401)
