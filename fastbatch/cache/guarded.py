@@ -1,0 +1,76 @@
+"""A cache that may break without breaking the run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TypeVar
+
+from fastbatch.cache.base import CacheProvider, CacheStats
+
+__all__ = ["GuardedCache"]
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class GuardedCache:
+    """The cache `inner` until its first error; from then on a cache that is empty and stores nothing.
+
+    The error is logged once, as a warning. `broken` says what it was, or is None.
+    """
+
+    def __init__(self, inner: CacheProvider) -> None:
+        self._inner = inner
+        self.broken: str | None = None
+
+    def __repr__(self) -> str:
+        return f"GuardedCache({self._inner!r})"
+
+    async def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """What `inner` finds, or nothing."""
+        return await self._try(lambda: self._inner.get_many(keys), {})
+
+    async def put_many(self, entries: Mapping[str, bytes]) -> None:
+        """Store in `inner`, if it still works."""
+        await self._try(lambda: self._inner.put_many(entries), None)
+
+    async def stats(self) -> CacheStats:
+        """What `inner` says, or zeros with the cause in `location`."""
+        found: CacheStats | None = await self._try(self._inner.stats, None)
+        if found is not None:
+            return found
+        location = f"{self._inner!r}, not used: {self.broken}"
+        return CacheStats(0, 0, None, hits=0, misses=0, puts=0, refused=0, oldest=None, location=location)
+
+    async def clear(self) -> int:
+        """Clear `inner`, if it still works."""
+        return await self._try(self._inner.clear, 0)
+
+    async def prune(self, *, older_than: float | None = None, max_bytes: int | None = None) -> int:
+        """Prune `inner`, if it still works."""
+        return await self._try(lambda: self._inner.prune(older_than=older_than, max_bytes=max_bytes), 0)
+
+    async def close(self) -> None:
+        """Close `inner`, broken or not: it may still hold a file or a thread."""
+        try:
+            await self._inner.close()
+        # A plug-in may raise anything, and a cache that does not close is no reason to fail a finished run.
+        except Exception as error:  # noqa: BLE001
+            self._break(error)
+
+    async def _try(self, verb: Callable[[], Awaitable[T]], otherwise: T) -> T:
+        if self.broken is not None:
+            return otherwise
+        try:
+            return await verb()
+        # A plug-in may raise anything, and whatever it is, the answers can still be bought.
+        except Exception as error:  # noqa: BLE001
+            self._break(error)
+            return otherwise
+
+    def _break(self, error: Exception) -> None:
+        if self.broken is None:  # calls that were under way together fail together; one of them speaks
+            self.broken = str(error) or type(error).__name__
+            logger.warning("the cache does not work and is not used any more: %s", self.broken)

@@ -1,0 +1,218 @@
+"""The entries of a cache on disk, as plain blocking code for one thread."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fastbatch.cache.admission import ENTRY_BYTES, WhenFull, admit
+from fastbatch.cache.base import CacheStats
+from fastbatch.cache.database import Database
+from fastbatch.cache.keys import checksum, pack
+from fastbatch.cache.pruning import GROW, SIZE, drop_first, drop_old, drop_to
+from fastbatch.cache.schema import Damaged, translated
+
+__all__ = ["Store"]
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_READ_BLOCK = 512  # keys in one SELECT, the engine's own step, so that its call is one statement
+_WRITE_BLOCK = 500  # entries in one transaction: 3 µs a row where one by one needs 34 and more
+
+_NEVER = float("-inf")
+
+Row = tuple[bytes | str, float, bytes, bytes]  # packed key, stored, checksum, value
+
+_INSERT = "INSERT INTO entries (key, stored, checksum, value) VALUES (?, ?, ?, ?)"
+
+
+@cache  # by the number of keys: at most 512 texts, and SQLite keeps what it compiled by the text
+def _select(columns: str, keys: int) -> str:
+    return f"SELECT {columns} FROM entries WHERE key IN ({','.join('?' * keys)})"
+
+
+class Store:
+    """One SQLite file, opened by the first verb; every verb may raise `CacheError`.
+
+    Damage costs entries and not the run: the file is set aside, and the verb done again with a new one.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        ttl: float | None,
+        max_bytes: int | None,
+        when_full: WhenFull,
+        time: Callable[[], float],
+    ) -> None:
+        self._path = path
+        self._ttl = ttl
+        self._max_bytes = max_bytes
+        self._when_full = when_full
+        self._time = time
+        self._database: Database | None = None
+        self._hits = self._misses = self._puts = self._refused = 0
+        self._said: set[str] = set()
+
+    def get(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """The stored values of `keys` that are neither expired nor damaged."""
+        found = self._run(partial(self._get, keys=keys))
+        hits = sum(key in found for key in keys)
+        self._hits += hits
+        self._misses += len(keys) - hits
+        return found
+
+    def put(self, entries: Sequence[tuple[str, bytes]]) -> None:
+        """Store `entries` (distinct keys), 500 in a transaction."""
+        now = self._time()
+        for start in range(0, len(entries), _WRITE_BLOCK):
+            rows: list[Row] = []
+            for key, value in entries[start : start + _WRITE_BLOCK]:
+                packed = pack(key)
+                rows.append((packed, now, checksum(packed, value), value))
+            refused = self._run(partial(self._put, rows=rows))
+            self._puts += len(rows) - refused
+            self._refused += refused
+
+    def stats(self) -> CacheStats:
+        """Size and use."""
+        return self._run(self._stats)
+
+    def clear(self) -> int:
+        """Remove everything and give the space back."""
+        return self._run(self._clear)
+
+    def prune(self, older_than: float | None, max_bytes: int | None) -> int:
+        """Remove expired and old entries, then the first stored down to `max_bytes`; give the space back."""
+        return self._run(partial(self._prune, older_than=older_than, max_bytes=max_bytes))
+
+    def close(self) -> None:
+        """Close the file if it is open."""
+        database, self._database = self._database, None
+        if database is not None:
+            with translated(self._path):
+                database.close()
+
+    def _run(self, work: Callable[[Database], T]) -> T:
+        try:
+            return self._once(work)
+        except Damaged as error:
+            database, self._database = self._database, None
+            if database is not None:
+                with translated(self._path):
+                    database.set_aside(error)
+            return self._once(work)
+
+    def _once(self, work: Callable[[Database], T]) -> T:
+        with translated(self._path):
+            # What is written to a file that was removed or set aside meanwhile would be lost; a stat is 2 µs.
+            if self._database is not None and self._database.moved():
+                self.close()
+            if self._database is None:
+                self._database = Database(self._path, self._time)
+            return work(self._database)
+
+    def _expiry(self) -> float:
+        return _NEVER if self._ttl is None else self._time() - self._ttl
+
+    def _get(self, database: Database, keys: Sequence[str]) -> dict[str, bytes]:
+        wanted = {pack(key): key for key in keys}
+        packed = list(wanted)
+        expired = self._expiry()
+        found: dict[str, bytes] = {}
+        damaged: list[tuple[Any, ...]] = []
+        for start in range(0, len(packed), _READ_BLOCK):
+            block = packed[start : start + _READ_BLOCK]
+            sql = _select("key, checksum, value, id", len(block)) + " AND stored > ?"
+            for key, expected, value, number in database.connection.execute(sql, [*block, expired]):
+                if type(value) is bytes and checksum(key, value) == expected:
+                    found[wanted[key]] = value
+                else:
+                    damaged.append((number, expected, value))
+        if damaged:
+            self._discard(database, damaged)
+        return found
+
+    def _discard(self, database: Database, damaged: Sequence[tuple[Any, ...]]) -> None:
+        with database.transaction() as db:
+            for row in damaged:
+                # by its whole content: another process may have stored it anew since it was read
+                where = "WHERE id = ? AND checksum IS ? AND value IS ?"
+                size = db.execute(f"SELECT {SIZE} FROM entries {where}", row).fetchone()
+                if size is not None:
+                    db.execute(f"DELETE FROM entries {where}", row)
+                    db.execute(GROW, (-1, -size[0]))
+        self._warn_once("the cache %s: damaged entries were found, and removed", self._path)
+
+    def _put(self, database: Database, rows: Sequence[Row]) -> int:
+        """Store what there is room for; how many were refused."""
+        position = {row[0]: number for number, row in enumerate(rows)}
+        with database.transaction() as db:
+            ids: dict[int, int] = {}
+            replaced: dict[int, int] = {}
+            for key, number, size in db.execute(_select(f"key, id, {SIZE}", len(rows)), list(position)):
+                ids[position[key]] = number
+                replaced[position[key]] = size
+            (total,) = db.execute("SELECT bytes FROM totals").fetchone()
+            sizes = [len(row[3]) + ENTRY_BYTES for row in rows]
+            plan = admit(sizes, replaced, total, self._max_bytes, self._when_full)
+            stored = plan.stored
+            gone = [(ids[number],) for number in stored if number in ids]
+            db.executemany("DELETE FROM entries WHERE id = ?", gone)
+            evicted, freed = drop_first(db, plan.evict) if plan.evict else (0, 0)
+            db.executemany(_INSERT, rows if not plan.refused else [rows[number] for number in stored])
+            db.execute(GROW, (len(stored) - len(gone) - evicted, plan.growth - freed))
+        if plan.refused:
+            self._warn_once(
+                "the cache %s is full (%d bytes of %d): answers are not stored; raise max_bytes, or run"
+                " `fastbatch cache prune`",
+                self._path,
+                total,
+                self._max_bytes,
+            )
+        if evicted:
+            self._warn_once("the cache %s is full (%d bytes): old answers are dropped", self._path, total)
+            logger.info("the cache %s: %d answers dropped to make room", self._path, evicted)
+        return plan.refused
+
+    def _stats(self, database: Database) -> CacheStats:
+        db = database.connection
+        entries, size = db.execute("SELECT entries, bytes FROM totals").fetchone()
+        first = db.execute("SELECT stored FROM entries ORDER BY id LIMIT 1").fetchone()
+        return CacheStats(
+            entries=entries,
+            bytes=size,
+            max_bytes=self._max_bytes,
+            hits=self._hits,
+            misses=self._misses,
+            puts=self._puts,
+            refused=self._refused,
+            oldest=first[0] if first else None,
+            location=str(self._path),
+        )
+
+    def _clear(self, database: Database) -> int:
+        with database.transaction() as db:
+            removed = db.execute("DELETE FROM entries").rowcount
+            db.execute("UPDATE totals SET entries = 0, bytes = 0")
+        database.shrink()
+        return removed
+
+    def _prune(self, database: Database, older_than: float | None, max_bytes: int | None) -> int:
+        cutoff = _NEVER if older_than is None else self._time() - older_than
+        removed = drop_old(database, self._expiry(), cutoff)
+        if max_bytes is not None:
+            removed += drop_to(database, max_bytes)
+        if removed:
+            database.shrink()
+        return removed
+
+    def _warn_once(self, text: str, *values: object) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            logger.warning(text, *values)
