@@ -200,7 +200,7 @@ class Tally:
             prompt_tokens=self.prompt_tokens,
             cached_tokens=self.cached_tokens,
             completion_tokens=self.completion_tokens,
-            would_have_billed_usd=f"{self.bill:f}",
+            would_have_billed_usd=f"{self.bill.normalize():f}",
             in_flight=self.in_flight,
             max_in_flight=self.max_in_flight,
             connections=self.connections,

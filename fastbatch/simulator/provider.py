@@ -17,6 +17,8 @@ from fastbatch.simulator.dice import FailurePlan, fingerprint, latency
 from fastbatch.simulator.replies import (
     EVENT_STREAM,
     FAILURE_REPLIES,
+    JSON,
+    Ending,
     Reply,
     error_body,
     quota_body,
@@ -34,6 +36,7 @@ _METHODS = {
     **dict.fromkeys((asks.CHAT, asks.RESPONSES, asks.COMPLETIONS, asks.EMBEDDINGS, RESET), "POST"),
     **dict.fromkeys((MODELS, STATS), "GET"),
 }
+_ENDINGS: dict[str | None, Ending] = {"timeout": "never", "reset": "reset", "truncated": "cut"}
 _DEFAULT_MODELS = ("gpt-4o-mini", "text-embedding-3-small")  # listed when the config names none
 
 
@@ -158,6 +161,7 @@ class SimulatedProvider:
             self.tally.promise(answer.usage)
         else:
             self.tally.fail(failure)
+        ending = _ENDINGS.get(failure, "whole")
         pace = self.config.tokens_per_second
         generation = answer.usage.completion / pace if pace else 0.0
         if ask.stream:
@@ -166,14 +170,17 @@ class SimulatedProvider:
                 pieces[1:] = [pieces[0][: len(pieces[0]) // 2] + b"\n\n"]
             elif failure == "empty":
                 pieces[:-1] = []
-            said = Reply(200, b"", headers, EVENT_STREAM, delay, events=tuple(pieces), spread=generation)
-            return said.counted(self.tally, key, failure)
+            return Reply(
+                *(200, b"", headers, EVENT_STREAM, delay, ending, tuple(pieces), generation),
+                *(self.tally, failure is None, key),
+            )
         body = render(answer, self.config, name, self._created)
         if failure == "malformed":
             body = body[: len(body) // 2]
         elif failure == "empty":
             body = without_choices(body)
-        return Reply(200, body, headers, delay=delay + generation).counted(self.tally, key, failure)
+        delay += generation
+        return Reply(200, body, headers, JSON, delay, ending, None, 0.0, self.tally, failure is None, key)
 
     def _without_body(self, request: Incoming, headers: bytes) -> Reply:
         method, path = request.method, request.path

@@ -12,8 +12,6 @@ from fastbatch.simulator.counters import Tally
 
 Ending = Literal["whole", "cut", "reset", "never"]
 
-_BROKEN_ENDINGS: dict[str, Ending] = {"timeout": "never", "reset": "reset", "truncated": "cut"}
-
 JSON = b"application/json"
 EVENT_STREAM = b"text/event-stream; charset=utf-8"
 
@@ -46,11 +44,6 @@ class Reply(NamedTuple):
     tally: Tally | None = None
     answer: bool = False
     key: int | None = None
-
-    def counted(self, tally: Tally, key: int, failure: str | None) -> Reply:
-        """The same reply with its place in the counts, and the ending that its failure has, if it is one."""
-        ending = _BROKEN_ENDINGS.get(failure, "whole") if failure else "whole"
-        return self._replace(tally=tally, key=key, answer=failure is None, ending=ending)
 
     def settle(self, *, delivered: bool) -> None:
         """Count its end: handed over in full, or given up because the connection is gone."""

@@ -11,15 +11,15 @@ from typing import NamedTuple
 BYTES_PER_TOKEN = 4
 TOKENS_PER_MESSAGE = 4
 
-_OPENERS = ("You asked: {}.", "On the matter of {}:", "Short answer to “{}”.", "Let us look at {}.")
+_OPENERS = (("You asked: ", "."), ("On the matter of ", ":"), ("Let us look at ", "."), ("In reply to ", ":"))
 _SENTENCES = (
-    "In short, {} comes first and {} follows from it.",
-    "What matters about {} is how it changes {}.",
-    "Most of it turns on {}, less on {}.",
-    "Taken together, {} and {} point the same way.",
-    "There is more to {} than {} alone would suggest.",
-    "If {} holds, then {} needs no further proof.",
-    "Consider {} once more with {} in mind.",
+    ('It all turns on "', '".'),
+    ('What matters most here is "', '", and the rest follows from it.'),
+    ('Once "', '" is settled, little else is open.'),
+    ('There is more to "', '" than it may seem.'),
+    ('So the short answer is "', '".'),
+    ('Consider "', '" once more before deciding.'),
+    ('Nothing speaks against "', '" as it stands.'),
 )
 _PUNCTUATION = ".,;:!?\"'()[]{}<>«»“”"
 _SOURCE_CHARACTERS = 1000  # of a prompt that an answer echoes; longer prompts cost no more
@@ -50,26 +50,26 @@ def tokens(n_bytes: int) -> int:
 def write(source: str, dice: int, words: tuple[int, int], max_tokens: int | None) -> Passage:
     """An echo of `source` that reads like an answer; `dice` (64 bits) picks the words and the length.
 
-    It ends with the sentence that reaches a length between the bounds `words`, or where `max_tokens` cuts.
+    At least two sentences; it ends with the one that reaches a length drawn between the two bounds `words`,
+    or where `max_tokens` cuts.
     """
     known = source[:_SOURCE_CHARACTERS].split() or ["the", "question"]
     shortest, longest = words
-    length = shortest + dice % (longest - shortest + 1)
-    sentences = [_OPENERS[(dice >> 8) % len(_OPENERS)].format(_fragment(known, 0, 12))]
-    written = sentences[0].count(" ") + 1
-    while written < length:
+    missing = shortest + dice % (longest - shortest + 1)
+    before, after = _OPENERS[(dice >> 8) % len(_OPENERS)]
+    said = before + " ".join(known[:12]).strip(_PUNCTUATION) + after
+    missing -= said.count(" ") + 1
+    while True:  # an opener alone is no answer
         # Knuth's MMIX step; its high bits are the random ones.
         dice = (dice * 6364136223846793005 + 1442695040888963407) & 0xFFFF_FFFF_FFFF_FFFF
         high = dice >> 32
-        first = _fragment(known, high % len(known), 1 + (high >> 8) % 4)
-        second = _fragment(known, (high >> 16) % len(known), 1 + (high >> 4) % 3)
-        sentences.append(_SENTENCES[(high >> 20) % len(_SENTENCES)].format(first, second))
-        written += sentences[-1].count(" ") + 1
-    return _cut(" ".join(sentences), max_tokens)
-
-
-def _fragment(words: list[str], start: int, count: int) -> str:
-    return " ".join(words[start : start + count]).strip(_PUNCTUATION) or "that"
+        start = (high >> 8) % len(known)
+        before, after = _SENTENCES[high % len(_SENTENCES)]
+        sentence = before + " ".join(known[start : start + 2 + (high >> 24) % 5]).strip(_PUNCTUATION) + after
+        said = f"{said} {sentence}"
+        missing -= sentence.count(" ") + 1
+        if missing <= 0:
+            return _cut(said, max_tokens)
 
 
 def _cut(text: str, max_tokens: int | None) -> Passage:

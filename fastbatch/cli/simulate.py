@@ -1,0 +1,123 @@
+"""`fastbatch simulate`: a provider on this machine that costs nothing, to practise and to measure with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from fastbatch.simulator import SimulatorConfig, SimulatorStats
+    from fastbatch.simulator.config import LimitKind
+
+
+def simulate(
+    *,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: any free one.")] = 8484,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    latency: Annotated[float, typer.Option(min=0, help="Median seconds to an answer.")] = 0.2,
+    latency_sigma: Annotated[
+        float, typer.Option(min=0, help="Spread of the log-normal latency; 0: constant.")
+    ] = 0.3,
+    tokens_per_second: Annotated[
+        float | None, typer.Option(help="Adds completion tokens / this to an answer's time.")
+    ] = None,
+    rpm: Annotated[int | None, typer.Option(min=1, help="Requests per minute.")] = None,
+    tpm: Annotated[int | None, typer.Option(min=1, help="Tokens per minute.")] = None,
+    limit: Annotated[
+        list[str] | None, typer.Option(help="A further limit: 1500/5s or 90000tok/60s (repeatable).")
+    ] = None,
+    bucket: Annotated[
+        bool, typer.Option("--bucket", help="Limits are buckets that refill evenly, not sliding windows.")
+    ] = False,
+    fail: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="KIND=SHARE (repeatable); kinds: 500, 503, 429, timeout, reset, truncated, malformed, empty."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="What texts, latencies and failures are drawn from.")] = 0,
+    require_key: Annotated[str | None, typer.Option(help="Refuse every other bearer token.")] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(help="A model that exists (repeatable); without it every name does.")
+    ] = None,
+) -> None:
+    """Run a simulated OpenAI-shaped provider until Ctrl-C, then say what it saw."""
+    from fastbatch.simulator import SimulatedLimit, SimulatorConfig
+
+    kind: LimitKind = "bucket" if bucket else "sliding"
+    config = SimulatorConfig(
+        seed=seed,
+        latency=latency,
+        latency_sigma=latency_sigma,
+        tokens_per_second=tokens_per_second,
+        rpm=rpm,
+        tpm=tpm,
+        limit_kind=kind,
+        limits=tuple(SimulatedLimit.parse(text, kind=kind) for text in limit or ()),
+        failure_rates=dict(_failure(text) for text in fail or ()),
+        require_key=require_key,
+        models=tuple(model or ()),
+    )
+    _run(config, host, port)
+
+
+def _failure(text: str) -> tuple[str, float]:
+    from fastbatch.errors import ConfigError
+
+    kind, _, share = text.partition("=")
+    try:
+        return kind.strip(), float(share)
+    except ValueError:
+        raise ConfigError("write it like 500=0.03", key="--fail", value=text) from None
+
+
+def _run(config: SimulatorConfig, host: str, port: int) -> None:
+    import asyncio
+    import signal
+    from contextlib import suppress
+
+    from fastbatch.simulator import Simulator
+    from fastbatch.simulator.thread import new_loop
+
+    simulator = Simulator(config, host=host, port=port)
+
+    async def serve() -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # Windows loops have no signal handlers; there Ctrl-C arrives as KeyboardInterrupt.
+            with suppress(NotImplementedError):
+                asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        async with simulator:
+            model = config.models[0] if config.models else "any"
+            typer.echo(
+                f"Simulated provider on {simulator.base_url} (Ctrl-C ends it). Try: "
+                f"fastbatch run INPUT -o OUT -m openai:{model} --base-url {simulator.base_url}"
+            )
+            await stop.wait()
+
+    with suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(serve())
+    typer.echo(_summary(simulator.stats()))
+
+
+def _summary(stats: SimulatorStats) -> str:
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(stats.failed.items()))
+    failed = f"{sum(stats.failed.values())} failed" + (f" ({kinds})" if kinds else "")
+    lines = [
+        f"Saw {stats.requests} requests on {stats.connections} connections, "
+        f"at most {stats.max_in_flight} in flight:",
+        f"  {stats.answered} answered, {stats.refused_429} refused by limits, {stats.rejected} rejected, "
+        f"{failed}, {stats.abandoned} abandoned by the client",
+        f"  {stats.distinct_bodies} different bodies, {stats.repeated_bodies} answered more than once",
+        f"  {stats.prompt_tokens} prompt and {stats.completion_tokens} completion tokens, "
+        f"would have billed ${stats.would_have_billed_usd} at gpt-4o-mini's prices",
+    ]
+    if stats.requests and stats.first_arrival is not None and stats.last_arrival is not None:
+        lines.append(f"  {stats.last_arrival - stats.first_arrival:.1f} s from the first arrival to the last")
+    lines.extend(
+        f"  limit {limit['amount']} {limit['what']} per {limit['per']:g} s: at most {limit['peak']} used, "
+        f"{limit['refused']} refused"
+        for limit in stats.limits
+    )
+    return "\n".join(lines)
