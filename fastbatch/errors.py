@@ -161,11 +161,12 @@ class ServiceError(UsageError):
 class RunStopped(FastbatchError):
     """A run ended before its last row; everything answered is kept and running again goes on.
 
-    `results` holds the finished results where the caller asked for a list, else it is empty;
-    `cause` is the request error that stopped the run, where there was one.
+    `results` holds the finished results where the caller asked for a list, else it is empty; `summary` says
+    how far a run from file to file came; `cause` is the request error that stopped it, where there was one.
     """
 
     exit_code = 4
+    summary: Any = None  # a `Summary`; this module stands below the models
 
     def __init__(
         self, message: str, *, cause: RequestError | None = None, results: Iterable[Any] = ()

@@ -1,0 +1,94 @@
+"""Names and settings become built objects: the only file that knows every family.
+
+`provider:model` (or `service~model`) is understood here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fastbatch import registry
+from fastbatch.engine.endpoint import Route
+from fastbatch.errors import ConfigError, did_you_mean
+
+_NAME = re.compile(r"([A-Za-z0-9_.-]+)[:~](.+)", re.DOTALL)
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """The provider and the model of `provider:model`; a name without a provider is OpenAI's.
+
+    Raises:
+        ConfigError: the provider is unknown, or no model is named.
+
+    >>> split_name("local:smollm2"), split_name("openai~gpt-4o-mini"), split_name("gpt-4o-mini")
+    (('local', 'smollm2'), ('openai', 'gpt-4o-mini'), ('openai', 'gpt-4o-mini'))
+    """
+    match = _NAME.fullmatch(name.strip())
+    if match is None:
+        if not name.strip() or name.strip()[-1] in ":~":
+            raise ConfigError("names no model; write provider:model", key="model", value=name)
+        return "openai", name.strip()
+    provider, model = match.groups()
+    known = [*registry.names("providers"), *registry.names("services")]
+    if provider not in known:
+        raise ConfigError(
+            f"unknown provider {provider!r}; known are {', '.join(sorted(known))}."
+            f"{did_you_mean(provider, known)} A model whose own name holds a colon is written openai:{name}",
+            key="model",
+            value=name,
+        )
+    return provider, model
+
+
+def open_route(
+    name: str,
+    *,
+    base_url: str | None = None,
+    api_key_env: str | None = None,
+    env: Mapping[str, str] = os.environ,
+    report: Callable[[Any], None] | None = None,
+) -> Route:
+    """What `provider:model` stands for, ready to be used; nothing is contacted or started yet.
+
+    Args:
+        name: such as `openai:gpt-4o-mini` or `local:smollm2`.
+        base_url: another address for a hosted provider.
+        api_key_env: the environment variable that holds the key.
+        env: where keys are looked up.
+        report: hears how a model file is being fetched.
+
+    Raises:
+        ConfigError, ServiceError, MissingExtra: said before anything is sent.
+    """
+    provider, model = split_name(name)
+    if provider in registry.names("services"):
+        return _served(provider, model, base_url, api_key_env, report)
+    key = None
+    if api_key_env is not None:
+        key = env.get(api_key_env)
+        if not key:
+            raise ConfigError("this environment variable is not set", key="api_key_env", value=api_key_env)
+    made = registry.find("providers", provider)(key, base_url=base_url, env=env)
+    return Route(made, model)
+
+
+def _served(
+    name: str,
+    model: str,
+    base_url: str | None,
+    api_key_env: str | None,
+    report: Callable[[Any], None] | None,
+) -> Route:
+    """A model that a service of ours runs; its provider is the OpenAI-shaped one at the service's address."""
+    for key, value in (("base_url", base_url), ("api_key_env", api_key_env)):
+        if value is not None:
+            raise ConfigError(f"has no meaning for {name}:{model}, which runs in this process", key=key)
+    service = registry.find("services", name)(model, report=report)
+    # The address is known when the service runs; until then it stands for nothing and is never called.
+    provider = registry.find("providers", "openai")(
+        base_url="http://127.0.0.1/v1", name=name, identity=service.identity(), env={}
+    )
+    return Route(provider, model, service)

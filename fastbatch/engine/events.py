@@ -1,0 +1,196 @@
+"""Events tell: plain counters, a picture of them a few times a second, and what a listener may hear.
+
+Counting is integer arithmetic; nobody is called per row. A run without a listener has no timer.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from fastbatch.engine.clock import Clock, Timer
+from fastbatch.models.stats import Saturation, Snapshot, Summary, TokenStats
+
+INTERVAL = 0.25  # seconds between two pictures: four a second look live and cost nothing
+_SPAN = 10.0  # seconds that speeds look back
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """The first row is about to be taken; `title` names the model, `total` is None for an unknown length."""
+
+    title: str
+    total: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Progressed:
+    """A picture of the run, every `INTERVAL` seconds."""
+
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A sentence for people, in the middle of a run."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinished:
+    """The last picture; no event follows. `stopped` says in a sentence why it ended early, else empty."""
+
+    snapshot: Snapshot
+    stopped: str = ""
+
+
+Event = RunStarted | Progressed | Notice | RunFinished
+
+
+class Listener(Protocol):
+    """Hears what a run tells. Called in the loop's thread: it must return quickly and must not raise."""
+
+    def notify(self, event: Event) -> None:
+        """Take one event."""
+        ...
+
+
+class Counters:
+    """What has been counted so far. `ok + failed + skipped` rows have their record."""
+
+    __slots__ = (
+        "cached",
+        "cached_tokens",
+        "completion_tokens",
+        "failed",
+        "in_flight",
+        "ok",
+        "prompt_tokens",
+        "reasoning_tokens",
+        "retries",
+        "sent",
+        "shared",
+        "skipped",
+        "total",
+        "waiting",
+    )
+
+    def __init__(self) -> None:
+        self.total: int | None = None
+        self.ok = self.failed = self.skipped = self.cached = self.shared = 0
+        self.in_flight = self.waiting = self.sent = self.retries = 0
+        self.prompt_tokens = self.cached_tokens = self.completion_tokens = self.reasoning_tokens = 0
+
+    @property
+    def done(self) -> int:
+        """Rows that have their record."""
+        return self.ok + self.failed + self.skipped
+
+    def usage(self) -> TokenStats:
+        """The sums as a value."""
+        return TokenStats(
+            self.prompt_tokens,
+            self.cached_tokens,
+            self.completion_tokens,
+            self.reasoning_tokens,
+            requests=self.ok,
+            cache_hits=self.cached,
+            retries=self.retries,
+            unpriced=self.ok - self.cached - self.shared,
+        )
+
+
+class Meter:
+    """Turns counters into pictures: speeds over the last ten seconds, and the time left."""
+
+    def __init__(self, counters: Counters, clock: Clock) -> None:
+        self._counters = counters
+        self._clock = clock
+        self._began = clock.time()
+        self._past: deque[tuple[float, int, int, int]] = deque([(self._began, 0, 0, 0)])
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the run began."""
+        return self._clock.time() - self._began
+
+    def picture(self, saturation: tuple[Saturation, ...] = (), waiting_for: str = "") -> Snapshot:
+        """The run at this moment."""
+        now, count, past = self._clock.time(), self._counters, self._past
+        answered = count.ok + count.failed
+        past.append((now, answered, count.prompt_tokens, count.completion_tokens))
+        while len(past) > 2 and past[1][0] <= now - _SPAN:
+            past.popleft()
+        then, rows, prompt, completion = past[0]
+        span = now - then
+        rate = (answered - rows) / span if span > 0 else 0.0
+        left = None if count.total is None else max(0, count.total - count.done)
+        return Snapshot(
+            elapsed=now - self._began,
+            total=count.total,
+            ok=count.ok,
+            failed=count.failed,
+            skipped=count.skipped,
+            cached=count.cached,
+            shared=count.shared,
+            in_flight=count.in_flight,
+            waiting=count.waiting,
+            sent=count.sent,
+            retries=count.retries,
+            prompt_tokens=count.prompt_tokens,
+            completion_tokens=count.completion_tokens,
+            rows_per_s=rate,
+            prompt_tokens_per_s=(count.prompt_tokens - prompt) / span if span > 0 else 0.0,
+            completion_tokens_per_s=(count.completion_tokens - completion) / span if span > 0 else 0.0,
+            eta=0.0 if left == 0 else left / rate if left is not None and rate > 0 else None,
+            saturation=saturation,
+            waiting_for=waiting_for,
+        )
+
+    def summary(
+        self, *, output: str = "", errors: str = "", gone: int = 0, interrupted: bool = False
+    ) -> Summary:
+        """What the run has done, now that it is over."""
+        count = self._counters
+        return Summary(
+            total=count.done if count.total is None else count.total,
+            ok=count.ok,
+            failed=count.failed,
+            skipped=count.skipped,
+            cached=count.cached,
+            shared=count.shared,
+            usage=count.usage(),
+            elapsed=self.elapsed,
+            sent=count.sent,
+            output=output,
+            errors=errors,
+            gone=gone,
+            interrupted=interrupted,
+        )
+
+
+class Ticker:
+    """Shows a listener a picture every `INTERVAL` seconds, from the loop's timer."""
+
+    def __init__(self, listener: Listener, picture: Callable[[], Snapshot], clock: Clock) -> None:
+        self._listener = listener
+        self._picture = picture
+        self._clock = clock
+        self._timer: Timer | None = None
+
+    def start(self) -> None:
+        """Show the first picture one interval from now."""
+        self._timer = self._clock.call_at(self._clock.time() + INTERVAL, self._tick)
+
+    def _tick(self) -> None:
+        self.start()
+        self._listener.notify(Progressed(self._picture()))
+
+    def stop(self) -> None:
+        """Show no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -1,0 +1,102 @@
+"""An input file as rows with ids: checked whole before the first request, then read again as the run goes.
+
+Both passes read the same way, so a row has the same id in each: its own, or for a row without one the
+fingerprint of its content and the number of its occurrence, so that rows inserted above change nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from fastbatch.engine.index import NumberTable, id_number
+from fastbatch.errors import InputError, InvalidRequest
+from fastbatch.formats.lines import numbered_lines
+from fastbatch.formats.rows import RowSettings, fingerprint, parse_row, read_row, row_id
+from fastbatch.models.request import LLMRequest
+
+OnBadRow = Literal["fail", "record", "skip"]
+
+
+class Row(NamedTuple):
+    """One input row: its line, its id, what it held, and the request it means or why it means none."""
+
+    number: int
+    custom_id: str
+    content: dict[str, Any]
+    request: LLMRequest | None
+    problem: InvalidRequest | None = None
+
+
+class InputFile:
+    """The rows of `path`, at most `limit` of them."""
+
+    def __init__(self, path: Path, settings: RowSettings, limit: int | None = None) -> None:
+        self.path = path
+        self._settings = settings
+        self._limit = limit
+
+    def rows(self) -> Iterator[Row]:
+        """Every row in order; a bad one carries its problem.
+
+        Raises:
+            InputError: the file cannot be read.
+        """
+        seen = NumberTable()
+        for number, line in islice(numbered_lines(self.path), self._limit):
+            content: dict[str, Any] = {}
+            custom_id = f"line-{number}"
+            request = problem = None
+            try:
+                content = parse_row(line)
+                custom_id = row_id(content) or _content_id(content, seen)
+                if seen.add(id_number(custom_id)):
+                    raise InvalidRequest(self._twice(custom_id, number))
+                request = read_row(content, self._settings)
+            except InvalidRequest as refused:
+                problem = refused
+                if not content:
+                    content = {"raw": line[:65536].decode("utf-8", "replace")}
+            yield Row(number, custom_id, content, request, problem)
+
+    def check(self, on_bad_row: OnBadRow, stop: Callable[[], bool]) -> tuple[int, NumberTable]:
+        """Read everything once: the number of rows, and the numbers of their ids; less once `stop()` says so.
+
+        Raises:
+            InputError: a row is bad and `on_bad_row` is `fail`; says the file, the line and the cure.
+        """
+        count = 0
+        ids = NumberTable()
+        for row in self.rows():
+            if stop():
+                break
+            count += 1
+            if row.problem is not None and on_bad_row == "fail":
+                raise InputError(
+                    f"{row.problem.message.rstrip('.')}. Nothing was sent; correct the line, "
+                    "or run with --on-bad-row record or skip",
+                    path=str(self.path),
+                    line=row.number,
+                )
+            ids.put(id_number(row.custom_id), row.number)
+        return count, ids
+
+    def _twice(self, custom_id: str, number: int) -> str:
+        """The problem of a row whose id an earlier row has; finds that row by reading again."""
+        for earlier, line in numbered_lines(self.path):
+            try:
+                if row_id(parse_row(line)) == custom_id:
+                    return f"the id {custom_id!r} stands on line {earlier} already and again on line {number}"
+            except InvalidRequest:
+                continue
+        return f"the id {custom_id!r} stands on line {number} and on an earlier one"
+
+
+def _content_id(content: dict[str, Any], seen: NumberTable) -> str:
+    """The id of a row that has none: its fingerprint, and its occurrence from the second on."""
+    known_by = fingerprint(content)
+    # The count lives in the same table under a number of its own, one bit away from any id's.
+    occurrence = seen.add((known_by ^ 0x5BD1E995) or 1)
+    return f"row-{known_by:016x}" if not occurrence else f"row-{known_by:016x}-{occurrence + 1}"

@@ -1,0 +1,139 @@
+"""The result file: one writer, whole lines, and a lock that says who holds it.
+
+Output lines are the data. They are appended in blocks; after a failed write the file is cut back to its last
+whole line, and a torn last line left by a crash is cut off when the file is opened again.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from fastbatch.errors import OutputError, StorageError
+
+_TAIL = 1 << 16
+
+
+class ResultFile:
+    """An append-only file of lines, held by this process alone from `open` to `close`.
+
+    Raises:
+        OutputError: another process holds it, or the path cannot be an output.
+        StorageError: a write failed; what was whole before is still whole.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._fd = -1
+        self._end = 0
+
+    def open(self) -> Self:
+        """Open or create the file, lock it, and cut off a torn last line."""
+        try:
+            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise OutputError(f"{self.path} cannot be written: {error.strerror}") from None
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._fd)
+            raise OutputError(
+                f"{self.path} is held by another running fastbatch; wait for it, or choose another output"
+            ) from None
+        self._end = _whole_lines(self._fd)
+        os.ftruncate(self._fd, self._end)
+        return self
+
+    def append(self, lines: Iterable[bytes]) -> None:
+        """Append whole lines; all of them or none stand in the file afterwards."""
+        left = memoryview(b"".join(lines))
+        size = len(left)
+        try:
+            while left:  # a disk that fills up writes a part first, and says so only at the next call
+                left = left[os.write(self._fd, left) :]
+        except OSError as error:
+            os.ftruncate(self._fd, self._end)
+            raise StorageError(_storage_sentence(self.path, error)) from None
+        self._end += size
+
+    def close(self) -> None:
+        """Sync and let go; closing twice is allowed."""
+        fd, self._fd = self._fd, -1
+        if fd < 0:
+            return
+        try:
+            os.fsync(fd)
+        except OSError as error:
+            raise StorageError(_storage_sentence(self.path, error)) from None
+        finally:
+            os.close(fd)
+
+    def __enter__(self) -> Self:
+        return self.open()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def replace_file(path: Path, lines: Iterable[bytes]) -> None:
+    """Write a whole file beside `path` and put it in its place in one step; an empty one removes it.
+
+    Raises:
+        StorageError: it could not be written; `path` is as it was.
+    """
+    part = path.with_name(path.name + ".part")
+    written = 0
+    try:
+        with part.open("wb") as file:
+            for line in lines:
+                written += file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+        if written:
+            part.replace(path)
+        else:
+            part.unlink()
+            path.unlink(missing_ok=True)
+        _sync_directory(path.parent)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise StorageError(_storage_sentence(path, error)) from None
+
+
+def _whole_lines(fd: int) -> int:
+    """The offset behind the last newline."""
+    end = os.fstat(fd).st_size
+    while end:
+        start = max(0, end - _TAIL)
+        newline = os.pread(fd, end - start, start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        end = start
+    return 0
+
+
+def _sync_directory(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _storage_sentence(path: Path, error: OSError) -> str:
+    cure = {
+        errno.ENOSPC: "the disk is full; make room",
+        errno.EDQUOT: "the disk quota is used up; make room",
+        errno.EFBIG: "the file may not grow further (ulimit -f); raise the limit",
+        errno.EROFS: "the file system is read-only; choose another output",
+    }.get(error.errno or 0, error.strerror or str(error))
+    return (
+        f"Results cannot be written to {path}: {cure}. What was answered before is kept; run again to go on."
+    )

@@ -1,0 +1,248 @@
+"""`RequestManager`: the library's door. Sends many requests to one endpoint, and answers each of them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Mapping, Sized
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+from fastbatch import registry
+from fastbatch.cache.base import CacheProvider
+from fastbatch.engine.bridge import run_sync
+from fastbatch.engine.endpoint import Route
+from fastbatch.engine.events import Listener
+from fastbatch.engine.filerun import FileRun
+from fastbatch.engine.gate import SharedLedger
+from fastbatch.engine.inputfile import OnBadRow
+from fastbatch.engine.session import Identical, Session, Settings, aiohttp_transport, guarded
+from fastbatch.engine.source import JobSource, Rows
+from fastbatch.errors import ConfigError, RunStopped
+from fastbatch.formats.rows import RowSettings
+from fastbatch.formats.template import PromptTemplate
+from fastbatch.limits.ledger import Ledger
+from fastbatch.limits.options import Limits
+from fastbatch.limits.tokens import TokenEstimator
+from fastbatch.models.response import ResponseWrapper
+from fastbatch.models.stats import Summary
+from fastbatch.providers.base import Provider
+from fastbatch.retry import RetryPolicy
+from fastbatch.transport.base import Transport
+
+ResponseT = TypeVar("ResponseT")
+
+
+class RequestManager(Generic[ResponseT]):
+    """Runs requests against one endpoint within its limits, from the cache where it can.
+
+    Args:
+        provider: an `OpenAIProvider`, any other `Provider`, or a name such as `"openai:gpt-4o-mini"` or
+            `"local:smollm2"`, whose model is then the default model.
+        model: the model of requests that name none.
+        params: body parameters of requests that do not set them.
+        concurrency: how many requests are in flight at most.
+        limits: what the provider allows; kept over all runs of this manager.
+        cache: where answers are kept; None keeps none beyond the run.
+        retry: how often to try again.
+        timeout: seconds that one attempt may take; waiting for limits and retries is not counted.
+        identical: `share` sends equal requests once, `sample` sends each of them.
+        progress: a listener, or the name of one (`auto`, `rich`, `plain`, `json`); None shows nothing.
+        transport: makes the transport of a run.
+
+    Raises:
+        ConfigError: an argument is impossible.
+
+    >>> from fastbatch import OpenAIProvider, RequestBatch
+    >>> manager = RequestManager(OpenAIProvider(api_key="…"), concurrency=256)   # doctest: +SKIP
+    >>> results = manager.run(batch)                                             # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        provider: Provider[ResponseT] | str,
+        *,
+        model: str | None = None,
+        params: Mapping[str, Any] | None = None,
+        concurrency: int = 64,
+        limits: Limits | None = None,
+        cache: CacheProvider | None = None,
+        retry: RetryPolicy | None = None,
+        timeout: float = 120.0,
+        identical: Identical = "share",
+        progress: str | Listener | None = None,
+        transport: Callable[[], Transport] = aiohttp_transport,
+    ) -> None:
+        if not isinstance(concurrency, int) or concurrency < 1:
+            raise ConfigError("must be a whole number of 1 or more", key="concurrency", value=concurrency)
+        if not timeout > 0:
+            raise ConfigError("must be seconds above 0", key="timeout", value=timeout)
+        if identical not in ("share", "sample"):
+            raise ConfigError("must be 'share' or 'sample'", key="identical", value=identical)
+        if isinstance(provider, str):
+            route: Route = registry.find("assembly", "route")(provider)
+        else:
+            route = Route(provider)
+        self._settings: Settings[ResponseT] = Settings(
+            provider=route.provider,
+            service=route.service,
+            concurrency=concurrency,
+            ledger=SharedLedger(Ledger(limits or Limits())),
+            estimator=TokenEstimator(),
+            cache=guarded(cache),
+            retry=retry or RetryPolicy(),
+            timeout=timeout,
+            identical=identical,
+            progress=progress,
+            transport=transport,
+        )
+        self._model = model or route.model
+        self._params = dict(params or {})
+        self._file_run: FileRun[ResponseT] | None = None
+
+    async def stream(self, rows: Rows) -> AsyncGenerator[ResponseWrapper[ResponseT], None]:
+        """Answer `rows` in the order of completion, in bounded memory.
+
+        Args:
+            rows: an iterable or async iterable of `LLMRequest`s or of rows as in an input file; read only
+                as far ahead as the window reaches.
+
+        Yields:
+            One result a row, answers and failures; `result.index` is the row's position.
+
+        Raises:
+            RunStopped: the run cannot go on (key, quota, endpoint); results came before as long as they could.
+        """
+        async with Session(self._settings, title=self._title) as session:
+            if isinstance(rows, Sized):
+                session.counters.total = len(rows)
+            source = JobSource(self._settings, session, RowSettings(self._model, params=self._params))
+            run = session.run(source.blocks(rows))
+            finished = run.blocks()
+            try:
+                async for block in finished:
+                    for job in block:
+                        assert job.outcome is not None
+                        yield job.outcome
+            except RunStopped as stopped:
+                session.stopped = stopped.message
+                raise
+            finally:
+                await finished.aclose()
+
+    async def run_async(self, rows: Rows) -> list[ResponseWrapper[ResponseT]]:
+        """Answer all of `rows` and return the results in their order.
+
+        Raises:
+            RunStopped: the run cannot go on; its `results` are those that there are.
+        """
+        results: list[ResponseWrapper[ResponseT]] = []
+        try:
+            async for result in self.stream(rows):
+                results.append(result)
+        except RunStopped as stopped:
+            stopped.results = sorted(results, key=_position)
+            raise
+        results.sort(key=_position)
+        return results
+
+    def run(self, rows: Rows) -> list[ResponseWrapper[ResponseT]]:
+        """`run_async` for synchronous code; works inside a running loop (notebooks) as well."""
+        return run_sync(lambda: self.run_async(rows))
+
+    async def run_file_async(
+        self,
+        input: str | Path,
+        output: str | Path,
+        *,
+        prompt: str | None = None,
+        system: str | None = None,
+        limit: int | None = None,
+        on_bad_row: OnBadRow = "fail",
+    ) -> Summary:
+        """Answer the rows of a file into a file; running it again goes on where it ended.
+
+        Args:
+            input: JSONL, may be `.gz` or `.zst`; the README has the table of rows.
+            output: receives OpenAI batch output lines; failed rows go to `OUTPUT.errors.jsonl`.
+            prompt: a template over the rows' keys, such as `"Summarise: {text}"`.
+            system: the system message of chat rows that have none.
+            limit: only the first rows of the input.
+            on_bad_row: `fail` refuses an input with a bad row before anything is sent, `record` makes it a
+                failed row, `skip` leaves it out.
+
+        Raises:
+            InputError, OutputError, ConfigError: nothing was sent.
+            RunStopped: ended early, everything answered is saved; `error.summary` says how far it came.
+            StorageError: results could not be written.
+        """
+        template = None if prompt is None else PromptTemplate(prompt)
+        file_run = FileRun(
+            self._settings,
+            Path(input),
+            Path(output),
+            RowSettings(self._model, template, system, self._params),
+            title=self._title,
+            limit=limit,
+            on_bad_row=on_bad_row,
+        )
+        self._file_run = file_run
+        try:
+            return await file_run.run()
+        finally:
+            self._file_run = None
+
+    def run_file(
+        self,
+        input: str | Path,
+        output: str | Path,
+        *,
+        prompt: str | None = None,
+        system: str | None = None,
+        limit: int | None = None,
+        on_bad_row: OnBadRow = "fail",
+    ) -> Summary:
+        """`run_file_async` for synchronous code."""
+        return run_sync(
+            lambda: self.run_file_async(
+                input, output, prompt=prompt, system=system, limit=limit, on_bad_row=on_bad_row
+            )
+        )
+
+    def drain(self) -> None:
+        """Let a file run under way in this loop send nothing more, and save what is in flight."""
+        if self._file_run is not None:
+            self._file_run.drain()
+
+    async def aclose(self) -> None:
+        """Close the cache; the manager may be used again, which opens it again."""
+        if self._settings.cache is not None:
+            await self._settings.cache.close()
+
+    def close(self) -> None:
+        """`aclose` for synchronous code."""
+        run_sync(self.aclose)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    @property
+    def _title(self) -> str:
+        name = self._settings.provider.name
+        return f"{name}:{self._model}" if self._model else name
+
+
+def _position(result: ResponseWrapper[Any]) -> int:
+    return result.index

@@ -1,0 +1,294 @@
+"""One run: a window of jobs that slides over a lazily read source, without barriers.
+
+A feeder takes blocks of jobs from the source, answers what the cache knows, lets identical jobs follow the
+first of them, and queues the rest; workers take from the queue; finished jobs are handed out in blocks, in
+the order of completion. Only the feeder ever waits for room, so nothing here can deadlock, and what is alive at
+any time (queued, waiting for a retry, in flight, finished but not taken) is at most the window and one block.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from typing import Generic, TypeVar
+
+from fastbatch.engine.clock import Clock, Timer
+from fastbatch.engine.events import Counters
+from fastbatch.engine.gate import GateShut
+from fastbatch.engine.pipeline import Job, Pipeline, stopped
+from fastbatch.engine.store import AnswerStore, decode, encode
+from fastbatch.errors import FastbatchError
+from fastbatch.models.response import ResponseWrapper
+from fastbatch.providers.base import Provider
+from fastbatch.retry import RetryDecision
+
+ResponseT = TypeVar("ResponseT")
+
+
+class Run(Generic[ResponseT]):
+    """Moves the jobs of `source` through `pipeline`; used once, in one loop.
+
+    Args:
+        source: blocks of jobs, read only as there is room. A job that arrives with an outcome is finished.
+        remembers: the store forgets nothing a user relies on; False for the run's own memory of its answers,
+            whose hits count as shared, not as cached.
+    """
+
+    def __init__(
+        self,
+        source: AsyncIterator[list[Job[ResponseT]]],
+        *,
+        pipeline: Pipeline[ResponseT],
+        provider: Provider[ResponseT],
+        store: AnswerStore,
+        remembers: bool,
+        counters: Counters,
+        clock: Clock,
+        concurrency: int,
+    ) -> None:
+        self._source = source
+        self._pipeline = pipeline
+        self._provider = provider
+        self._store = store
+        self._remembers = remembers
+        self._counters = counters
+        self._clock = clock
+        self._concurrency = concurrency
+        self._window = 2 * concurrency + 64
+        self._alive = 0  # admitted and not handed out
+        self._unfinished = 0  # admitted and without an outcome
+        self._open: dict[str, Job[ResponseT]] = {}  # the first job of each key, until its answer is stored
+        self._answered: list[str] = []  # keys in `_open` whose first job is finished
+        self._ready: deque[Job[ResponseT]] = deque()
+        self._later: dict[Job[ResponseT], Timer] = {}
+        self._finished: list[Job[ResponseT]] = []
+        self._idle: deque[asyncio.Future[None]] = deque()
+        self._taker: asyncio.Future[None] | None = None
+        self._room: asyncio.Future[None] | None = None
+        self._feeding = True
+        self._draining = False
+        self._failure: BaseException | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._workers = 0
+
+    async def blocks(self) -> AsyncGenerator[list[Job[ResponseT]], None]:
+        """Finished jobs in blocks as they come; closing the generator ends everything that runs for it.
+
+        Raises:
+            RunStopped: the run cannot go on; jobs in flight have finished and been handed out before.
+        """
+        self._spawn(self._feed())
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                if self._finished:
+                    block, self._finished = self._finished, []
+                    self._alive -= len(block)
+                    _ring(self._room)
+                    yield block
+                elif self._failure is not None and (self._unfinished == 0 or not self._orderly):
+                    raise self._failure
+                elif not self._feeding and self._unfinished == 0:
+                    break
+                else:
+                    self._taker = loop.create_future()
+                    await self._taker
+        finally:
+            await self._close()
+
+    def drain(self) -> None:
+        """Start nothing more: what is in flight is finished and handed out, then `blocks` ends."""
+        if self._draining:
+            return
+        self._draining = True
+        dropped = [*self._ready, *self._later]
+        for timer in self._later.values():
+            timer.cancel()
+        self._ready.clear()
+        self._later.clear()
+        for job in dropped:
+            self._give_up(job)
+        self._counters.waiting = 0
+        self._pipeline.shut()
+        _ring(self._room)
+        _ring(self._taker)
+
+    @property
+    def _orderly(self) -> bool:
+        return isinstance(self._failure, FastbatchError)
+
+    async def _feed(self) -> None:
+        try:
+            async for block in self._source:
+                await self._admit(block)
+                while not self._draining and self._alive >= self._window:
+                    self._room = asyncio.get_running_loop().create_future()
+                    await self._room
+                if self._draining:
+                    break
+        finally:
+            self._feeding = False
+            _ring(self._taker)
+
+    async def _admit(self, block: list[Job[ResponseT]]) -> None:
+        """Take a block in: finished, cached, following, or queued."""
+        self._let_go()
+        asked = {job.key for job in block if job.outcome is None and job.key not in self._open}
+        found = await self._store.get_many(list(asked))
+        if self._draining:
+            return
+        self._alive += len(block)
+        self._unfinished += len(block)
+        for job in block:
+            if job.outcome is not None:
+                self._finish(job)
+                continue
+            if (value := found.get(job.key)) is not None:
+                hit = decode(value, self._provider.reader, self._provider.name)
+                if hit is not None:
+                    hit.cached, hit.shared = self._remembers, not self._remembers
+                    job.outcome = hit.of(job.request, index=job.index, key=job.key)
+                    self._finish(job)
+                    continue
+            first = self._open.get(job.key)
+            if first is None:
+                self._open[job.key] = job
+                self._ready.append(job)
+                self._call_worker()
+            elif first.outcome is not None:
+                self._share(first.outcome, job)  # answered a moment ago, not stored yet
+            else:
+                first.followers = [*(first.followers or ()), job]
+
+    def _let_go(self) -> None:
+        """Forget finished keys that a lookup would find by now."""
+        kept = []
+        for key in self._answered:
+            if self._store.stored(key):
+                del self._open[key]
+            else:
+                kept.append(key)
+        self._answered = kept
+
+    async def _work(self) -> None:
+        while not self._draining:
+            if not self._ready:
+                bell = asyncio.get_running_loop().create_future()
+                self._idle.append(bell)
+                await bell
+                continue
+            job = self._ready.popleft()
+            try:
+                decision = await self._pipeline.attempt(job)
+            except BaseException as broken:
+                self._give_up(job)
+                if isinstance(broken, GateShut):
+                    return
+                raise
+            if decision is None:
+                self._answer(job)
+            elif decision.action == "retry" and not self._draining:
+                self._send_later(job, decision)
+            else:
+                if decision.action == "stop" and self._failure is None:
+                    self._failure = stopped(job.outcome, decision)
+                self._give_up(job)
+                self.drain()
+
+    def _answer(self, job: Job[ResponseT]) -> None:
+        """The first job of a key has its outcome: so have its followers."""
+        outcome = job.outcome
+        assert outcome is not None
+        if outcome.error is None:
+            self._store.put(job.key, encode(outcome))
+        self._answered.append(job.key)
+        followers, job.followers = job.followers, None
+        self._finish(job)
+        for follower in followers or ():
+            self._share(outcome, follower)
+
+    def _share(self, outcome: ResponseWrapper[ResponseT], job: Job[ResponseT]) -> None:
+        job.outcome = outcome.copy_for_sharing().of(job.request, index=job.index, key=job.key)
+        self._finish(job)
+
+    def _send_later(self, job: Job[ResponseT], decision: RetryDecision) -> None:
+        self._counters.waiting += 1
+        job.outcome = None
+        self._later[job] = self._clock.call_at(self._clock.time() + decision.wait, self._send_again, job)
+
+    def _send_again(self, job: Job[ResponseT]) -> None:
+        del self._later[job]
+        self._counters.waiting -= 1
+        self._ready.appendleft(job)
+        self._call_worker()
+
+    def _give_up(self, job: Job[ResponseT]) -> None:
+        """The job stays open for another run, and so do its followers."""
+        lost = 1 + len(job.followers or ())
+        self._alive -= lost
+        self._unfinished -= lost
+        _ring(self._taker)
+
+    def _finish(self, job: Job[ResponseT]) -> None:
+        """Count a job that has its outcome and put it where it will be taken."""
+        outcome, counters = job.outcome, self._counters
+        assert outcome is not None
+        if outcome.error is not None:
+            counters.failed += 1
+        else:
+            counters.ok += 1
+            if outcome.cached:
+                counters.cached += 1
+            elif outcome.shared:
+                counters.shared += 1
+            else:
+                prompt, cached, completion, reasoning = outcome.tokens
+                counters.prompt_tokens += prompt
+                counters.cached_tokens += cached
+                counters.completion_tokens += completion
+                counters.reasoning_tokens += reasoning
+        self._unfinished -= 1
+        self._finished.append(job)
+        _ring(self._taker)
+
+    def _call_worker(self) -> None:
+        """Wake an idle worker, or start one while there may be more."""
+        while self._idle:
+            bell = self._idle.popleft()
+            if not bell.done():
+                bell.set_result(None)
+                return
+        if self._workers < self._concurrency:
+            self._workers += 1
+            self._spawn(self._work())
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A feeder or worker that broke takes the run with it, with its own error."""
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None and self._failure is None:
+            self._failure = error
+            self.drain()
+            _ring(self._taker)
+
+    async def _close(self) -> None:
+        self._draining = True
+        for timer in self._later.values():
+            timer.cancel()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._store.flush()  # answers that were paid for are kept even when nobody waits for the rest
+        if isinstance(self._source, AsyncGenerator):
+            await self._source.aclose()
+
+
+def _ring(bell: asyncio.Future[None] | None) -> None:
+    if bell is not None and not bell.done():
+        bell.set_result(None)

@@ -1,0 +1,157 @@
+"""What one run needs, opened together and closed together: endpoint, transport, gate, pipeline, counters."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Generic, Literal, Self, TypeVar
+
+from fastbatch import registry
+from fastbatch.cache.base import CacheProvider
+from fastbatch.cache.guarded import GuardedCache
+from fastbatch.cache.memory import InMemoryCache
+from fastbatch.engine.clock import Clock, SystemClock
+from fastbatch.engine.endpoint import Endpoint
+from fastbatch.engine.events import Counters, Listener, Meter, RunFinished, RunStarted, Ticker
+from fastbatch.engine.gate import Gate, SharedLedger
+from fastbatch.engine.pipeline import Job, Pipeline
+from fastbatch.engine.run import Run
+from fastbatch.engine.store import AnswerStore
+from fastbatch.hashing import compute_request_hash
+from fastbatch.limits.tokens import TokenEstimator
+from fastbatch.models.request import LLMRequest
+from fastbatch.models.stats import Snapshot
+from fastbatch.providers.base import Provider
+from fastbatch.retry import RetryPolicy
+from fastbatch.services.base import Service
+from fastbatch.transport.base import Transport
+
+ResponseT = TypeVar("ResponseT")
+
+Identical = Literal["share", "sample"]
+
+# Without a cache a run still remembers some of its own answers, so that identical rows share them.
+_OWN_MEMORY = 64 * 1024 * 1024
+
+
+def aiohttp_transport() -> Transport:
+    """The default transport, imported when the first run starts."""
+    from fastbatch.transport.aiohttp import AiohttpTransport
+
+    return AiohttpTransport()
+
+
+@dataclass(frozen=True, slots=True)
+class Settings(Generic[ResponseT]):
+    """Everything that stays the same from run to run of one manager."""
+
+    provider: Provider[ResponseT]
+    service: Service | None
+    concurrency: int
+    ledger: SharedLedger
+    estimator: TokenEstimator
+    cache: CacheProvider | None
+    retry: RetryPolicy
+    timeout: float
+    identical: Identical
+    progress: str | Listener | None
+    transport: Callable[[], Transport] = aiohttp_transport
+    clock: Clock = field(default_factory=SystemClock)
+    dice: Callable[[], float] = random.random
+
+
+class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[ResponseT]):
+    """One run's parts, between `async with` and its end.
+
+    >>> async with Session(settings, title="openai:gpt-4o-mini") as session:   # doctest: +SKIP
+    ...     run = session.run(source)
+    ...     async for block in run.blocks(): ...
+    """
+
+    def __init__(self, settings: Settings[ResponseT], *, title: str) -> None:
+        self._settings = settings
+        self._title = title
+        self.counters = Counters()
+        self.meter = Meter(self.counters, settings.clock)
+        self.endpoint = Endpoint(settings.provider, settings.service, settings.concurrency)
+        self.stopped = ""
+        self._gate = Gate(settings.ledger, settings.clock)
+        self._transport = settings.transport()
+        self._pipeline = Pipeline(
+            endpoint=self.endpoint,
+            transport=self._transport,
+            gate=self._gate,
+            retry=settings.retry,
+            estimator=settings.estimator,
+            counters=self.counters,
+            clock=settings.clock,
+            dice=settings.dice,
+            timeout=settings.timeout,
+        )
+        progress = settings.progress
+        found = registry.find("progress", progress)() if isinstance(progress, str) else progress
+        self.listener: Listener | None = found
+        self._ticker: Ticker | None = None
+
+    async def __aenter__(self) -> Self:
+        await self._transport.open(connections=self._settings.concurrency)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._ticker is not None:
+            self._ticker.stop()
+        self._gate.shut()
+        try:
+            await self._transport.close()
+            await self.endpoint.close()
+        finally:
+            if self.listener is not None and self._ticker is not None:
+                self.listener.notify(RunFinished(self.picture(), self.stopped or _reason(error)))
+
+    def key(self, request: LLMRequest, occurrence: int = 0) -> str:
+        """The request's hash at this endpoint.
+
+        Raises:
+            InvalidRequest: its body is not JSON.
+        """
+        return compute_request_hash(
+            self._settings.provider.identity, request.endpoint, request.body, occurrence
+        )
+
+    def run(self, source: AsyncIterator[list[Job[ResponseT]]]) -> Run[ResponseT]:
+        """The run of `source`; tells the listener that it starts."""
+        settings = self._settings
+        cache = settings.cache
+        own = InMemoryCache(max_bytes=_OWN_MEMORY) if cache is None else cache
+        if self.listener is not None:
+            self.listener.notify(RunStarted(self._title, self.counters.total))
+            self._ticker = Ticker(self.listener, self.picture, settings.clock)
+            self._ticker.start()
+        return Run(
+            source,
+            pipeline=self._pipeline,
+            provider=settings.provider,
+            store=AnswerStore(own),
+            remembers=cache is not None,
+            counters=self.counters,
+            clock=settings.clock,
+            concurrency=settings.concurrency,
+        )
+
+    def picture(self) -> Snapshot:
+        """The run at this moment."""
+        return self.meter.picture(self._gate.saturation(), self._pipeline.waiting_reason())
+
+
+def guarded(cache: CacheProvider | None) -> CacheProvider | None:
+    """A cache that cannot end a run."""
+    return cache if cache is None or isinstance(cache, GuardedCache) else GuardedCache(cache)
+
+
+def _reason(error: BaseException | Any) -> str:
+    return "" if error is None or isinstance(error, GeneratorExit) else str(error) or type(error).__name__

@@ -1,0 +1,107 @@
+"""Where a run's jobs come from when they are Python objects: any iterable, read as there is room."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from itertools import islice
+from typing import Any
+
+from fastbatch.engine.index import NumberTable
+from fastbatch.engine.pipeline import Job
+from fastbatch.engine.session import Session, Settings
+from fastbatch.errors import InvalidRequest
+from fastbatch.formats.rows import RowSettings, read_row
+from fastbatch.models.params import CHAT
+from fastbatch.models.request import LLMRequest
+from fastbatch.models.response import ResponseWrapper
+
+RowLike = LLMRequest | Mapping[str, Any]
+Rows = Iterable[RowLike] | AsyncIterable[RowLike]
+
+_BLOCK = 256
+
+
+class JobSource:
+    """Turns rows into blocks of jobs: the manager's model filled in, keys computed, bad rows as failed ones."""
+
+    def __init__(self, settings: Settings[Any], session: Session[Any], rows: RowSettings) -> None:
+        self._session = session
+        self._rows = rows
+        self._reader = settings.provider.reader
+        self._provider = settings.provider.name
+        self._samples = NumberTable() if settings.identical == "sample" else None
+
+    async def blocks(self, rows: Rows) -> AsyncIterator[list[Job[Any]]]:
+        """The jobs of `rows` in their order."""
+        if isinstance(rows, AsyncIterable):
+            async for block in self._async_blocks(rows):
+                yield block
+            return
+        jobs = (self._job(row, index) for index, row in enumerate(rows))
+        while block := list(islice(jobs, _BLOCK)):
+            yield block
+
+    async def _async_blocks(self, rows: AsyncIterable[RowLike]) -> AsyncIterator[list[Job[Any]]]:
+        """A slow source is not waited for: what has come is handed on."""
+        ready: list[Job[Any]] = []
+        came = asyncio.Event()
+        room = asyncio.Event()
+
+        async def read() -> None:
+            index = 0
+            try:
+                async for row in rows:
+                    ready.append(self._job(row, index))
+                    index += 1
+                    came.set()
+                    while len(ready) >= _BLOCK:
+                        room.clear()
+                        await room.wait()
+            finally:
+                came.set()
+
+        reader = asyncio.get_running_loop().create_task(read())
+        try:
+            while True:
+                await came.wait()
+                came.clear()
+                if ready:
+                    block, ready[:] = list(ready), []
+                    room.set()
+                    yield block
+                elif reader.done():
+                    break
+                if reader.done():
+                    came.set()
+            await reader
+        finally:
+            reader.cancel()
+            await asyncio.gather(reader, return_exceptions=True)
+
+    def _job(self, row: RowLike, index: int) -> Job[Any]:
+        request: LLMRequest | None = None
+        try:
+            if isinstance(row, LLMRequest):
+                request = row.with_defaults(self._rows.model, self._rows.params)
+                if request.body.get("model") is None:
+                    raise InvalidRequest("no model: name one in the request or give the manager model=")
+            elif isinstance(row, Mapping):
+                request = read_row(row, self._rows)
+            else:
+                raise InvalidRequest(
+                    f"a row must be an LLMRequest or a mapping, not {type(row).__name__}; "
+                    "LLMRequest.from_prompt(text) makes one from a string"
+                )
+            key = self._session.key(request)
+            if self._samples is not None and (number := self._samples.add(int(key[:16], 16) or 1)):
+                key = self._session.key(request, number)
+            return Job(request, index, key)
+        except InvalidRequest as refused:
+            stand_in = request or LLMRequest(CHAT, {"messages": [{"role": "user", "content": ""}]})
+            job: Job[Any] = Job(stand_in, index, "")
+            outcome: ResponseWrapper[Any] = ResponseWrapper(
+                self._reader, provider=self._provider, error=refused
+            )
+            job.outcome = outcome.of(stand_in, index=index, key="")
+            return job

@@ -1,0 +1,87 @@
+"""Answers kept for next time: the engine's way to a cache, in blocks, and the form a kept answer has.
+
+A kept answer is data only: one line of JSON, `[form, status, provider's request id, [prompt, cached,
+completion, reasoning tokens]]`, then the reply's body as it arrived. What cannot be read is a miss.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TypeVar
+
+import orjson
+
+from fastbatch.cache.base import CacheProvider
+from fastbatch.models.response import ReplyReader, ResponseWrapper, Usage
+
+ResponseT = TypeVar("ResponseT")
+
+_FORM = 1
+_BLOCK = 500  # entries in one put: the transaction size that measured best
+
+
+def encode(outcome: ResponseWrapper[ResponseT]) -> bytes:
+    """An answer as bytes to keep."""
+    head = [_FORM, outcome.status, outcome.provider_request_id, outcome.tokens]
+    return orjson.dumps(head) + b"\n" + outcome.raw
+
+
+def decode(value: bytes, reader: ReplyReader[ResponseT], provider: str) -> ResponseWrapper[ResponseT] | None:
+    """The answer that `encode` kept, marked as cached; None for bytes that are no answer of this form."""
+    head, newline, raw = value.partition(b"\n")
+    try:
+        form, status, request_id, tokens = orjson.loads(head)
+        if form != _FORM or not newline or not raw:
+            return None
+        outcome = ResponseWrapper(
+            reader,
+            provider=provider,
+            status=int(status),
+            raw=raw,
+            tokens=Usage(*tokens),
+            provider_request_id=request_id,
+        )
+    except (ValueError, TypeError):
+        return None
+    outcome.cached = True
+    return outcome
+
+
+class AnswerStore:
+    """A cache as one run uses it: looks up whole blocks, and stores behind the run's back in blocks.
+
+    Storing is group commit: what queues up while one block is being stored makes the next. `pending` names
+    the keys that are not stored yet; `failed` rows are never handed in.
+    """
+
+    def __init__(self, cache: CacheProvider) -> None:
+        self._cache = cache
+        self._pending: dict[str, bytes] = {}
+        self._writer: asyncio.Task[None] | None = None
+
+    async def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """What the cache holds of `keys`."""
+        return await self._cache.get_many(keys) if keys else {}
+
+    def put(self, key: str, value: bytes) -> None:
+        """Store an answer soon."""
+        self._pending[key] = value
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.get_running_loop().create_task(self._write())
+
+    def stored(self, key: str) -> bool:
+        """Whether a lookup of `key` would see what was put."""
+        return key not in self._pending
+
+    async def _write(self) -> None:
+        while self._pending:
+            block = dict(list(self._pending.items())[:_BLOCK])
+            await self._cache.put_many(block)
+            for key in block:
+                del self._pending[key]
+
+    async def flush(self) -> None:
+        """Wait until everything put so far is stored."""
+        while self._writer is not None and not self._writer.done():
+            await asyncio.shield(self._writer)

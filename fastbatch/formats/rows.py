@@ -1,0 +1,182 @@
+"""An input row becomes a request: OpenAI batch lines, messages, prompts, embeddings, templates.
+
+The table is in the README of the project; this is its one implementation, for files and for the library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from xxhash import xxh3_64_intdigest
+
+from fastbatch.errors import InvalidRequest
+from fastbatch.formats.template import PromptTemplate
+from fastbatch.models.check import check_numbers
+from fastbatch.models.params import CHAT, EMBEDDINGS, KNOWN
+from fastbatch.models.request import LLMRequest
+
+_IGNORED = frozenset(("error", "fastbatch"))  # so that an error record is a valid input
+_TEMPLATED = frozenset(("prompt", "messages"))  # a template stands in their place; they are carried
+_OWN = frozenset(("custom_id", "extra_body", *_IGNORED))
+
+
+@dataclass(frozen=True, slots=True)
+class RowSettings:
+    """What rows that say nothing themselves are given.
+
+    `model` and `params` fill a body's gaps, `template` makes the prompt of every row but a batch line,
+    `system` stands where a chat row has no system message.
+    """
+
+    model: str | None = None
+    template: PromptTemplate | None = None
+    system: str | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+def parse_row(line: bytes) -> dict[str, Any]:
+    """One JSONL line as an object.
+
+    Raises:
+        InvalidRequest: it is no JSON, no object, or holds a number beyond 64 bits.
+    """
+    try:
+        row = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise InvalidRequest(f"not valid JSON: {error.msg} at column {error.colno}") from None
+    if not isinstance(row, dict):
+        raise InvalidRequest(f"a row must be a JSON object, not {type(row).__name__}")
+    check_numbers(row)
+    return row
+
+
+def read_row(row: Mapping[str, Any], settings: RowSettings) -> LLMRequest:
+    """The request that a row means; its `custom_id` is None where the row has no id.
+
+    Raises:
+        InvalidRequest: with what is wrong and what to do.
+    """
+    if "body" in row and "url" in row:
+        return _batch_line(row, settings)
+    if settings.template is not None:
+        return _chat(row, [{"role": "user", "content": settings.template.fill(row)}], settings, _TEMPLATED)
+    if "messages" in row:
+        if "prompt" in row:
+            raise InvalidRequest("the row has both messages and prompt; which one is meant?")
+        messages = row["messages"]
+        return _chat(row, list(messages) if isinstance(messages, list) else messages, settings)
+    if "prompt" in row:
+        prompt = row["prompt"]
+        if not isinstance(prompt, str):
+            raise InvalidRequest(f"prompt must be a string, not {orjson.dumps(prompt)[:80].decode()}")
+        return _chat(row, [{"role": "user", "content": prompt}], settings)
+    if "input" in row:
+        return _request(EMBEDDINGS, row, {"input": row["input"]}, settings)
+    keys = ", ".join(map(repr, row)) or "no keys"
+    raise InvalidRequest(
+        f"the row has none of prompt, messages, input or body (it has {keys}); "
+        'give --prompt "… {key} …" to make prompts from its keys'
+    )
+
+
+def _batch_line(row: Mapping[str, Any], settings: RowSettings) -> LLMRequest:
+    """An OpenAI batch line, taken as it is; only a missing model is filled in."""
+    if row.get("method", "POST") != "POST":
+        raise InvalidRequest(f"method must be POST, not {row['method']!r}")
+    body, url = row["body"], row["url"]
+    if not isinstance(body, dict):
+        raise InvalidRequest("body must be an object")
+    if not isinstance(url, str):
+        raise InvalidRequest("url must be a string such as /v1/chat/completions")
+    if body.get("model") is None and settings.model is not None:
+        body = {"model": settings.model, **body}
+    carried = {key: row[key] for key in row if key not in ("body", "url", "method", "custom_id", *_IGNORED)}
+    request = LLMRequest(url, body, custom_id=row_id(row), metadata=_flat(carried))
+    return _with_model(request)
+
+
+def _chat(
+    row: Mapping[str, Any], messages: Any, settings: RowSettings, keep: frozenset[str] = frozenset()
+) -> LLMRequest:
+    system = row.get("system") if isinstance(row.get("system"), str) else None
+    if system is None and row.get("system") is not None:
+        raise InvalidRequest("system must be a string")
+    if system is None:
+        system = settings.system
+    if system is not None and isinstance(messages, list) and not _has_system(messages):
+        messages = [{"role": "system", "content": system}, *messages]
+    elif row.get("system") is not None:
+        raise InvalidRequest("the row has both a system key and a system message; which one is meant?")
+    return _request(CHAT, row, {"messages": messages}, settings, keep)
+
+
+def _has_system(messages: list[Any]) -> bool:
+    return any(isinstance(said, dict) and said.get("role") in ("system", "developer") for said in messages)
+
+
+def _request(
+    endpoint: str,
+    row: Mapping[str, Any],
+    start: dict[str, Any],
+    settings: RowSettings,
+    keep: frozenset[str] = frozenset(),
+) -> LLMRequest:
+    """Sort a row's keys into body and metadata, and fill the gaps of the body."""
+    known = KNOWN[endpoint]
+    model = row.get("model") or settings.model
+    body: dict[str, Any] = {} if model is None else {"model": model}
+    body.update(start)
+    carried: dict[str, Any] = {}
+    used = start.keys() | ({"system", "prompt"} if endpoint == CHAT else set()) | {"model"}
+    for key, value in row.items():
+        if key in known and key not in used:
+            body[key] = value
+        elif key in keep or not (key in used or key in _OWN or (key == "id" and "custom_id" not in row)):
+            carried[key] = value
+    extra = row.get("extra_body")
+    if extra is not None:
+        if not isinstance(extra, dict):
+            raise InvalidRequest("extra_body must be an object")
+        body.update(extra)
+    for key, value in settings.params.items():
+        body.setdefault(key, value)
+    return _with_model(LLMRequest(endpoint, body, custom_id=row_id(row), metadata=_flat(carried)))
+
+
+def _with_model(request: LLMRequest) -> LLMRequest:
+    if request.body.get("model") is None:
+        raise InvalidRequest('no model: name one with -m or in the row ("model": "…")')
+    return request
+
+
+def _flat(carried: dict[str, Any]) -> dict[str, Any] | None:
+    """Carried keys as metadata; the row's own `metadata` object is laid among them unless a key would clash."""
+    own = carried.get("metadata")
+    if isinstance(own, dict) and (own.keys().isdisjoint(carried) or len(carried) == 1):
+        carried = {**own, **{key: value for key, value in carried.items() if key != "metadata"}}
+    return carried or None
+
+
+def row_id(row: Mapping[str, Any]) -> str | None:
+    """A row's own id: `custom_id`, else `id`; whole numbers become their digits.
+
+    Raises:
+        InvalidRequest: it is something else.
+    """
+    given = row.get("custom_id", row.get("id"))
+    if given is None:
+        return None
+    if isinstance(given, int) and not isinstance(given, bool):
+        return str(given)
+    if not isinstance(given, str) or not given:
+        raise InvalidRequest(f"custom_id (or id) must be a non-empty string or a whole number, not {given!r}")
+    return given
+
+
+def fingerprint(row: Mapping[str, Any]) -> int:
+    """64 bits that know a row without an id by its content, whatever the order of its keys."""
+    content = {key: value for key, value in row.items() if key not in _IGNORED}
+    return xxh3_64_intdigest(orjson.dumps(content, option=orjson.OPT_SORT_KEYS))

@@ -1,0 +1,61 @@
+"""`--prompt "Summarise: {text}"`: a template over a row's keys, and nothing cleverer than that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from string import Formatter
+from typing import Any
+
+import orjson
+
+from fastbatch.errors import ConfigError, InvalidRequest, did_you_mean
+
+
+class PromptTemplate:
+    """Text with `{key}` places; `{{` and `}}` are braces. Values that are no strings are written as JSON.
+
+    Raises:
+        ConfigError: the template cannot be read, or has no place at all.
+
+    >>> PromptTemplate("Summarise: {text}").fill({"text": "A cat sat."})
+    'Summarise: A cat sat.'
+    """
+
+    def __init__(self, template: str) -> None:
+        try:
+            parsed = list(Formatter().parse(template))
+        except ValueError as error:
+            problem = f"cannot be read as a template: {error}; write {{{{ and }}}} for braces"
+            raise ConfigError(problem, key="prompt", value=template) from None
+        for _, name, form, conversion in parsed:
+            if name is not None and (not name or form or conversion):
+                raise ConfigError(
+                    "only plain places such as {text} are understood; write {{ and }} for braces",
+                    key="prompt",
+                    value=template,
+                )
+        self._parts = [(literal, name) for literal, name, _, _ in parsed]
+        self.keys = tuple(dict.fromkeys(name for _, name in self._parts if name))
+        if not self.keys:
+            raise ConfigError(
+                "has no place such as {text}, so every row would ask the same", key="prompt", value=template
+            )
+
+    def fill(self, row: Mapping[str, Any]) -> str:
+        """The prompt for one row.
+
+        Raises:
+            InvalidRequest: the row lacks a key; the message names it.
+        """
+        filled: list[str] = []
+        for literal, name in self._parts:
+            filled.append(literal)
+            if name is not None:
+                if name not in row:
+                    raise InvalidRequest(
+                        f"the row has no key {name!r} for the template; it has "
+                        f"{', '.join(map(repr, row)) or 'none'}.{did_you_mean(name, row)}"
+                    )
+                value = row[name]
+                filled.append(value if isinstance(value, str) else orjson.dumps(value).decode())
+        return "".join(filled)
