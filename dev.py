@@ -172,10 +172,10 @@ def shorten(text: str) -> str:
 
 def answers(prompts: Path, results: Path) -> Iterator[tuple[str, str]]:
     """Pairs of prompt and answer, each shortened to a line, in the order of the results file."""
-    rows = [json.loads(line) for line in prompts.read_text("utf-8").splitlines() if line.strip()]
+    rows = prompts.read_text("utf-8").split("\n")  # not splitlines(): a row may hold U+2028
     with results.open(encoding="utf-8") as lines:
         for result in map(json.loads, lines):
-            row = rows[result["fastbatch"]["row"] - 1]
+            row = json.loads(rows[result["fastbatch"]["row"] - 1])  # the 1-based line
             asked = row.get("prompt") or row["messages"][-1]["content"]
             answered = result["response"]["body"]["choices"][0]["message"]["content"] or ""
             yield shorten(asked), shorten(answered)

@@ -249,10 +249,11 @@ def test_core_pins_follow_the_notes_of_the_lock(dev: ModuleType) -> None:
 
 def test_answers_pair_each_result_with_its_prompt(dev: ModuleType, tmp_path: Path) -> None:
     """The demo shows prompt and answer, shortened to a line, whatever shape the row has."""
-    rows = [{"prompt": "One\ntwo"}, {"messages": [{"role": "user", "content": "Three " * 50}]}]
-    (tmp_path / "in").write_text("\n".join(map(json.dumps, rows)))
+    rows = [{"prompt": "One\u2028two"}, {"messages": [{"role": "user", "content": "Three " * 50}]}]
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+    (tmp_path / "in").write_text("\n\n".join(lines), "utf-8")  # a blank line counts
     body = {"choices": [{"message": {"content": "An\nanswer"}}]}
-    results = [{"response": {"body": body}, "fastbatch": {"row": number}} for number in (2, 1)]
+    results = [{"response": {"body": body}, "fastbatch": {"row": number}} for number in (3, 1)]
     (tmp_path / "out").write_text("\n".join(map(json.dumps, results)) + "\n")
     (long, answer), short = dev.answers(tmp_path / "in", tmp_path / "out")
     assert short == ("One two", "An answer")
