@@ -40,6 +40,16 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
+class Fetching:
+    """A model file is on its way; bytes, `total` is None while its size is unknown."""
+
+    what: str
+    done: int
+    total: int | None
+    finished: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class RunFinished:
     """The last picture; no event follows. `stopped` says in a sentence why it ended early, else empty."""
 
@@ -47,7 +57,7 @@ class RunFinished:
     stopped: str = ""
 
 
-Event = RunStarted | Progressed | Notice | RunFinished
+Event = RunStarted | Progressed | Notice | Fetching | RunFinished
 
 
 class Listener(Protocol):

@@ -23,7 +23,7 @@ _BLOCK = 500  # entries in one put: the transaction size that measured best
 
 def encode(outcome: ResponseWrapper[ResponseT]) -> bytes:
     """An answer as bytes to keep."""
-    head = [_FORM, outcome.status, outcome.provider_request_id, outcome.tokens]
+    head = [_FORM, outcome.status, outcome.provider_request_id, list(outcome.tokens)]
     return orjson.dumps(head) + b"\n" + outcome.raw
 
 
