@@ -192,7 +192,8 @@ def demo(arguments: list[str]) -> int:
     code = call([PYTHON.with_name("fastbatch"), *run.split(), *(arguments or ["48"])])
     if results.exists() and results.stat().st_size:
         print("\nSome of the answers:")
-        for asked, answered in itertools.islice(answers(ROOT / "examples" / "prompts.jsonl", results), 5):
+        pairs = dict(answers(ROOT / "examples" / "prompts.jsonl", results))  # identical prompts once
+        for asked, answered in itertools.islice(pairs.items(), 5):
             print(f"  {asked}\n    → {answered}")
         print(f"\nAll of them are in {results.name}. Next:")
         print("  python3 dev.py demo                       the same again, answered from the cache")
@@ -227,7 +228,7 @@ def check(_arguments: list[str]) -> int:
         print(f"--- {name}: {verdict} in {time.monotonic() - started:.1f} s", flush=True)
     print(f"\n=== before the tests: {'FAILED: ' + ', '.join(failed) if failed else 'all passed'}")
     print("=== pytest", flush=True)
-    return test([]) or bool(failed)
+    return test([]) or int(bool(failed))
 
 
 def lock(arguments: list[str]) -> int:
@@ -297,7 +298,7 @@ def use_wheel(place: Path, scripts: Path) -> int:
             simulator.kill()  # how it ends in peace is its own tests' concern; this must not hang
     lines = (place / "out.jsonl").read_text("utf-8").splitlines() if (place / "out.jsonl").exists() else []
     print(f"{len(lines)} of {len(rows)} rows answered, exit code {code}")
-    return code or len(lines) != len(rows)
+    return code or int(len(lines) != len(rows))
 
 
 def wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
