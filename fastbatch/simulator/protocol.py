@@ -62,6 +62,7 @@ class Connection(asyncio.Protocol):
         self._turns: deque[_Turn] = deque()
         self._done_reading = False  # what still comes in is thrown away
         self._write_paused = False
+        self._head_began = False
         self._start_message()
 
     # Connection
@@ -114,22 +115,37 @@ class Connection(asyncio.Protocol):
         """Bytes came in."""
         if self._done_reading or self._parser is None:
             return
+        self._head_began = False
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade as upgrade:
-            # A server may ignore an offered upgrade; what follows is the next HTTP/1.1 request.
+            head = self._plain_head(self._parser)
             self._parser = HttpRequestParser(self)
-            if rest := data[upgrade.args[0] :]:
-                self.data_received(rest)
+            self.data_received(head + data[upgrade.args[0] :])
             return
         except HttpParserError as error:
             if not self._done_reading:
                 self._refuse_bytes(400, f"This is not HTTP/1.1: {error}")
             return
-        if self._in_head:
+        # The read in which the head began may hold much else and does not count: the bound is one read soft.
+        if self._in_head and not self._head_began:
             self._head_bytes += len(data)
             if self._head_bytes > _MOST_HEAD_BYTES and not self._done_reading:
                 self._refuse_bytes(431, f"The request's head is larger than {_MOST_HEAD_BYTES} bytes.")
+
+    def _plain_head(self, parser: HttpRequestParser) -> bytes:
+        """The head of a request that offered an upgrade, without the offer, which a server may ignore.
+
+        The parser takes everything behind such a head for another protocol, so the head is read once more.
+        """
+        lines = [parser.get_method() + b" " + self._target + b" HTTP/1.1"]
+        if self._authorization is not None:
+            lines.append(b"authorization: " + self._authorization)
+        if self._chunked:
+            lines.append(b"transfer-encoding: chunked")
+        elif self._announced:
+            lines.append(b"content-length: %d" % self._announced)
+        return b"\r\n".join(lines) + b"\r\n\r\n"
 
     def _start_message(self) -> None:
         self._in_head = False
@@ -138,13 +154,14 @@ class Connection(asyncio.Protocol):
         self._authorization: bytes | None = None
         self._expects_continue = False
         self._announced = 0
+        self._chunked = False
         self._body: list[bytes] = []
         self._body_bytes = 0
 
     def on_message_begin(self) -> None:
         """Parser: a request begins."""
         self._start_message()
-        self._in_head = True
+        self._in_head = self._head_began = True
 
     def on_url(self, url: bytes) -> None:
         """Parser: the request target, or a part of it."""
@@ -157,6 +174,8 @@ class Connection(asyncio.Protocol):
             self._authorization = value
         elif name == b"content-length":
             self._announced = int(value)
+        elif name == b"transfer-encoding":
+            self._chunked = True
         elif name == b"expect":
             self._expects_continue = value.lower() == b"100-continue"
 
@@ -179,7 +198,7 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """Parser: the request has arrived."""
         parser = self._parser
-        if self._done_reading or parser is None:
+        if self._done_reading or parser is None or parser.should_upgrade():
             return
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         keep_alive = parser.should_keep_alive()

@@ -1,0 +1,94 @@
+"""`fastbatch simulate`, as a process: it says where it is, serves, and ends on a signal with a summary."""
+
+import http.client
+import json
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from fastbatch.cli.simulate import simulate
+from fastbatch.errors import ConfigError, ServiceError
+from fastbatch.simulator import SimulatorThread
+
+_PROGRAM = "import typer; from fastbatch.cli.simulate import simulate; typer.run(simulate)"
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_it_serves_until_a_signal(end):
+    """One line with the address and how to use it; after the signal a summary and exit 0."""
+    options = ["--port", "0", "--latency", "0", "--rpm", "3", "--limit", "900000tok/60s", "--model", "tiny"]
+    options += ["--require-key", "sk-test", "--fail", "500=0.0", "--seed", "5"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", _PROGRAM, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        line = process.stdout.readline()
+        host, port = re.search(r"http://([\d.]+):(\d+)/v1", line).groups()
+        assert f"fastbatch run INPUT -o OUT -m openai:tiny --base-url http://{host}:{port}/v1" in line
+        connection = http.client.HTTPConnection(host, int(port))
+        statuses = []
+        for number in range(4):
+            body = {"model": "tiny", "messages": [{"role": "user", "content": f"Row {number}"}]}
+            connection.request(
+                "POST", "/v1/chat/completions", json.dumps(body), {"Authorization": "Bearer sk-test"}
+            )
+            reply = connection.getresponse()
+            reply.read()
+            statuses.append(reply.status)
+        connection.close()
+        process.send_signal(end)
+        summary, errors = process.communicate(timeout=20)
+    finally:
+        process.kill()
+        process.communicate()
+    assert statuses == [200, 200, 200, 429]
+    assert (process.returncode, errors) == (0, "")
+    assert "Saw 4 requests on 1 connections" in summary
+    assert "3 answered, 1 refused by limits, 0 rejected, 0 failed" in summary
+    assert "4 different bodies, 0 answered more than once" in summary
+    assert "limit 3 requests per 60 s: at most 3 used, 1 refused" in summary
+    assert "limit 900000 tokens per 60 s" in summary
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--limit", "fast"], "--limit = 'fast'"),
+        (["--fail", "500"], "--fail = '500'"),
+        (["--fail", "teapot=0.5"], "known kinds are 500"),
+        (["--fail", "500=2"], "failure_rates"),
+    ],
+)
+def test_wrong_options_are_refused_by_name(options, named):
+    """A mistake is a usage error of the house, for the command line to print."""
+    result = CliRunner().invoke(_app(), ["--port", "0", *options])
+    assert isinstance(result.exception, ConfigError)
+    assert named in str(result.exception)
+
+
+def test_a_taken_port_is_a_usage_error():
+    """The port of somebody else is named, with the cure."""
+    with SimulatorThread() as other:
+        result = CliRunner().invoke(_app(), ["--port", str(other.port)])
+    assert isinstance(result.exception, ServiceError)
+    assert f":{other.port} " in str(result.exception)
+
+
+def test_importing_the_command_is_light():
+    """`--help` needs typer alone; the server loads when it runs."""
+    program = "import sys, fastbatch.cli.simulate; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    ).stdout
+    assert not {"fastbatch.simulator", "httptools", "orjson", "uvloop"} & set(loaded.split())
+
+
+def _app():
+    app = typer.Typer()
+    app.command()(simulate)
+    return app
