@@ -33,7 +33,8 @@ _NEVER = float("-inf")
 _HEADER = struct.Struct("<d8s")  # unix seconds of storing, checksum; before each value
 _ALL_INLINE = 2**31 - 1  # bytes below which diskcache keeps a value in the database: no file names to trust
 _REFUSED = object()  # in the place of a key or value that is not plain
-_PRUNE_STEP = 100  # entries between two looks at the size
+_AGE_STEP = 500  # entries removed in one transaction
+_SIZE_STEP = 10  # the same between two looks at the size, so that not many more go than must
 
 
 class _PlainDisk(diskcache.Disk):  # type: ignore[misc]
@@ -163,10 +164,10 @@ class Shelf:
         with self._open() as cache:
             removed = 0
             keys = (key for key in cache if key is not _REFUSED)
-            for block in _blocks(key for key in keys if goes(key, cache)):
+            for block in _blocks((key for key in keys if goes(key, cache)), _AGE_STEP):
                 removed += _delete(cache, block)
             if max_bytes is not None:
-                for block in _blocks(key for key in cache if key is not _REFUSED):
+                for block in _blocks((key for key in cache if key is not _REFUSED), _SIZE_STEP):
                     if cache.volume() <= max_bytes:
                         break
                     removed += _delete(cache, block)
@@ -196,10 +197,10 @@ def _read(packed: bytes | str, entry: object) -> tuple[float, bytes] | None:
     return (stored, value) if checksum(packed, value) == expected else None
 
 
-def _blocks(keys: Iterable[bytes | str]) -> Iterator[list[bytes | str]]:
-    """Lists of `_PRUNE_STEP` keys, the last one shorter."""
+def _blocks(keys: Iterable[bytes | str], size: int) -> Iterator[list[bytes | str]]:
+    """Lists of `size` keys, the last one shorter."""
     rest = iter(keys)
-    while block := list(islice(rest, _PRUNE_STEP)):
+    while block := list(islice(rest, size)):
         yield block
 
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from fastbatch.cache.admission import ENTRY_BYTES, WhenFull, admit
 from fastbatch.cache.base import CacheStats
@@ -125,7 +125,7 @@ class Store:
         packed = list(wanted)
         expired = self._expiry()
         found: dict[str, bytes] = {}
-        damaged: list[tuple[Any, ...]] = []
+        damaged: list[int] = []
         for start in range(0, len(packed), _READ_BLOCK):
             block = packed[start : start + _READ_BLOCK]
             sql = _select("key, checksum, value, id", len(block)) + " AND stored > ?"
@@ -133,20 +133,27 @@ class Store:
                 if type(value) is bytes and checksum(key, value) == expected:
                     found[wanted[key]] = value
                 else:
-                    damaged.append((number, expected, value))
+                    damaged.append(number)
         if damaged:
             self._discard(database, damaged)
         return found
 
-    def _discard(self, database: Database, damaged: Sequence[tuple[Any, ...]]) -> None:
+    def _discard(self, database: Database, damaged: Sequence[int]) -> None:
         with database.transaction() as db:
-            for row in damaged:
-                # by its whole content: another process may have stored it anew since it was read
-                where = "WHERE id = ? AND checksum IS ? AND value IS ?"
-                size = db.execute(f"SELECT {SIZE} FROM entries {where}", row).fetchone()
-                if size is not None:
-                    db.execute(f"DELETE FROM entries {where}", row)
-                    db.execute(GROW, (-1, -size[0]))
+            for number in damaged:
+                # looked at again: since it was read, another process may have stored it anew
+                found = db.execute(
+                    f"SELECT key, checksum, value, {SIZE} FROM entries WHERE id = ?", (number,)
+                )
+                for key, expected, value, size in found.fetchall():
+                    if (
+                        type(key) in (bytes, str)
+                        and type(value) is bytes
+                        and checksum(key, value) == expected
+                    ):
+                        continue
+                    db.execute("DELETE FROM entries WHERE id = ?", (number,))
+                    db.execute(GROW, (-1, -size))
         self._warn_once("the cache %s: damaged entries were found, and removed", self._path)
 
     def _put(self, database: Database, rows: Sequence[Row]) -> int:

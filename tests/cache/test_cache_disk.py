@@ -1,0 +1,385 @@
+"""The cache on disk: privacy, bounds, damage, and who else is at the file."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import sqlite3
+import stat
+import threading
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from fastbatch.cache import DiskCache
+from fastbatch.cache.filelock import FileLock
+from fastbatch.errors import CacheError, ConfigError
+
+NOW = 1_700_000_000.0
+
+
+@pytest.fixture
+async def make(tmp_path: Path) -> AsyncIterator[Callable[..., DiskCache]]:
+    made: list[DiskCache] = []
+
+    def build(**options: object) -> DiskCache:
+        made.append(DiskCache(tmp_path / "c", time=lambda: NOW, **options))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield build
+    for cache in made:
+        await cache.close()
+
+
+def hashes(count: int) -> list[str]:
+    return [f"{number * 0x9E3779B97F4A7C15F39CC0605CEDC835 % 2**128:032x}" for number in range(count)]
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(file.name for file in directory.iterdir())
+
+
+def flip(path: Path, what: bytes) -> None:
+    """Change the last byte of `what` in the file, as a bad disk would."""
+    content = path.read_bytes()
+    assert content.count(what) == 1
+    path.write_bytes(content.replace(what, what[:-1] + bytes([what[-1] ^ 1])))
+
+
+def wreck(path: Path) -> None:
+    """Overwrite everything behind the first page, the header staying whole."""
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(16384)
+        file.write(b"\xa5" * (size - 16384))
+
+
+async def test_nothing_before_the_first_verb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The constructor makes no file, thread or directory; it only puts the home directory in."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    before = threading.active_count()
+    cache = DiskCache("~/deep/down")
+    assert cache.path.parent == tmp_path / "deep" / "down"
+    assert names(tmp_path) == []
+    await cache.put_many({"a": b"1"})
+    assert cache.path.exists()
+    await cache.close()
+    assert threading.active_count() == before
+
+
+async def test_directory_and_files_are_private(make: Callable[..., DiskCache]) -> None:
+    """Answers may be confidential: directory 0700, every file 0600, the log and the lock too."""
+    cache = make()
+    await cache.put_many({"a": b"1"})
+    directory = cache.path.parent
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(file.stat().st_mode) for file in directory.iterdir()} == {0o600}
+    assert len(names(directory)) == 4
+
+
+def test_when_full_is_checked() -> None:
+    """A misspelt policy is refused when it is given."""
+    with pytest.raises(ConfigError, match="evict"):
+        DiskCache("/nowhere", when_full="drop")  # type: ignore[arg-type]
+
+
+async def test_a_full_cache_stops_with_one_warning(
+    make: Callable[..., DiskCache], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Paid answers stay; new ones are counted as refused, and stored again once there is room."""
+    cache = make(max_bytes=3_500)
+    await cache.put_many(dict.fromkeys("abc", b"x" * 1_000))
+    await cache.put_many({"d": b"x" * 1_000})
+    await cache.put_many({"e": b"x" * 1_000, "small": b""})
+    assert sorted(await cache.get_many(["a", "b", "c", "d", "e", "small"])) == ["a", "b", "c", "small"]
+    stats = await cache.stats()
+    assert (stats.entries, stats.puts, stats.refused, stats.max_bytes) == (4, 4, 2, 3_500)
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    await cache.put_many({"a": b"y" * 900})
+    assert await cache.prune(max_bytes=2_000) == 2
+    await cache.put_many({"d": b"x" * 1_000})
+    assert sorted(await cache.get_many(["a", "b", "c", "d"])) == ["a", "d"]
+    assert len(caplog.records) == 1
+
+
+async def test_a_full_cache_evicts_what_was_stored_first(
+    make: Callable[..., DiskCache], caplog: pytest.LogCaptureFixture
+) -> None:
+    """With `evict` the bound holds, storing again renews, reading does not, and the loss is logged."""
+    caplog.set_level(logging.INFO)
+    cache = make(max_bytes=3_500, when_full="evict")
+    for key in "abc":
+        await cache.put_many({key: b"x" * 1_000})
+    await cache.put_many({"a": b"y" * 1_000})
+    await cache.get_many(["b"])
+    await cache.put_many({"d": b"x" * 1_000, "too large": b"x" * 4_000})
+    assert sorted(await cache.get_many(["a", "b", "c", "d", "too large"])) == ["a", "c", "d"]
+    stats = await cache.stats()
+    assert stats.refused == 1
+    assert stats.bytes <= 3_500
+    evictions = [record for record in caplog.records if "dropped" in record.message]
+    assert [record.levelno for record in evictions] == [logging.WARNING, logging.INFO]
+    assert "1 answers dropped" in evictions[1].message
+
+
+@pytest.mark.parametrize("when_full", ["stop", "evict"])
+async def test_the_totals_are_exact(make: Callable[..., DiskCache], when_full: str) -> None:
+    """After storing, replacing, refusing, evicting and pruning, the counted totals are those of the rows."""
+    cache = make(max_bytes=60_000, when_full=when_full)
+    keys = hashes(200)
+    for step in range(30):
+        start = step * 37 % 180
+        await cache.put_many(
+            {key: b"x" * ((step * 131 + n * 17) % 900) for n, key in enumerate(keys[start : start + 20])}
+        )
+        if step % 10 == 9:
+            await cache.prune(max_bytes=30_000)
+    await cache.close()
+    with sqlite3.connect(cache.path) as db:
+        rows = db.execute("SELECT count(*), sum(length(value) + 96) FROM entries").fetchone()
+        assert db.execute("SELECT entries, bytes FROM totals").fetchone() == rows
+        assert 0 < rows[1] <= 60_000
+    db.close()
+
+
+async def test_pruning_gives_space_back(make: Callable[..., DiskCache]) -> None:
+    """The file shrinks with its content, and so does the log beside it."""
+    cache = make()
+    await cache.put_many(dict.fromkeys(hashes(2_000), b"x" * 2_000))
+    await cache.prune(max_bytes=1_000_000)
+    assert cache.path.stat().st_size < 1_500_000
+    assert cache.path.with_name(cache.path.name + "-wal").stat().st_size == 0
+    await cache.clear()
+    assert cache.path.stat().st_size < 150_000
+
+
+async def test_flipped_bytes_are_a_miss(
+    make: Callable[..., DiskCache], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A byte changed inside a value, which SQLite does not see, is seen and the row removed."""
+    cache = make()
+    await cache.put_many({"a": b"a paid answer", "b": b"another one"})
+    size = (await cache.stats()).bytes
+    await cache.close()
+    flip(cache.path, b"a paid answer")
+    assert await cache.get_many(["a", "b"]) == {"b": b"another one"}
+    stats = await cache.stats()
+    assert (stats.entries, stats.hits, stats.misses) == (1, 1, 1)
+    assert stats.bytes == size - len(b"a paid answer") - 96
+    assert await cache.get_many(["a"]) == {}
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    await cache.put_many({"a": b"bought again"})
+    assert await cache.get_many(["a"]) == {"a": b"bought again"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "(value, checksum) = (SELECT value, checksum FROM entries WHERE key = 'b')",
+        "value = CAST(x'ff80' AS TEXT)",
+        "value = 5",
+        "checksum = 'text'",
+        "checksum = x''",
+    ],
+    ids=["another key's answer", "text that is no UTF-8", "a number", "checksum as text", "no checksum"],
+)
+async def test_a_changed_row_is_never_an_answer(make: Callable[..., DiskCache], change: str) -> None:
+    """Whatever somebody writes into a row, it is a miss, and the cache goes on."""
+    cache = make()
+    await cache.put_many({"a": b"1", "b": b"2"})
+    with sqlite3.connect(cache.path) as db:
+        db.execute(f"UPDATE entries SET {change} WHERE key = 'a'")
+    db.close()
+    assert await cache.get_many(["a", "b"]) == {"b": b"2"}
+    assert (await cache.stats()).entries == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"no database at all, but long enough " * 50, b"short", b"SQLite format 3\0" + b"\xff" * 5_000],
+)
+async def test_what_is_no_database_is_set_aside(
+    make: Callable[..., DiskCache], caplog: pytest.LogCaptureFixture, content: bytes
+) -> None:
+    """The file is renamed with the time, not removed, with one warning, and a new cache started."""
+    cache = make()
+    cache.path.parent.mkdir()
+    cache.path.write_bytes(content)
+    assert await cache.get_many(["a"]) == {}
+    await cache.put_many({"a": b"1"})
+    assert await cache.get_many(["a"]) == {"a": b"1"}
+    aside = cache.path.with_name("answers.sqlite3.corrupt-1700000000")
+    assert aside.read_bytes() == content
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert aside.name in caplog.text
+
+
+async def test_an_empty_file_is_a_new_cache(
+    make: Callable[..., DiskCache], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A process that died while it made the file leaves nothing to set aside."""
+    cache = make()
+    cache.path.parent.mkdir()
+    cache.path.touch()
+    await cache.put_many({"a": b"1"})
+    assert await cache.get_many(["a"]) == {"a": b"1"}
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "CREATE TABLE other (x)",
+        "CREATE TABLE entries (id); CREATE TABLE totals (entries, bytes); PRAGMA user_version = 1",
+        "CREATE TABLE other (x); PRAGMA user_version = 1",
+        "CREATE TABLE other (x); PRAGMA user_version = -7",
+    ],
+)
+async def test_a_foreign_database_is_set_aside(make: Callable[..., DiskCache], script: str) -> None:
+    """A database without our tables is kept under another name."""
+    cache = make()
+    cache.path.parent.mkdir()
+    with sqlite3.connect(cache.path) as db:
+        db.executescript(script)
+    db.close()
+    await cache.put_many({"a": b"1"})
+    assert await cache.get_many(["a"]) == {"a": b"1"}
+    assert cache.path.with_name("answers.sqlite3.corrupt-1700000000").exists()
+
+
+async def test_damage_found_at_work_is_set_aside(
+    make: Callable[..., DiskCache], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Pages that make no sense are found by the verb that meets them; it is done again with a new file."""
+    cache = make()
+    await cache.put_many(dict.fromkeys(hashes(2_000), b"x" * 200))
+    await cache.close()
+    wreck(cache.path)
+    await cache.put_many({"new": b"1"})
+    assert await cache.get_many([*hashes(2_000), "new"]) == {"new": b"1"}
+    assert len([name for name in names(cache.path.parent) if name.endswith(".corrupt-1700000000")]) == 1
+    assert len(caplog.records) == 1
+
+
+async def test_two_damaged_files_in_a_second(make: Callable[..., DiskCache]) -> None:
+    """Setting aside never overwrites what was set aside before."""
+    cache = make()
+    for content in (b"first " * 200, b"second " * 200):
+        await cache.close()
+        cache.path.parent.mkdir(exist_ok=True)
+        cache.path.write_bytes(content)
+        await cache.get_many(["a"])
+    stem = "answers.sqlite3.corrupt-"
+    assert cache.path.with_name(f"{stem}1700000000").read_bytes() == b"first " * 200
+    assert cache.path.with_name(f"{stem}1700000001").read_bytes() == b"second " * 200
+
+
+async def test_a_newer_scheme_is_refused(make: Callable[..., DiskCache]) -> None:
+    """A file of a later fastbatch is neither misread nor set aside."""
+    cache = make()
+    await cache.put_many({"a": b"1"})
+    await cache.close()
+    with sqlite3.connect(cache.path) as db:
+        db.execute("PRAGMA user_version = 2")
+    db.close()
+    with pytest.raises(CacheError, match="newer fastbatch"):
+        await cache.get_many(["a"])
+    assert names(cache.path.parent) == ["answers.sqlite3", "answers.sqlite3.lock"]
+
+
+async def test_file_system_errors_are_cache_errors(tmp_path: Path) -> None:
+    """No `sqlite3` or `OSError` comes out; the message names the file."""
+    (tmp_path / "file").write_text("")
+    (tmp_path / "d" / "answers.sqlite3").mkdir(parents=True)
+    for directory in (tmp_path / "file", tmp_path / "d"):
+        cache = DiskCache(directory)
+        with pytest.raises(CacheError, match=str(directory)):
+            await cache.get_many(["a"])
+        await cache.close()
+
+
+async def test_removed_while_in_use(make: Callable[..., DiskCache]) -> None:
+    """`rm -r` on the directory costs the entries; what comes afterwards is kept in a new file."""
+    cache = make()
+    await cache.put_many({"a": b"1"})
+    shutil.rmtree(cache.path.parent)
+    await cache.put_many({"b": b"2"})
+    assert await cache.get_many(["a", "b"]) == {"b": b"2"}
+    await cache.close()
+    assert await make().get_many(["b"]) == {"b": b"2"}
+
+
+async def test_set_aside_by_another(make: Callable[..., DiskCache]) -> None:
+    """When another object has set the file aside, the first goes over to the new file."""
+    first, second = make(), make()
+    await first.put_many(dict.fromkeys(hashes(500), b"x"))
+    first.path.rename(first.path.with_name("answers.sqlite3.corrupt-1"))
+    for side in ("-wal", "-shm"):
+        first.path.with_name(first.path.name + side).rename(
+            first.path.with_name("answers.sqlite3.corrupt-1" + side)
+        )
+    await second.put_many({"b": b"2"})
+    await first.put_many({"a": b"1"})
+    await first.close()
+    assert await second.get_many(["a", "b", hashes(1)[0]]) == {"a": b"1", "b": b"2"}
+
+
+async def test_a_second_object_does_not_break_the_first_ones_locks(make: Callable[..., DiskCache]) -> None:
+    """Opening and closing a second object beside an open one leaves the first's file and log alone."""
+    first, second = make(), make()
+    await first.put_many({"a": b"1"})
+    await second.get_many(["a"])
+    await second.close()
+    await first.put_many({"b": b"2"})
+    assert await make().get_many(["a", "b"]) == {"a": b"1", "b": b"2"}
+
+
+async def test_cancelled_storing_is_done(make: Callable[..., DiskCache]) -> None:
+    """Ctrl-C while answers are on their way to the disk does not lose them."""
+    cache = make()
+    entries = dict.fromkeys(hashes(3_000), b"x" * 500)
+    task = asyncio.create_task(cache.put_many(entries))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert len(await cache.get_many(list(entries))) == 3_000
+
+
+async def test_the_loop_goes_on_while_the_disk_works(make: Callable[..., DiskCache]) -> None:
+    """A verb that waits for another process's lock does not stop the event loop."""
+    cache = make()
+    await cache.put_many({"a": b"1"})
+    held = FileLock(cache.path.with_name("answers.sqlite3.lock"), timeout=0)
+    with held:
+        task = asyncio.create_task(cache.put_many({"b": b"2"}))
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert not task.done()
+        assert await make().get_many([]) == {}
+    held.close()
+    await task
+    assert await cache.get_many(["b"]) == {"b": b"2"}
+
+
+async def test_no_descriptor_stays_open(make: Callable[..., DiskCache]) -> None:
+    """Opening, failing to open and closing leave as many descriptors as there were."""
+
+    def open_now() -> int:
+        return len(list(Path("/dev/fd").iterdir()))
+
+    before = open_now()
+    for _ in range(3):
+        cache = make()
+        await cache.put_many({"a": b"1"})
+        await cache.close()
+        with sqlite3.connect(cache.path) as db:
+            db.execute("PRAGMA user_version = 9")
+        db.close()
+        with pytest.raises(CacheError):
+            await cache.get_many(["a"])
+        await cache.close()
+        shutil.rmtree(cache.path.parent)
+    assert open_now() == before

@@ -1,0 +1,108 @@
+"""A broken cache does not break a run."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+
+import pytest
+
+from fastbatch.cache import DiskCache, GuardedCache, InMemoryCache
+from fastbatch.errors import CacheError
+
+
+class Breaking(InMemoryCache):
+    """A plug-in that raises on command, and counts who asks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.error: BaseException | None = None
+        self.asked = 0
+        self.closed = 0
+
+    async def get_many(self, keys):  # type: ignore[no-untyped-def]
+        self.asked += 1
+        if self.error:
+            raise self.error
+        return await super().get_many(keys)
+
+    async def close(self) -> None:
+        self.closed += 1
+
+
+async def test_one_warning_then_silence(caplog: pytest.LogCaptureFixture) -> None:
+    """After its first error the inner cache is not asked again; the cause is kept and said once."""
+    inner = Breaking()
+    cache = GuardedCache(inner)
+    await cache.put_many({"a": b"1"})
+    assert await cache.get_many(["a"]) == {"a": b"1"}
+    assert cache.broken is None
+    inner.error = ValueError("disk on fire")
+    assert await cache.get_many(["a"]) == {}
+    assert cache.broken == "disk on fire"
+    inner.error = None
+    assert await cache.get_many(["a"]) == {}
+    await cache.put_many({"b": b"2"})
+    assert (await inner.stats()).entries == 1
+    assert await cache.clear() == 0
+    assert await cache.prune(max_bytes=0) == 0
+    assert inner.asked == 2
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert "disk on fire" in caplog.text
+    stats = await cache.stats()
+    assert (stats.entries, stats.hits) == (0, 0)
+    assert "disk on fire" in stats.location
+
+
+async def test_failing_together_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Calls that were under way when it broke do not each complain."""
+    inner = Breaking()
+    inner.error = OSError(28, "No space left on device")
+    cache = GuardedCache(inner)
+    assert await asyncio.gather(*(cache.get_many(["a"]) for _ in range(5))) == [{}] * 5
+    assert len(caplog.records) == 1
+
+
+async def test_cancelling_is_no_fault(caplog: pytest.LogCaptureFixture) -> None:
+    """A cancelled call goes through as such, and the cache stays in use."""
+    inner = Breaking()
+    inner.error = asyncio.CancelledError()
+    cache = GuardedCache(inner)
+    with pytest.raises(asyncio.CancelledError):
+        await cache.get_many(["a"])
+    assert cache.broken is None
+    assert caplog.records == []
+
+
+async def test_a_broken_cache_is_still_closed() -> None:
+    """It may hold a file or a thread."""
+    inner = Breaking()
+    inner.error = ValueError()
+    cache = GuardedCache(inner)
+    await cache.get_many(["a"])
+    assert cache.broken == "ValueError"
+    await cache.close()
+    assert inner.closed == 1
+
+
+async def test_failing_to_close_is_told_and_forgiven(caplog: pytest.LogCaptureFixture) -> None:
+    """A cache that cannot be closed is no reason to fail a finished run."""
+
+    class Stuck(InMemoryCache):
+        async def close(self) -> None:
+            raise CacheError("stuck")
+
+    await GuardedCache(Stuck()).close()
+    assert "stuck" in caplog.text
+
+
+async def test_a_disk_that_cannot_be_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A real failure: the directory's place is taken by a file."""
+    (tmp_path / "taken").write_text("")
+    cache = GuardedCache(DiskCache(tmp_path / "taken"))
+    await cache.put_many({"a": b"1"})
+    assert await cache.get_many(["a"]) == {}
+    assert len(caplog.records) == 1
+    assert str(tmp_path / "taken") in (cache.broken or "")
+    await cache.close()
