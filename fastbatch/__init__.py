@@ -1,3 +1,102 @@
-"""fastbatch."""
+"""fastbatch: run a million LLM prompts the way you would run one.
+
+    from fastbatch import OpenAIProvider, RequestBatch, RequestManager
+
+    batch = RequestBatch()
+    batch.chat.completions.create(model="gpt-4o-mini", messages=[{"role": "user", "content": "Hello"}])
+    results = RequestManager(OpenAIProvider()).run(batch)
+    print(results[0].text)
+
+The names below load when they are first asked for, so that `import fastbatch` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastbatch.cache.base import CacheProvider
+    from fastbatch.cache.disk import DiskCache
+    from fastbatch.cache.memory import InMemoryCache
+    from fastbatch.engine.events import Listener
+    from fastbatch.engine.manager import RequestManager
+    from fastbatch.errors import FastbatchError, RequestError, RunStopped
+    from fastbatch.formats.batchfile import read_batch, write_batch
+    from fastbatch.hashing import compute_request_hash
+    from fastbatch.limits.options import Limits, Window
+    from fastbatch.models.batch import RequestBatch
+    from fastbatch.models.message import Message
+    from fastbatch.models.request import LLMRequest
+    from fastbatch.models.response import ResponseWrapper
+    from fastbatch.models.stats import Snapshot, Summary, TokenStats
+    from fastbatch.providers.base import Provider
+    from fastbatch.providers.openai import OpenAIProvider
+    from fastbatch.retry import RetryPolicy
 
 __version__ = "0.1.0"
+
+_HOME = {
+    "CacheProvider": "cache.base",
+    "DiskCache": "cache.disk",
+    "FastbatchError": "errors",
+    "InMemoryCache": "cache.memory",
+    "LLMRequest": "models.request",
+    "Limits": "limits.options",
+    "Listener": "engine.events",
+    "Message": "models.message",
+    "OpenAIProvider": "providers.openai",
+    "Provider": "providers.base",
+    "RequestBatch": "models.batch",
+    "RequestError": "errors",
+    "RequestManager": "engine.manager",
+    "ResponseWrapper": "models.response",
+    "RetryPolicy": "retry",
+    "RunStopped": "errors",
+    "Snapshot": "models.stats",
+    "Summary": "models.stats",
+    "TokenStats": "models.stats",
+    "Window": "limits.options",
+    "compute_request_hash": "hashing",
+    "read_batch": "formats.batchfile",
+    "write_batch": "formats.batchfile",
+}
+
+__all__ = [
+    "CacheProvider",
+    "DiskCache",
+    "FastbatchError",
+    "InMemoryCache",
+    "LLMRequest",
+    "Limits",
+    "Listener",
+    "Message",
+    "OpenAIProvider",
+    "Provider",
+    "RequestBatch",
+    "RequestError",
+    "RequestManager",
+    "ResponseWrapper",
+    "RetryPolicy",
+    "RunStopped",
+    "Snapshot",
+    "Summary",
+    "TokenStats",
+    "Window",
+    "compute_request_hash",
+    "read_batch",
+    "write_batch",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'fastbatch' has no attribute {name!r}")
+    from importlib import import_module
+
+    found = globals()[name] = getattr(import_module(f"fastbatch.{home}"), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

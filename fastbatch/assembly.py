@@ -8,9 +8,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from fastbatch import registry
+from fastbatch.cache.base import CacheProvider
 from fastbatch.engine.endpoint import Route
 from fastbatch.errors import ConfigError, did_you_mean
 
@@ -92,3 +94,15 @@ def _served(
         base_url="http://127.0.0.1/v1", name=name, identity=service.identity(), env={}
     )
     return Route(provider, model, service)
+
+
+def open_cache(setting: str | None) -> tuple[CacheProvider | None, str]:
+    """The cache that `--cache DIR|memory|off` names, and what people call it; None: the user's."""
+    if setting == "off":
+        return None, "off"
+    if setting == "memory":
+        return registry.find("caches", "memory")(), "memory"
+    from platformdirs import user_cache_path
+
+    folder = Path(setting).expanduser() if setting else user_cache_path("fastbatch") / "responses"
+    return registry.find("caches", "disk")(folder), str(folder)

@@ -177,7 +177,7 @@ class RunStopped(FastbatchError):
 
 
 class StorageError(FastbatchError):
-    """Results could not be written (disk full, read-only, I/O error); the run stopped before spending more."""
+    """Results could not be written (disk full, read-only, I/O error); the run stopped at once."""
 
     exit_code = 5
 
@@ -187,7 +187,7 @@ class CacheError(FastbatchError):
 
 
 class RequestError(FastbatchError):
-    """One request has no answer. Raised only by `ResponseWrapper.raise_for_error()`; otherwise a value on a row.
+    """One request has no answer: a value on its row, raised only by `ResponseWrapper.raise_for_error()`.
 
     Attributes:
         status: HTTP status, where a reply came.

@@ -11,8 +11,9 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
+from fastbatch.engine.done import Done, Plan, key_number, last_answers, make_plan
 from fastbatch.engine.index import NumberTable, id_number
 from fastbatch.engine.inputfile import InputFile, OnBadRow, Row
 from fastbatch.engine.journal import ResultFile, replace_file
@@ -20,7 +21,7 @@ from fastbatch.engine.pipeline import Job
 from fastbatch.engine.session import Session, Settings
 from fastbatch.errors import InvalidRequest, OutputError, RunStopped
 from fastbatch.formats.lines import numbered_lines
-from fastbatch.formats.results import error_line, read_result, result_line
+from fastbatch.formats.results import error_line, result_line
 from fastbatch.formats.rows import RowSettings, parse_row
 from fastbatch.models.params import CHAT
 from fastbatch.models.request import LLMRequest
@@ -53,9 +54,10 @@ class FileRun(Generic[ResponseT]):
         title: str,
         limit: int | None,
         on_bad_row: OnBadRow,
+        input_name: str = "",
     ) -> None:
         self._settings = settings
-        self._input = InputFile(input, rows, limit)
+        self._input = InputFile(input, rows, limit=limit, name=input_name)
         self._output = output
         self._errors = errors_path(output)
         self._on_bad_row: OnBadRow = on_bad_row
@@ -69,8 +71,24 @@ class FileRun(Generic[ResponseT]):
         if self._drain is not None:
             self._drain()
 
-    async def run(self) -> Summary:
+    async def plan(self) -> Plan:
+        """What `run` would do; nothing is written, started or sent.
+
+        Raises:
+            InputError, OutputError: as `run`.
+        """
+        _refuse_same_file(self._input.path, self._output, self._errors)
+        _, ids = await asyncio.to_thread(self._input.check, self._on_bad_row, lambda: self._interrupted)
+        return await self._planned(await asyncio.to_thread(Done.read, self._output), ids)
+
+    async def run(self, confirm: Callable[[Plan], bool] | None = None) -> Summary | None:
         """Do it.
+
+        Args:
+            confirm: asked before answers in the output are replaced by new ones; None asks nobody.
+
+        Returns:
+            What was done; None when `confirm` said no, and nothing was.
 
         Raises:
             InputError, OutputError: nothing was sent.
@@ -81,12 +99,21 @@ class FileRun(Generic[ResponseT]):
         # In a thread, so that a signal is heard while a large file is being checked.
         total, ids = await asyncio.to_thread(self._input.check, self._on_bad_row, lambda: self._interrupted)
         with ResultFile(self._output) as results:
-            done = await asyncio.to_thread(_Done.read, self._output, ids)
+            done = await asyncio.to_thread(Done.read, self._output)
+            if confirm is not None and len(done.keys):
+                plan = await self._planned(done, ids)
+                if plan.changed and not confirm(plan):
+                    return None
             async with Session(self._settings, title=self._title) as session:
                 return await self._through(session, results, done, total, ids)
 
+    async def _planned(self, done: Done, ids: NumberTable) -> Plan:
+        settings = self._settings
+        sample = settings.identical == "sample"
+        return await make_plan(self._input, done, ids, settings.key, cache=settings.cache, sample=sample)
+
     async def _through(
-        self, session: Session[ResponseT], results: ResultFile, done: _Done, total: int, ids: NumberTable
+        self, session: Session[ResponseT], results: ResultFile, done: Done, total: int, ids: NumberTable
     ) -> Summary:
         counters = session.counters
         counters.total = total
@@ -120,12 +147,12 @@ class FileRun(Generic[ResponseT]):
                 stop = stopped
                 session.stopped = stopped.message
         if replaced:
-            _keep_last_answers(self._output)
+            replace_file(self._output, last_answers(self._output))
         self._settle_errors(failed.path, ids)
         summary = session.meter.summary(
             output=str(self._output),
             errors=str(self._errors) if self._errors.exists() else "",
-            gone=done.gone,
+            gone=done.gone(ids),
             interrupted=self._interrupted and counters.done < total,
         )
         if stop is not None:
@@ -133,13 +160,13 @@ class FileRun(Generic[ResponseT]):
             raise stop
         return summary
 
-    async def _jobs(self, session: Session[ResponseT], done: _Done) -> AsyncIterator[list[Job[ResponseT]]]:
+    async def _jobs(self, session: Session[ResponseT], done: Done) -> AsyncIterator[list[Job[ResponseT]]]:
         """The rows that are not answered yet, in blocks."""
         samples = NumberTable() if self._settings.identical == "sample" else None
         block: list[Job[ResponseT]] = []
         for index, row in enumerate(self._input.rows()):
-            job = self._job(session, row, index, samples)
-            if job is None or done.keys.get(id_number(row.custom_id)) == _key_number(job.key):
+            job = self._job(row, index, samples)
+            if job is None or done.keys.get(id_number(row.custom_id)) == key_number(job.key):
                 session.counters.skipped += 1
                 continue
             block.append(job)
@@ -149,17 +176,15 @@ class FileRun(Generic[ResponseT]):
         if block:
             yield block
 
-    def _job(
-        self, session: Session[ResponseT], row: Row, index: int, samples: NumberTable | None
-    ) -> Job[ResponseT] | None:
+    def _job(self, row: Row, index: int, samples: NumberTable | None) -> Job[ResponseT] | None:
         """The job of a row; finished from the start for a bad one, None for one to be skipped."""
         request, problem = row.request, row.problem
         key = ""
         if request is not None:
             try:
-                key = session.key(request)
-                if samples is not None and (number := samples.add(_key_number(key))):
-                    key = session.key(request, number)
+                key = self._settings.key(request)
+                if samples is not None and (number := samples.add(key_number(key))):
+                    key = self._settings.key(request, number)
                 return Job(request, index, key, row)
             except InvalidRequest as refused:
                 problem = refused
@@ -184,54 +209,6 @@ class FileRun(Generic[ResponseT]):
 
         replace_file(self._errors, lines())
         fresh.unlink(missing_ok=True)
-
-
-class _Done(NamedTuple):
-    """What an output holds already.
-
-    `keys` maps the number of each id to the number of its request hash, `repeated` counts lines that a later
-    line of the same id replaces, `gone` the answers whose rows the input does not hold.
-    """
-
-    keys: NumberTable
-    repeated: int
-    gone: int
-
-    @classmethod
-    def read(cls, output: Path, ids: NumberTable) -> _Done:
-        keys = NumberTable()
-        lines = 0
-        for number, line in numbered_lines(output):
-            finished = read_result(line)
-            if finished is None:
-                raise OutputError(
-                    f"{output}, line {number}: this is not a whole result line of fastbatch; "
-                    "move the file away or choose another output"
-                )
-            lines += 1
-            keys.put(id_number(finished.custom_id), _key_number(finished.key))
-        gone = sum(ids.get(key) is None for key, _ in keys.items())
-        return cls(keys, lines - len(keys), gone)
-
-
-def _key_number(key: str) -> int:
-    return int(key[:16], 16) or 1 if key else 0
-
-
-def _keep_last_answers(output: Path) -> None:
-    """Drop the lines that a later line of the same id replaces, in one step."""
-    last = NumberTable()
-    for number, line in numbered_lines(output):
-        if (finished := read_result(line)) is not None:
-            last.put(id_number(finished.custom_id), number)
-
-    def lines() -> Iterator[bytes]:
-        for number, line in numbered_lines(output):
-            finished = read_result(line)
-            if finished is not None and last.get(id_number(finished.custom_id)) == number:
-                yield line + b"\n"
-
-    replace_file(output, lines())
 
 
 def _refuse_same_file(input: Path, output: Path, errors: Path) -> None:

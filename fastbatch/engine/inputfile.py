@@ -31,10 +31,13 @@ class Row(NamedTuple):
 
 
 class InputFile:
-    """The rows of `path`, at most `limit` of them."""
+    """The rows of `path`, at most `limit` of them; `name` is what people call it."""
 
-    def __init__(self, path: Path, settings: RowSettings, limit: int | None = None) -> None:
+    def __init__(
+        self, path: Path, settings: RowSettings, *, limit: int | None = None, name: str = ""
+    ) -> None:
         self.path = path
+        self.name = name or str(path)
         self._settings = settings
         self._limit = limit
 
@@ -77,7 +80,7 @@ class InputFile:
                 raise InputError(
                     f"{row.problem.message.rstrip('.')}. Nothing was sent; correct the line, "
                     "or run with --on-bad-row record or skip",
-                    path=str(self.path),
+                    path=self.name,
                     line=row.number,
                 )
             ids.put(id_number(row.custom_id), row.number)

@@ -37,7 +37,7 @@ class RequestManager(Generic[ResponseT]):
 
     Args:
         provider: an `OpenAIProvider`, any other `Provider`, or a name such as `"openai:gpt-4o-mini"` or
-            `"local:smollm2"`, whose model is then the default model.
+            `"local:smollm2"`, whose model is then the default model (a `Route` is such a name, resolved).
         model: the model of requests that name none.
         params: body parameters of requests that do not set them.
         concurrency: how many requests are in flight at most.
@@ -59,7 +59,7 @@ class RequestManager(Generic[ResponseT]):
 
     def __init__(
         self,
-        provider: Provider[ResponseT] | str,
+        provider: Provider[ResponseT] | Route | str,
         *,
         model: str | None = None,
         params: Mapping[str, Any] | None = None,
@@ -81,7 +81,7 @@ class RequestManager(Generic[ResponseT]):
         if isinstance(provider, str):
             route: Route = registry.find("assembly", "route")(provider)
         else:
-            route = Route(provider)
+            route = provider if isinstance(provider, Route) else Route(provider)
         self._settings: Settings[ResponseT] = Settings(
             provider=route.provider,
             service=route.service,
@@ -97,7 +97,6 @@ class RequestManager(Generic[ResponseT]):
         )
         self._model = model or route.model
         self._params = dict(params or {})
-        self._file_run: FileRun[ResponseT] | None = None
 
     async def stream(self, rows: Rows) -> AsyncGenerator[ResponseWrapper[ResponseT], None]:
         """Answer `rows` in the order of completion, in bounded memory.
@@ -110,12 +109,12 @@ class RequestManager(Generic[ResponseT]):
             One result a row, answers and failures; `result.index` is the row's position.
 
         Raises:
-            RunStopped: the run cannot go on (key, quota, endpoint); results came before as long as they could.
+            RunStopped: the run cannot go on (key, quota, endpoint); what could be answered came before.
         """
         async with Session(self._settings, title=self._title) as session:
             if isinstance(rows, Sized):
                 session.counters.total = len(rows)
-            source = JobSource(self._settings, session, RowSettings(self._model, params=self._params))
+            source = JobSource(self._settings, RowSettings(self._model, params=self._params))
             run = session.run(source.blocks(rows))
             finished = run.blocks()
             try:
@@ -149,6 +148,33 @@ class RequestManager(Generic[ResponseT]):
         """`run_async` for synchronous code; works inside a running loop (notebooks) as well."""
         return run_sync(lambda: self.run_async(rows))
 
+    def file_run(
+        self,
+        input: str | Path,
+        output: str | Path,
+        *,
+        prompt: str | None = None,
+        system: str | None = None,
+        limit: int | None = None,
+        on_bad_row: OnBadRow = "fail",
+        input_name: str = "",
+    ) -> FileRun[ResponseT]:
+        """A run from file to file that can be planned, confirmed and drained; the arguments are `run_file`'s.
+
+        `input_name` is what people call the input where its path says nothing (stdin, spooled).
+        """
+        template = None if prompt is None else PromptTemplate(prompt)
+        return FileRun(
+            self._settings,
+            Path(input),
+            Path(output),
+            RowSettings(self._model, template, system, self._params),
+            title=self._title,
+            limit=limit,
+            on_bad_row=on_bad_row,
+            input_name=input_name,
+        )
+
     async def run_file_async(
         self,
         input: str | Path,
@@ -175,21 +201,12 @@ class RequestManager(Generic[ResponseT]):
             RunStopped: ended early, everything answered is saved; `error.summary` says how far it came.
             StorageError: results could not be written.
         """
-        template = None if prompt is None else PromptTemplate(prompt)
-        file_run = FileRun(
-            self._settings,
-            Path(input),
-            Path(output),
-            RowSettings(self._model, template, system, self._params),
-            title=self._title,
-            limit=limit,
-            on_bad_row=on_bad_row,
+        file_run = self.file_run(
+            input, output, prompt=prompt, system=system, limit=limit, on_bad_row=on_bad_row
         )
-        self._file_run = file_run
-        try:
-            return await file_run.run()
-        finally:
-            self._file_run = None
+        summary = await file_run.run()
+        assert summary is not None  # only a `confirm` can say no
+        return summary
 
     def run_file(
         self,
@@ -207,11 +224,6 @@ class RequestManager(Generic[ResponseT]):
                 input, output, prompt=prompt, system=system, limit=limit, on_bad_row=on_bad_row
             )
         )
-
-    def drain(self) -> None:
-        """Let a file run under way in this loop send nothing more, and save what is in flight."""
-        if self._file_run is not None:
-            self._file_run.drain()
 
     async def aclose(self) -> None:
         """Close the cache; the manager may be used again, which opens it again."""

@@ -2,8 +2,9 @@
 
 A feeder takes blocks of jobs from the source, answers what the cache knows, lets identical jobs follow the
 first of them, and queues the rest; workers take from the queue; finished jobs are handed out in blocks, in
-the order of completion. Only the feeder ever waits for room, so nothing here can deadlock, and what is alive at
-any time (queued, waiting for a retry, in flight, finished but not taken) is at most the window and one block.
+the order of completion. Only the feeder ever waits for room, so nothing here can deadlock, and what is alive
+at any time (queued, waiting for a retry, in flight, finished but not taken) is at most the window and one
+block.
 """
 
 from __future__ import annotations

@@ -62,6 +62,14 @@ class Settings(Generic[ResponseT]):
     clock: Clock = field(default_factory=SystemClock)
     dice: Callable[[], float] = random.random
 
+    def key(self, request: LLMRequest, occurrence: int = 0) -> str:
+        """The request's hash at this endpoint.
+
+        Raises:
+            InvalidRequest: its body is not JSON.
+        """
+        return compute_request_hash(self.provider.identity, request.endpoint, request.body, occurrence)
+
 
 class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[ResponseT]):
     """One run's parts, between `async with` and its end.
@@ -112,16 +120,6 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
         finally:
             if self.listener is not None and self._ticker is not None:
                 self.listener.notify(RunFinished(self.picture(), self.stopped or _reason(error)))
-
-    def key(self, request: LLMRequest, occurrence: int = 0) -> str:
-        """The request's hash at this endpoint.
-
-        Raises:
-            InvalidRequest: its body is not JSON.
-        """
-        return compute_request_hash(
-            self._settings.provider.identity, request.endpoint, request.body, occurrence
-        )
 
     def run(self, source: AsyncIterator[list[Job[ResponseT]]]) -> Run[ResponseT]:
         """The run of `source`; tells the listener that it starts."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from fastbatch.engine.index import NumberTable
 from fastbatch.engine.pipeline import Job
-from fastbatch.engine.session import Session, Settings
+from fastbatch.engine.session import Settings
 from fastbatch.errors import InvalidRequest
 from fastbatch.formats.rows import RowSettings, read_row
 from fastbatch.models.params import CHAT
@@ -23,10 +23,10 @@ _BLOCK = 256
 
 
 class JobSource:
-    """Turns rows into blocks of jobs: the manager's model filled in, keys computed, bad rows as failed ones."""
+    """Turns rows into blocks of jobs: gaps filled in, keys computed, bad rows as failed ones."""
 
-    def __init__(self, settings: Settings[Any], session: Session[Any], rows: RowSettings) -> None:
-        self._session = session
+    def __init__(self, settings: Settings[Any], rows: RowSettings) -> None:
+        self._key = settings.key
         self._rows = rows
         self._reader = settings.provider.reader
         self._provider = settings.provider.name
@@ -93,9 +93,9 @@ class JobSource:
                     f"a row must be an LLMRequest or a mapping, not {type(row).__name__}; "
                     "LLMRequest.from_prompt(text) makes one from a string"
                 )
-            key = self._session.key(request)
+            key = self._key(request)
             if self._samples is not None and (number := self._samples.add(int(key[:16], 16) or 1)):
-                key = self._session.key(request, number)
+                key = self._key(request, number)
             return Job(request, index, key)
         except InvalidRequest as refused:
             stand_in = request or LLMRequest(CHAT, {"messages": [{"role": "user", "content": ""}]})

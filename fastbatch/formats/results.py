@@ -71,7 +71,7 @@ class Finished(NamedTuple):
 
 
 def read_result(line: bytes) -> Finished | None:
-    """Which row a line of an output answers, by which request; None for a line that is damaged or not ours."""
+    """Which row a line of an output answers, by which request; None for a line damaged or not ours."""
     head, mark, tail = line.rpartition(_CRC)
     if not mark or tail[8:] != _TAIL[:-1] or b"%08x" % zlib.crc32(head) != tail[:8]:
         return None

@@ -153,7 +153,7 @@ def _with_model(request: LLMRequest) -> LLMRequest:
 
 
 def _flat(carried: dict[str, Any]) -> dict[str, Any] | None:
-    """Carried keys as metadata; the row's own `metadata` object is laid among them unless a key would clash."""
+    """Carried keys as metadata; the row's own `metadata` object is laid among them unless a key clashes."""
     own = carried.get("metadata")
     if isinstance(own, dict) and (own.keys().isdisjoint(carried) or len(carried) == 1):
         carried = {**own, **{key: value for key, value in carried.items() if key != "metadata"}}

@@ -1,0 +1,5 @@
+"""`python -m fastbatch` is `fastbatch`."""
+
+from fastbatch.cli import main
+
+main()

@@ -1,0 +1,60 @@
+"""The `fastbatch` command and how its errors are said."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from fastbatch import __version__
+from fastbatch.cli import cache
+from fastbatch.cli.run import run
+from fastbatch.cli.simulate import simulate
+from fastbatch.errors import FastbatchError, mask_secrets
+
+app = typer.Typer(
+    name="fastbatch",
+    help="Run a million LLM prompts: as fast as the provider allows, never paying twice.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command(no_args_is_help=True)(run)
+app.command()(simulate)
+app.add_typer(cache.app, name="cache")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"fastbatch {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def fastbatch(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Run a million LLM prompts: as fast as the provider allows, never paying twice."""
+
+
+def main() -> None:
+    """Run the command line; every error of ours becomes a sentence and an exit code."""
+    try:
+        app()
+    except FastbatchError as error:
+        typer.echo(f"fastbatch: {error}", err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # Who read our output has gone; Python would complain once more while closing stdout.
+        sys.stderr.close()
+        sys.exit(1)
+    except KeyboardInterrupt:
+        typer.echo("fastbatch: interrupted", err=True)
+        sys.exit(130)
+    except OSError as error:
+        typer.echo(f"fastbatch: {mask_secrets(str(error))}", err=True)
+        sys.exit(5)

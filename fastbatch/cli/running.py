@@ -1,0 +1,193 @@
+"""What `fastbatch run` does between its options and its exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from fastbatch import __version__, registry
+from fastbatch.assembly import open_cache, open_route
+from fastbatch.cli.summary import plan_lines, summary_lines
+from fastbatch.config import Resolved, RunOptions
+from fastbatch.engine.bridge import new_loop
+from fastbatch.engine.done import Plan
+from fastbatch.engine.events import Fetching, Listener
+from fastbatch.engine.filerun import FileRun
+from fastbatch.engine.manager import RequestManager
+from fastbatch.errors import ConfigError, RunStopped
+from fastbatch.limits.options import Limits
+from fastbatch.retry import RetryPolicy
+
+_DRAIN = {signal.SIGINT: 30.0, signal.SIGTERM: 10.0}  # seconds that requests in flight may take to finish
+
+
+def execute(input: str, output: str, resolved: Resolved) -> int:
+    """Run INPUT into OUTPUT and return the exit code."""
+    options = resolved.options
+    if options.model is None:
+        raise ConfigError(
+            "is missing; name one with -m, such as -m openai:gpt-4o-mini or -m local:smollm2", key="model"
+        )
+    listener: Listener | None = (
+        None if options.progress == "off" else registry.find("progress", options.progress)()
+    )
+    route = open_route(
+        options.model,
+        base_url=options.base_url,
+        api_key_env=options.api_key_env,
+        env=resolved.env,
+        report=_reporter(listener),
+    )
+    cache, kept_at = open_cache(options.cache)
+    manager: RequestManager[Any] = RequestManager(
+        route,
+        params=options.param,
+        concurrency=options.concurrency,
+        limits=Limits(rpm=options.rpm, tpm=options.tpm),
+        cache=cache,
+        retry=RetryPolicy(attempts=options.max_attempts),
+        timeout=options.timeout,
+        identical=options.identical,
+        progress=listener,
+    )
+    with _spooled(input) as (source, name), _destination(output) as target:
+        _say(f"fastbatch {__version__} · {name} → {output} · {options.model} · cache {kept_at}")
+        file_run = manager.file_run(
+            source,
+            target,
+            prompt=options.prompt,
+            system=options.system,
+            limit=options.limit,
+            on_bad_row=options.on_bad_row,
+            input_name=name,
+        )
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            return runner.run(_finish(manager, file_run, options, output))
+
+
+async def _finish(
+    manager: RequestManager[Any], file_run: FileRun[Any], options: RunOptions, output: str
+) -> int:
+    """Plan or run, say what came of it, and close the cache whatever it was."""
+    signals = _Signals(file_run)
+    try:
+        if options.dry_run:
+            _say(*plan_lines(await file_run.plan()))
+            return 0
+        asks = not options.yes and sys.stdin.isatty() and sys.stderr.isatty()
+        with signals.heard():
+            summary = await file_run.run(_ask if asks else None)
+    except RunStopped as stopped:
+        _say(*summary_lines(stopped.summary, output))
+        raise
+    except asyncio.CancelledError:
+        _say("Stopped at once; what was answered before is saved. Run the same command again to go on.")
+        return signals.code
+    finally:
+        await manager.aclose()
+    if summary is None:
+        _say("Nothing was sent.")
+        return 0
+    _say(*summary_lines(summary, output))
+    if summary.interrupted:
+        return signals.code
+    return 1 if summary.failed else 0
+
+
+class _Signals:
+    """The first signal drains the run, the second ends it at once."""
+
+    def __init__(self, file_run: FileRun[Any]) -> None:
+        self._file_run = file_run
+        self._task: asyncio.Task[Any] | None = None
+        self.code = 0
+
+    @contextmanager
+    def heard(self) -> Iterator[None]:
+        """Listen inside the block; the main task is the one that runs it."""
+        loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
+        for number in _DRAIN:
+            loop.add_signal_handler(number, self._came, number)
+        try:
+            yield
+        finally:
+            for number in _DRAIN:
+                loop.remove_signal_handler(number)
+
+    def _came(self, number: signal.Signals) -> None:
+        assert self._task is not None
+        if self.code:
+            self._task.cancel()
+            return
+        self.code = 128 + number
+        _say(
+            "Stopping: requests in flight are being finished and saved, at most "
+            f"{_DRAIN[number]:.0f} s. Ctrl-C again stops at once."
+        )
+        self._file_run.drain()
+        asyncio.get_running_loop().call_later(_DRAIN[number], self._task.cancel)
+
+
+def _ask(plan: Plan) -> bool:
+    _say(
+        f"{plan.changed:,} of {plan.rows:,} rows have an answer in the output to another request "
+        "(their content, the model or a parameter changed)."
+    )
+    return typer.confirm("Send them again and replace those answers?", err=True)
+
+
+def _reporter(listener: Listener | None) -> Callable[[Any], None]:
+    """Tells the display how a model file is being fetched."""
+
+    def report(progress: Any) -> None:
+        if listener is not None:
+            listener.notify(Fetching(progress.what, progress.done, progress.total, progress.finished))
+
+    return report
+
+
+@contextmanager
+def _spooled(input: str) -> Iterator[tuple[Path, str]]:
+    """The input as a file that can be read twice: stdin is written to a temporary one first."""
+    if input != "-":
+        yield Path(input), input
+        return
+    with tempfile.NamedTemporaryFile(prefix="fastbatch-", suffix=".jsonl") as spool:
+        shutil.copyfileobj(sys.stdin.buffer, spool)
+        spool.flush()
+        yield Path(spool.name), "stdin"
+
+
+@contextmanager
+def _destination(output: str) -> Iterator[Path]:
+    """The output file; for stdout a temporary one, copied when the run is over."""
+    if output != "-":
+        yield Path(output)
+        return
+    with tempfile.TemporaryDirectory(prefix="fastbatch-") as folder:
+        target = Path(folder, "results.jsonl")
+        try:
+            yield target
+        finally:
+            if target.exists():
+                with target.open("rb") as file:
+                    shutil.copyfileobj(file, sys.stdout.buffer)
+                sys.stdout.buffer.flush()
+            errors = target.with_name(target.name + ".errors.jsonl")
+            if errors.exists():
+                sys.stderr.write(errors.read_text("utf-8"))
+
+
+def _say(*lines: str) -> None:
+    for line in lines:
+        typer.echo(line, err=True)

@@ -1,0 +1,163 @@
+"""Settings from flags, the environment, `.env` and `fastbatch.toml`, in that order of strength.
+
+Every option of `fastbatch run` has one name everywhere: `--max-attempts`, `FASTBATCH_MAX_ATTEMPTS`,
+`max_attempts = 6`. Each value remembers where it came from, so that an error can say so.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fastbatch.errors import ConfigError, did_you_mean
+
+FILE = "fastbatch.toml"
+PREFIX = "FASTBATCH_"
+# Read from the environment elsewhere: where model files are kept.
+_OTHER_VARIABLES = frozenset(("FASTBATCH_MODELS",))
+
+
+class RunOptions(BaseModel):
+    """The options of `fastbatch run`, checked. Times are seconds; None means "not limited" or "not given"."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str | None = None
+    base_url: str | None = None
+    api_key_env: str | None = None
+    prompt: str | None = None
+    system: str | None = None
+    param: dict[str, Any] = Field(default_factory=dict)
+    concurrency: int = Field(64, ge=1, le=65536)
+    rpm: int | None = Field(None, ge=1)
+    tpm: int | None = Field(None, ge=1)
+    cache: str | None = None
+    identical: Literal["share", "sample"] = "share"
+    timeout: float = Field(120.0, gt=0)
+    max_attempts: int = Field(6, ge=1)
+    limit: int | None = Field(None, ge=0)
+    on_bad_row: Literal["fail", "record", "skip"] = "fail"
+    progress: Literal["auto", "rich", "plain", "json", "off"] = "auto"
+    yes: bool = False
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """Checked options, and the environment that keys are looked up in (`.env` below the real one)."""
+
+    options: RunOptions
+    env: Mapping[str, str]
+
+
+def resolve(flags: Mapping[str, Any], env: Mapping[str, str], folder: Path) -> Resolved:
+    """Merge and check the options of one run.
+
+    Args:
+        flags: what the command line gave; None stands for "not given".
+        env: the process's environment.
+        folder: where `fastbatch.toml` and `.env` are looked for.
+
+    Raises:
+        ConfigError: with the key, the value and where it came from.
+    """
+    surroundings = {**_dotenv(folder / ".env"), **env}
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    for source, layer in (
+        (FILE, _file(folder / FILE)),
+        ("the environment", _environment(surroundings)),
+        ("the command line", {key: value for key, value in flags.items() if value is not None}),
+    ):
+        for key, value in layer.items():
+            if key == "param":
+                value = {**values.get("param", {}), **value}
+            values[key] = value
+            sources[key] = f"{PREFIX}{key.upper()}" if source == "the environment" else source
+    try:
+        return Resolved(RunOptions.model_validate(values), surroundings)
+    except ValidationError as refused:
+        first = refused.errors(include_url=False)[0]
+        key = str(first["loc"][0])
+        source = sources.get(key, "")
+        if first["type"] == "extra_forbidden":
+            problem = f"there is no such option.{did_you_mean(key, RunOptions.model_fields)}"
+        else:
+            problem = first["msg"][0].lower() + first["msg"][1:]
+        named = f"--{key.replace('_', '-')}" if source == "the command line" else key
+        raise ConfigError(problem, key=named, value=values.get(key), source=source) from None
+
+
+def parse_param(given: str, source: str) -> tuple[str, Any]:
+    """`KEY=JSON` as a pair; a value that is no JSON is taken as a string.
+
+    >>> parse_param("temperature=0.2", "--param"), parse_param("stop=END", "--param")
+    (('temperature', 0.2), ('stop', 'END'))
+
+    Raises:
+        ConfigError: there is no `=`, or the JSON holds NaN or an infinity.
+    """
+    key, equals, text = given.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError("must be KEY=JSON, such as temperature=0", key=source, value=given)
+
+    def refuse(constant: str) -> Any:
+        raise ConfigError(f"{constant} is not JSON", key=source, value=given)
+
+    try:
+        return key.strip(), json.loads(text, parse_constant=refuse)
+    except json.JSONDecodeError:
+        if text[:1] in ("{", "[", '"'):
+            raise ConfigError("the value is not valid JSON", key=source, value=given) from None
+        return key.strip(), text
+
+
+def _file(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            found = tomllib.load(file)
+    except FileNotFoundError:
+        return {}
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot be read: {error}", key=str(path)) from None
+    return {key.replace("-", "_"): value for key, value in found.items()}
+
+
+def _environment(env: Mapping[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in env.items():
+        if not name.startswith(PREFIX) or name in _OTHER_VARIABLES or not value:
+            continue
+        key = name.removeprefix(PREFIX).lower()
+        if key == "param":
+            found[key] = _json_object(name, value)
+        elif key in RunOptions.model_fields:
+            found[key] = value
+        else:
+            known = [PREFIX + field.upper() for field in RunOptions.model_fields]
+            raise ConfigError(f"there is no such option.{did_you_mean(name, known)}", key=name)
+    return found
+
+
+def _json_object(name: str, value: str) -> dict[str, Any]:
+    try:
+        found = json.loads(value)
+    except json.JSONDecodeError:
+        found = None
+    if not isinstance(found, dict):
+        raise ConfigError('must be a JSON object such as {"temperature": 0}', key=name, value=value)
+    return found
+
+
+def _dotenv(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    from dotenv import dotenv_values
+
+    return {key: value for key, value in dotenv_values(path).items() if value is not None}
