@@ -158,12 +158,15 @@ class Admission:
         ]
         # With several limits of one sort the first declared speaks in the headers, so that the numbers a
         # client reads belong to one window from the first reply to the last.
-        self._shown = [
-            (what, meter)
-            for what in ("requests", "tokens")
-            for meter in [next((m for m in self.meters if m.limit.what == what), None)]
-            if meter is not None
-        ]
+        self._shown: list[tuple[Meter, bytes]] = []
+        for what in ("requests", "tokens"):
+            meter = next((meter for meter in self.meters if meter.limit.what == what), None)
+            if meter is not None:
+                lines = (
+                    f"x-ratelimit-limit-{what}: {meter.limit.amount}\r\n"
+                    f"x-ratelimit-remaining-{what}: %d\r\nx-ratelimit-reset-{what}: %b\r\n"
+                )
+                self._shown.append((meter, lines.encode()))
 
     def admit(self, tokens: int, now: float) -> Refusal | None:
         """Charge one request of `tokens` to every limit, or say which one refuses it for the longest."""
@@ -186,12 +189,10 @@ class Admission:
     def headers(self, now: float) -> bytes:
         """The `x-ratelimit-*` lines of a reply leaving the decision at `now`; empty without limits."""
         return b"".join(
-            b"x-ratelimit-limit-%b: %d\r\nx-ratelimit-remaining-%b: %d\r\nx-ratelimit-reset-%b: %b\r\n"
-            % (
-                *(what.encode(), meter.limit.amount, what.encode(), meter.remaining(now)),
-                *(what.encode(), go_duration(meter.reset(now)).encode()),
-            )
-            for what, meter in self._shown
+            [
+                lines % (meter.remaining(now), go_duration(meter.reset(now)).encode())
+                for meter, lines in self._shown
+            ]
         )
 
 
