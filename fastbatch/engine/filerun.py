@@ -117,7 +117,7 @@ class FileRun(Generic[ResponseT]):
     ) -> Summary:
         counters = session.counters
         counters.total = total
-        failed = ResultFile(self._errors.with_name(self._errors.name + ".part"))
+        failed = ResultFile(_fresh(self._errors))
         failed.path.unlink(missing_ok=True)
         replaced = done.repeated
         stop: RunStopped | None = None
@@ -211,13 +211,18 @@ class FileRun(Generic[ResponseT]):
         fresh.unlink(missing_ok=True)
 
 
+def _fresh(errors: Path) -> Path:
+    """Where this run's failures collect until it is over."""
+    return errors.with_name(errors.name + ".new")
+
+
 def _refuse_same_file(input: Path, output: Path, errors: Path) -> None:
     """Refuse an output that is the input under any name."""
     if output.suffix in (".gz", ".zst"):
         raise OutputError(f"{output}: results are written as plain lines; leave out {output.suffix}")
     if output.is_dir():
         raise OutputError(f"{output} is a directory; name a file for the results")
-    for path in (output, errors.with_name(errors.name + ".part")):
+    for path in (output, _fresh(errors)):
         if path.exists() and input.exists() and path.samefile(input):
             raise OutputError(f"the output {output} is the input itself; choose another output")
     if not output.parent.is_dir():

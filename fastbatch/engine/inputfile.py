@@ -78,8 +78,8 @@ class InputFile:
             count += 1
             if row.problem is not None and on_bad_row == "fail":
                 raise InputError(
-                    f"{row.problem.message.rstrip('.')}. Nothing was sent; correct the line, "
-                    "or run with --on-bad-row record or skip",
+                    f"{row.problem.message.removesuffix('.')} (nothing was sent; correct the line, or run "
+                    "with --on-bad-row record or skip)",
                     path=self.name,
                     line=row.number,
                 )

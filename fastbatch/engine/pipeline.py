@@ -159,5 +159,5 @@ def stopped(outcome: ResponseWrapper[Any] | None, decision: RetryDecision) -> Ru
         "ConnectFailed": "Check the address and that the server runs, then run again to go on.",
     }
     cure = cures.get(type(error).__name__, "Run again later to go on.")
-    said = f" ({error.message.rstrip('.')})" if error is not None else ""
+    said = f" ({error.message.removesuffix('.')})" if error is not None else ""
     return RunStopped(f"Stopped: {decision.reason}{said}. {cure}", cause=error)
