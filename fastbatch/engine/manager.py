@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Mapping, Sized
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Self
+
+from typing_extensions import TypeVar
 
 from fastbatch import registry
 from fastbatch.cache.base import CacheProvider
@@ -29,7 +31,8 @@ from fastbatch.providers.base import Provider
 from fastbatch.retry import RetryPolicy
 from fastbatch.transport.base import Transport
 
-ResponseT = TypeVar("ResponseT")
+# A manager made from a name has replies of whatever type that endpoint has.
+ResponseT = TypeVar("ResponseT", default=Any)
 
 
 class RequestManager(Generic[ResponseT]):

@@ -39,13 +39,13 @@ def read_batch(path: str | Path, *, model: str | None = None) -> RequestBatch:
 
     Args:
         path: a JSONL file, may be `.gz` or `.zst`.
-        model: the model of rows that name none.
+        model: the model of rows that name none; without it the manager's model is theirs.
 
     Raises:
         InputError: with the file and the line.
     """
     batch = RequestBatch()
-    settings = RowSettings(model=model)
+    settings = RowSettings(model=model, needs_model=False)
     for number, line in numbered_lines(Path(path)):
         try:
             batch.add(read_row(parse_row(line), settings))

@@ -28,13 +28,15 @@ class RowSettings:
     """What rows that say nothing themselves are given.
 
     `model` and `params` fill a body's gaps, `template` makes the prompt of every row but a batch line,
-    `system` stands where a chat row has no system message.
+    `system` stands where a chat row has no system message. Without `needs_model` a request may name no model
+    yet.
     """
 
     model: str | None = None
     template: PromptTemplate | None = None
     system: str | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
+    needs_model: bool = True
 
 
 def parse_row(line: bytes) -> dict[str, Any]:
@@ -95,7 +97,7 @@ def _batch_line(row: Mapping[str, Any], settings: RowSettings) -> LLMRequest:
         body = {"model": settings.model, **body}
     carried = {key: row[key] for key in row if key not in ("body", "url", "method", "custom_id", *_IGNORED)}
     request = LLMRequest(url, body, custom_id=row_id(row), metadata=_flat(carried))
-    return _with_model(request)
+    return _with_model(request, settings)
 
 
 def _chat(
@@ -143,11 +145,12 @@ def _request(
         body.update(extra)
     for key, value in settings.params.items():
         body.setdefault(key, value)
-    return _with_model(LLMRequest(endpoint, body, custom_id=row_id(row), metadata=_flat(carried)))
+    request = LLMRequest(endpoint, body, custom_id=row_id(row), metadata=_flat(carried))
+    return _with_model(request, settings)
 
 
-def _with_model(request: LLMRequest) -> LLMRequest:
-    if request.body.get("model") is None:
+def _with_model(request: LLMRequest, settings: RowSettings) -> LLMRequest:
+    if settings.needs_model and request.body.get("model") is None:
         raise InvalidRequest('no model: name one with -m or in the row ("model": "…")')
     return request
 
