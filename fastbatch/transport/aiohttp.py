@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from yarl import URL
@@ -18,14 +19,15 @@ _CONNECT_TIMEOUT = 20.0  # a host that does not answer in 20 s will not; the tot
 class AiohttpTransport:
     """Calls over one `aiohttp.ClientSession`, tuned for many small JSON calls to one origin.
 
-    No cookies are kept, proxies come from the environment (`HTTPS_PROXY`, `NO_PROXY`), certificates are always
-    verified, names are resolved in a thread (aiohttp silently changes resolvers when aiodns is installed).
+    No cookies are kept, proxies come from the environment (`HTTPS_PROXY`, `NO_PROXY`), certificates are
+    always verified, names are resolved in a thread (aiohttp silently changes resolvers when aiodns is
+    installed). Credentials come from the caller alone: `~/.netrc` is not read.
     """
 
     def __init__(self, *, max_response_bytes: int = MAX_RESPONSE_BYTES) -> None:
         self._max_bytes = max_response_bytes
         self._session: aiohttp.ClientSession | None = None
-        self._urls: dict[str, URL] = {}
+        self._addresses: dict[str, tuple[URL, URL | None]] = {}  # an address and the proxy on the way to it
 
     async def open(self, *, connections: int) -> None:
         """Make the session; a limit below the concurrency would count queueing against the timeout."""
@@ -37,7 +39,8 @@ class AiohttpTransport:
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=("User-Agent", "Accept", "Content-Type"),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT),
-            trust_env=True,
+            # Not True: it reads ~/.netrc and the proxies anew in two threads for every single request.
+            trust_env=False,
             auto_decompress=True,
         )
 
@@ -46,14 +49,21 @@ class AiohttpTransport:
         session = self._session
         if session is None:
             raise RuntimeError("the transport is not open")
-        url = self._urls.get(call.url)
-        if url is None:
-            url = self._urls[call.url] = URL(call.url, encoded=True)
+        address = self._addresses.get(call.url)
+        if address is None:
+            url = URL(call.url, encoded=True)
+            address = self._addresses[call.url] = url, _proxy(url)
+        url, proxy = address
         try:
             async with (
                 asyncio.timeout(timeout),
                 session.request(
-                    call.method, url, headers=call.headers, data=call.body, allow_redirects=False
+                    call.method,
+                    url,
+                    headers=call.headers,
+                    data=call.body,
+                    allow_redirects=False,
+                    proxy=proxy,
                 ) as reply,
             ):
                 return HTTPReply(reply.status, reply.headers, await self._read(reply))
@@ -94,6 +104,16 @@ class AiohttpTransport:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+
+def _proxy(url: URL) -> URL | None:
+    """The environment's proxy for this address, with its user and password; None where there is none."""
+    if url.host is None or proxy_bypass(url.host):
+        return None
+    found = getproxies().get(url.scheme)
+    if not found:
+        return None
+    return URL(found if "://" in found else f"http://{found}")
 
 
 def _connect_problem(url: URL, error: aiohttp.ClientConnectorError) -> str:
