@@ -1,0 +1,80 @@
+"""One JSON object a line, for programs that watch a run.
+
+Every object has `event`; the other keys are:
+
+    started    title, total (rows; null where unknown)
+    progress   elapsed (s), total, done, ok, failed, skipped, cached, shared (rows), in_flight, waiting (for a
+               retry), sent, retries (requests), prompt_tokens, completion_tokens, rows_per_s,
+               prompt_tokens_per_s, completion_tokens_per_s (over the last ten seconds), eta (s, or null),
+               limits ([{name, used, limit, per (s), share}]), waiting_for (a phrase, or "")
+    notice     text
+    fetching   what, done, total (bytes; null where unknown), finished
+    finished   all of `progress`, and stopped: why the run ended early, or ""
+
+Keys may be added, never renamed. `progress` comes at most once a second of the run's time, `fetching` after
+each quarter. While a reader does not keep up, objects are left out, except that the last one waits a little.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any, TextIO
+
+import orjson
+
+from fastbatch.engine.events import Event, Fetching, Notice, Progressed, RunFinished, RunStarted
+from fastbatch.models.stats import Snapshot
+from fastbatch.progress.pen import Pen
+from fastbatch.progress.steps import Steps
+
+__all__ = ["JsonProgress"]
+
+_EVERY = 1.0  # seconds of the run between two `progress` objects, at least
+
+
+class JsonProgress:
+    """Writes each event as one line of JSON; this module's docstring names the keys.
+
+    Args:
+        stream: where to write; standard error by default.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._pen = Pen(stream)
+        self._due = 0.0
+        self._steps = Steps()
+
+    def notify(self, event: Event) -> None:
+        """Take one event and write its object, if it is due."""
+        match event:
+            case RunStarted():
+                self._due = 0.0
+                self._say("started", title=event.title, total=event.total)
+            case Progressed():
+                if event.snapshot.elapsed >= self._due and self._say("progress", **_keys(event.snapshot)):
+                    self._due = event.snapshot.elapsed + _EVERY
+            case Notice():
+                self._say("notice", text=event.text)
+            case Fetching():
+                if self._steps.due(event):
+                    self._say("fetching", **asdict(event))
+            case RunFinished():
+                self._pen.wait()
+                self._say("finished", **_keys(event.snapshot), stopped=event.stopped)
+                self._pen.close()
+
+    def _say(self, event: str, **keys: Any) -> bool:
+        return self._pen.write(orjson.dumps({"event": event, **keys}).decode() + "\n")
+
+
+def _keys(snapshot: Snapshot) -> dict[str, Any]:
+    """The snapshot's fields; times and speeds to the thousandth."""
+    keys: dict[str, Any] = {
+        name: round(value, 3) if isinstance(value, float) else value
+        for name, value in asdict(snapshot).items()
+        if name not in ("saturation", "waiting_for")
+    }
+    keys["done"] = snapshot.done
+    keys["limits"] = [{**asdict(limit), "share": round(limit.share, 3)} for limit in snapshot.saturation]
+    keys["waiting_for"] = snapshot.waiting_for
+    return keys
