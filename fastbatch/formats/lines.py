@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from fastbatch.errors import InputError, MissingExtra
+from fastbatch.errors import InputError
+from fastbatch.formats.zstd import ZstandardFile
 
 _CHUNK = 1 << 18
 _BOM = b"\xef\xbb\xbf"
@@ -25,20 +26,14 @@ def open_input(path: Path) -> IO[bytes]:
         if path.suffix == ".gz":
             unpacked: IO[bytes] = gzip.open(path, "rb")  # type: ignore[assignment]  # noqa: SIM115
             return unpacked
-        if path.suffix == ".zst":
-            try:
-                import zstandard
-            except ImportError:
-                raise MissingExtra("reading .zst files (zstandard)", "speed") from None
-            reader: IO[bytes] = zstandard.open(path, "rb")
-            return reader
-        return path.open("rb")
+        file = path.open("rb")
     except FileNotFoundError:
         raise InputError("there is no such file", path=str(path)) from None
     except IsADirectoryError:
         raise InputError("this is a directory; name a file", path=str(path)) from None
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror or error}", path=str(path)) from None
+    return ZstandardFile(file) if path.suffix == ".zst" else file  # type: ignore[return-value]
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -48,7 +43,7 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
         InputError: the file cannot be read to its end (a truncated archive, an I/O error).
     """
     number = 0
-    rest = b""
+    held: list[bytes] = []  # the beginning of a line whose end has not come yet
     with open_input(path) as file:
         while True:
             try:
@@ -57,16 +52,13 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
                 raise InputError(
                     f"cannot be read to its end: {error}", path=str(path), line=number + 1
                 ) from None
-            except (
-                Exception
-            ) as error:  # zstandard's own error class, which cannot be named without importing it
-                if type(error).__module__.startswith("zstandard"):
-                    problem = f"cannot be read to its end: {error}"
-                    raise InputError(problem, path=str(path), line=number + 1) from None
-                raise
             if not chunk:
                 break
-            *whole, rest = (rest + chunk).split(b"\n")
+            if b"\n" not in chunk:
+                held.append(chunk)  # a line of many blocks is put together once, not at every block
+                continue
+            *whole, rest = b"".join((*held, chunk)).split(b"\n")
+            held = [rest]
             for line in whole:
                 number += 1
                 if number == 1:
@@ -74,6 +66,7 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
                 line = line.strip(b" \t\r")
                 if line:
                     yield number, line
+    rest = b"".join(held)
     if number == 0:
         rest = rest.removeprefix(_BOM)
     rest = rest.strip(b" \t\r")
