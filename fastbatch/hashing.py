@@ -15,6 +15,7 @@ import orjson
 from xxhash import xxh3_128_hexdigest
 
 from fastbatch.errors import InvalidRequest
+from fastbatch.models.check import check_numbers
 
 SCHEME = b"fastbatch-1"
 
@@ -64,6 +65,9 @@ def compute_request_hash(identity: str, path: str, body: dict[str, Any], occurre
         head = b"\0".join((SCHEME, identity.encode(), path.encode(), b"%d" % occurrence))
     except (TypeError, UnicodeEncodeError) as refused:
         raise InvalidRequest(f"the body is not JSON: {refused}") from None
+    except RecursionError:
+        raise InvalidRequest("the body is nested too deeply") from None
+    _refuse_hidden_nulls(body, canonical)
     return xxh3_128_hexdigest(head + b"\0" + canonical)
 
 
@@ -74,9 +78,17 @@ def wire_bytes(body: dict[str, Any]) -> bytes:
         InvalidRequest: the body holds something that is not JSON.
     """
     try:
-        return orjson.dumps(body, option=_AS_IS)
+        written = orjson.dumps(body, option=_AS_IS)
     except TypeError as refused:
         raise InvalidRequest(f"the body is not JSON: {refused}") from None
+    _refuse_hidden_nulls(body, written)
+    return written
+
+
+def _refuse_hidden_nulls(body: dict[str, Any], written: bytes) -> None:
+    """Look for NaN and infinities where a null is: orjson writes them as one, which is another request."""
+    if b"null" in written:
+        check_numbers(body)
 
 
 def _sorted_outside_schemas(value: Any) -> Any:

@@ -15,6 +15,8 @@ from fastbatch.models.params import CHAT, COMPLETIONS, EMBEDDINGS, KNOWN, MODERA
 
 # A JSON integer beyond 64 bits arrives from the parser as a float at or above this.
 _INTEGER_BOUND = 2.0**63
+# Python's stack ends near 1000 calls and orjson writes 254 levels; a record wraps a few more around a body.
+_DEEPEST = 128
 
 _LIST = (list, tuple)
 _ROLES = frozenset(("system", "developer", "user", "assistant", "function", "tool"))
@@ -40,23 +42,27 @@ def check_body(endpoint: str, body: Mapping[str, Any]) -> None:
     check_numbers(body)
 
 
-def check_numbers(value: Any, place: str = "") -> None:
-    """Refuse NaN, infinities and integers above 64 bits anywhere in `value`: they would change in silence."""
-    kind = type(value)
-    if kind is str:
+def check_numbers(value: Any, place: str = "", depth: int = 0) -> None:
+    """Refuse NaN, infinities and integers above 64 bits anywhere in `value`: they would change in silence.
+
+    Values nested deeper than 128 levels, cycles among them, are refused too: they could not be written.
+    """
+    if isinstance(value, str):
         return
-    if kind is dict:
+    if depth > _DEEPEST:
+        raise InvalidRequest(f"{place[:60]}… is nested deeper than {_DEEPEST} levels")
+    if isinstance(value, dict):
         for key, inner in value.items():
             if type(inner) is not str:
-                check_numbers(inner, f"{place}.{key}" if place else key)
-    elif kind is list or kind is tuple:
+                check_numbers(inner, f"{place}.{key}" if place else str(key), depth + 1)
+    elif isinstance(value, _LIST):
         for number, inner in enumerate(value):
             if type(inner) is dict:  # the messages of a usual row: look without building a path for each
                 for key, deeper in inner.items():
                     if type(deeper) is not str:
-                        check_numbers(deeper, f"{place}[{number}].{key}")
+                        check_numbers(deeper, f"{place}[{number}].{key}", depth + 2)
             elif type(inner) is not str:
-                check_numbers(inner, f"{place}[{number}]")
+                check_numbers(inner, f"{place}[{number}]", depth + 1)
     elif isinstance(value, float):
         if not isfinite(value):
             raise InvalidRequest(f"{place or 'value'} is {value}, which JSON cannot say")
@@ -74,12 +80,13 @@ def _check_chat(body: Mapping[str, Any]) -> None:
         )
     for number, message in enumerate(messages):
         if not isinstance(message, dict):
-            raise InvalidRequest(f"messages[{number}] must be an object, not {_kind(message)}")
+            raise InvalidRequest(f"messages[{number}] must be an object, not {json_kind(message)}")
         role = message.get("role")
         if not isinstance(role, str) or role not in _ROLES:
             known = ", ".join(sorted(_ROLES))
             raise InvalidRequest(
-                f"messages[{number}] has the role {role!r}; roles are {known}.{did_you_mean(str(role), _ROLES)}"
+                f"messages[{number}] has the role {role!r}; roles are {known}."
+                f"{did_you_mean(str(role), _ROLES)}"
             )
         if not isinstance(message.get("content"), str) or len(message) > 2:
             _check_structured(number, message)
@@ -113,7 +120,7 @@ def _check_text_or_tokens(name: str) -> Callable[[Mapping[str, Any]], None]:
         if isinstance(value, str):
             return
         if not isinstance(value, _LIST):
-            problem = f"must be a string or a list, not {_kind(value)}" if name in body else "is missing"
+            problem = f"must be a string or a list, not {json_kind(value)}" if name in body else "is missing"
             raise InvalidRequest(f"{name} {problem}")
         if not value:
             raise InvalidRequest(f"{name} is an empty list")
@@ -128,7 +135,7 @@ def _check_responses(body: Mapping[str, Any]) -> None:
     if given is None and not body.keys() & {"prompt", "previous_response_id", "conversation"}:
         raise InvalidRequest("input is missing")
     if given is not None and not isinstance(given, str) and (not isinstance(given, Sequence) or not given):
-        raise InvalidRequest(f"input must be a string or a non-empty list, not {_kind(given)}")
+        raise InvalidRequest(f"input must be a string or a non-empty list, not {json_kind(given)}")
 
 
 def _check_moderations(body: Mapping[str, Any]) -> None:
@@ -136,8 +143,8 @@ def _check_moderations(body: Mapping[str, Any]) -> None:
         raise InvalidRequest("input must be a string or a list")
 
 
-def _kind(value: Any) -> str:
-    """A person's word for a JSON type."""
+def json_kind(value: Any) -> str:
+    """A person's word for the JSON type of a value."""
     if value is None:
         return "null"
     if isinstance(value, bool):

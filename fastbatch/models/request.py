@@ -89,7 +89,7 @@ class LLMRequest:
         return found
 
     def with_defaults(self, model: str | None, params: Mapping[str, Any] | None = None) -> LLMRequest:
-        """This request with `model` and `params` where its body says nothing; itself if nothing is missing."""
+        """This request with `model` and `params` where its body says nothing; itself if nothing misses."""
         body = self.body
         add_model = model is not None and body.get("model") is None
         if not add_model and (not params or params.keys() <= body.keys()):
