@@ -14,7 +14,7 @@ from xxhash import xxh3_64_intdigest
 
 from fastbatch.errors import InvalidRequest
 from fastbatch.formats.template import PromptTemplate
-from fastbatch.models.check import check_numbers
+from fastbatch.models.check import check_numbers, json_kind
 from fastbatch.models.params import CHAT, EMBEDDINGS, KNOWN
 from fastbatch.models.request import LLMRequest
 
@@ -43,14 +43,14 @@ def parse_row(line: bytes) -> dict[str, Any]:
     """One JSONL line as an object.
 
     Raises:
-        InvalidRequest: it is no JSON, no object, or holds a number beyond 64 bits.
+        InvalidRequest: it is no JSON, no object, nested too deeply, or holds a number beyond 64 bits.
     """
     try:
         row = orjson.loads(line)
     except orjson.JSONDecodeError as error:
         raise InvalidRequest(f"not valid JSON: {error.msg} at column {error.colno}") from None
     if not isinstance(row, dict):
-        raise InvalidRequest(f"a row must be a JSON object, not {type(row).__name__}")
+        raise InvalidRequest(f"a row must be a JSON object, not {json_kind(row)}")
     check_numbers(row)
     return row
 
@@ -73,7 +73,7 @@ def read_row(row: Mapping[str, Any], settings: RowSettings) -> LLMRequest:
     if "prompt" in row:
         prompt = row["prompt"]
         if not isinstance(prompt, str):
-            raise InvalidRequest(f"prompt must be a string, not {orjson.dumps(prompt)[:80].decode()}")
+            raise InvalidRequest(f"prompt must be a string, not {json_kind(prompt)}")
         return _chat(row, [{"role": "user", "content": prompt}], settings)
     if "input" in row:
         return _request(EMBEDDINGS, row, {"input": row["input"]}, settings)
@@ -128,15 +128,16 @@ def _request(
 ) -> LLMRequest:
     """Sort a row's keys into body and metadata, and fill the gaps of the body."""
     known = KNOWN[endpoint]
-    model = row.get("model") or settings.model
+    model = settings.model if row.get("model") is None else row["model"]
     body: dict[str, Any] = {} if model is None else {"model": model}
     body.update(start)
     carried: dict[str, Any] = {}
+    is_id = row.get("custom_id") is None
     used = start.keys() | ({"system", "prompt"} if endpoint == CHAT else set()) | {"model"}
     for key, value in row.items():
         if key in known and key not in used:
             body[key] = value
-        elif key in keep or not (key in used or key in _OWN or (key == "id" and "custom_id" not in row)):
+        elif key in keep or not (key in used or key in _OWN or (key == "id" and is_id)):
             carried[key] = value
     extra = row.get("extra_body")
     if extra is not None:
@@ -169,7 +170,7 @@ def row_id(row: Mapping[str, Any]) -> str | None:
     Raises:
         InvalidRequest: it is something else.
     """
-    given = row.get("custom_id", row.get("id"))
+    given = row.get("id") if row.get("custom_id") is None else row["custom_id"]
     if given is None:
         return None
     if isinstance(given, int) and not isinstance(given, bool):

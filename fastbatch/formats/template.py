@@ -45,7 +45,7 @@ class PromptTemplate:
         """The prompt for one row.
 
         Raises:
-            InvalidRequest: the row lacks a key; the message names it.
+            InvalidRequest: the row lacks a key, or its value is not JSON; the message names it.
         """
         filled: list[str] = []
         for literal, name in self._parts:
@@ -54,8 +54,16 @@ class PromptTemplate:
                 if name not in row:
                     raise InvalidRequest(
                         f"the row has no key {name!r} for the template; it has "
-                        f"{', '.join(map(repr, row)) or 'none'}.{did_you_mean(name, row)}"
+                        f"{', '.join(map(repr, row)) or 'none'}.{did_you_mean(name, map(str, row))}"
                     )
-                value = row[name]
-                filled.append(value if isinstance(value, str) else orjson.dumps(value).decode())
+                filled.append(_written(name, row[name]))
         return "".join(filled)
+
+
+def _written(name: str, value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError as refused:
+        raise InvalidRequest(f"the value of {name!r} is not JSON: {refused}") from None
