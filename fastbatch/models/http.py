@@ -14,6 +14,10 @@ class HTTPCall(NamedTuple):
     body: bytes
     method: str = "POST"
 
+    def __repr__(self) -> str:
+        """Without the headers, which hold the key."""
+        return f"HTTPCall({self.method} {self.url}, {len(self.body)} bytes)"
+
 
 class HTTPReply(NamedTuple):
     """One HTTP reply, complete and decompressed.

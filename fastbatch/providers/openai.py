@@ -29,7 +29,8 @@ class OpenAIProvider:
     """Chat completions, responses, completions, embeddings and moderations of one OpenAI-shaped endpoint.
 
     Args:
-        api_key: the key; without one `OPENAI_API_KEY` is read. A server at another `base_url` may need none.
+        api_key: the key; without one `OPENAI_API_KEY` is read. A server at another `base_url` may need none:
+            an empty string sends none.
         base_url: the address, `/v1` included, as in the OpenAI client; else `OPENAI_BASE_URL`, else OpenAI.
         organization, project: sent as `OpenAI-Organization` and `OpenAI-Project`; else `OPENAI_ORG_ID` and
             `OPENAI_PROJECT_ID`.
@@ -56,10 +57,12 @@ class OpenAIProvider:
         env: Mapping[str, str] = os.environ,
     ) -> None:
         self.name = name
-        self.base_url = _checked_url(base_url or env.get("OPENAI_BASE_URL") or BASE_URL)
+        self.base_url = _checked_url(
+            (env.get("OPENAI_BASE_URL") or BASE_URL) if base_url is None else base_url
+        )
         self.identity = identity or self.base_url
         self.reader = OpenAIReader()
-        key = api_key or env.get("OPENAI_API_KEY") or ""
+        key = ((env.get("OPENAI_API_KEY") or "") if api_key is None else api_key).strip()
         if not key and self.base_url == BASE_URL:
             raise ConfigError(
                 "there is no key for OpenAI; set OPENAI_API_KEY (or --api-key-env), "
@@ -72,12 +75,14 @@ class OpenAIProvider:
             "User-Agent": f"fastbatch/{__version__}",
         }
         if key:
-            self._headers["Authorization"] = f"Bearer {_checked_header('the key', key.strip())}"
+            self._headers["Authorization"] = f"Bearer {_checked_header('the key', key)}"
         if organization := organization or env.get("OPENAI_ORG_ID"):
             self._headers["OpenAI-Organization"] = _checked_header("organization", organization)
         if project := project or env.get("OPENAI_PROJECT_ID"):
             self._headers["OpenAI-Project"] = _checked_header("project", project)
         for header, value in (headers or {}).items():
+            for ours in [known for known in self._headers if known.lower() == header.lower()]:
+                del self._headers[ours]
             self._headers[header] = _checked_header(header, value)
         self._urls: dict[str, str] = {}
 
@@ -100,18 +105,19 @@ class OpenAIProvider:
     def parse(self, reply: HTTPReply) -> ResponseWrapper[OpenAIReply]:
         """An answer, or the error that the status and the body tell."""
         status, headers, raw = reply
-        request_id = headers.get("x-request-id")
         body: Any = None
+        answered = 200 <= status < 300
         try:
             body = orjson.loads(raw)
         except orjson.JSONDecodeError as problem:
-            if status == 200:
+            if answered:
                 return self._outcome(reply, error=self._broken(reply, f"the reply is not JSON ({problem})"))
-        if status != 200 or (isinstance(body, dict) and body.get("error")):
-            return self._outcome(
-                reply, body, classify(status, headers, body, raw, provider=self.name, request_id=request_id)
-            )
-        if not isinstance(body, dict) or not any(body.get(key) for key in _ANSWERS):
+        if not answered or (isinstance(body, dict) and body.get("error")):
+            error = classify(status, headers, body, raw, provider=self.name, request_id=_request_id(headers))
+            return self._outcome(reply, body, error)
+        if not isinstance(body, dict) or not any(
+            isinstance(body.get(key), list) and body[key] for key in _ANSWERS
+        ):
             return self._outcome(reply, body, self._broken(reply, "the reply holds no answer"))
         if not _readable(body):
             return self._outcome(reply, body, self._broken(reply, "the reply's choices are not an answer"))
@@ -132,7 +138,7 @@ class OpenAIProvider:
             status=reply.status,
             raw=reply.body,
             tokens=read_usage(body),
-            provider_request_id=reply.headers.get("x-request-id"),
+            provider_request_id=_request_id(reply.headers),
             error=error,
         )
 
@@ -142,7 +148,7 @@ class OpenAIProvider:
             f"{problem}; it begins: {start}" if start else f"{problem}; it is empty",
             status=reply.status,
             provider=self.name,
-            request_id=reply.headers.get("x-request-id"),
+            request_id=_request_id(reply.headers),
         )
 
     def __repr__(self) -> str:
@@ -168,8 +174,14 @@ def read_usage(body: Any) -> Usage:
     )
 
 
+def _request_id(headers: Mapping[str, str]) -> str | None:
+    """The provider's id of the request; bytes that are no text, which no record could hold, become `?`."""
+    given = headers.get("x-request-id")
+    return given if given is None else given.encode("utf-8", "replace").decode("utf-8")
+
+
 def _count(value: Any) -> int:
-    return value if isinstance(value, int) and value > 0 else 0
+    return value if type(value) is int and value > 0 else 0
 
 
 def _readable(body: dict[str, Any]) -> bool:
@@ -182,11 +194,15 @@ def _readable(body: dict[str, Any]) -> bool:
 
 
 def _checked_url(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigError("must be an http:// or https:// address, /v1 included", key="base_url", value=url)
+    try:
+        parts = urlsplit(url.strip())
+        _ = parts.port  # is a number a port can have
+    except ValueError as problem:
+        raise ConfigError(f"is no address: {problem}", key="base_url") from None
     if parts.username or parts.password:
         raise ConfigError("must not hold a user name or password; use headers for that", key="base_url")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigError("must be an http:// or https:// address, /v1 included", key="base_url", value=url)
     if parts.query or parts.fragment:
         raise ConfigError("must not hold a ? or # part", key="base_url", value=url)
     return f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}"

@@ -1,4 +1,4 @@
-"""What an OpenAI-shaped error means: told by status, `error.code`, `error.type` and headers, never by prose."""
+"""What an OpenAI-shaped error means: told by status, `error.code`, `error.type`, headers, never by prose."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _BY_STATUS: dict[int, type[RequestError]] = {
     429: RateLimited,
 }
 
-_SECONDS = re.compile(r"\d+(?:\.\d+)?")
+_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 
 
 def classify(
@@ -58,16 +58,17 @@ def classify(
 ) -> RequestError:
     """The error that a reply means; `body` is its JSON, None where it is none."""
     error = body.get("error") if isinstance(body, dict) else None
-    code, message = None, ""
+    code, group, message = None, None, ""
     if isinstance(error, dict):
-        code = error.get("code") if error.get("code") is not None else error.get("type")
+        code, group = error.get("code"), error.get("type")
+        code = group if code is None else code
         message = str(error.get("message") or "")
     elif isinstance(error, str):
         message = error
-    if status == 200 and isinstance(code, int) and 400 <= code < 600:
+    if status < 300 and isinstance(code, int) and 400 <= code < 600:
         status = code  # OpenRouter and others: the true status inside a 200
     code = None if code is None else str(code)
-    kind = _kind(status, code)
+    kind = QuotaExhausted if isinstance(group, str) and _means_quota(group) else _kind(status, code)
     return kind(
         message or _plain_words(status, headers, raw),
         status=status,
@@ -80,7 +81,7 @@ def classify(
 
 
 def _kind(status: int, code: str | None) -> type[RequestError]:
-    if code is not None and (code in _QUOTA_CODES or code.endswith(_SPEND_LIMIT)):
+    if code is not None and _means_quota(code):
         return QuotaExhausted
     if code == "invalid_api_key":
         return AuthenticationFailed
@@ -88,7 +89,11 @@ def _kind(status: int, code: str | None) -> type[RequestError]:
         return RateLimited
     if found := _BY_STATUS.get(status):
         return found
-    return ServerError if status >= 500 or status == 200 else BadRequest
+    return ServerError if status >= 500 or status < 300 else BadRequest
+
+
+def _means_quota(code: str) -> bool:
+    return code in _QUOTA_CODES or code.endswith(_SPEND_LIMIT)
 
 
 def _should_retry(headers: Mapping[str, str]) -> bool | None:
@@ -103,20 +108,27 @@ def read_retry_after(headers: Mapping[str, str]) -> float | None:
     A date is measured against the reply's own `Date` header, so that a wrong clock here changes nothing.
     Negative, absurd and unreadable values count as unsaid.
     """
-    if (given := headers.get("retry-after-ms")) and _SECONDS.fullmatch(given.strip()):
-        return float(given) / 1000
+    if (wait := _number(headers.get("retry-after-ms"))) is not None:
+        return wait / 1000
     given = headers.get("retry-after")
     if not given:
         return None
-    if _SECONDS.fullmatch(given.strip()):
-        seconds = float(given)
-        return seconds if isfinite(seconds) else None
+    if (wait := _number(given)) is not None:
+        return wait
     try:
         then = parsedate_to_datetime(given)
         now = parsedate_to_datetime(headers.get("date") or "")
         return max(0.0, (then - now).total_seconds())
     except (ValueError, TypeError):
         return None
+
+
+def _number(given: str | None) -> float | None:
+    """A number of 0 or more as headers write it, None for anything else."""
+    if not given or not _NUMBER.fullmatch(given.strip()):
+        return None
+    number = float(given)
+    return number if isfinite(number) else None
 
 
 def _plain_words(status: int, headers: Mapping[str, str], raw: bytes) -> str:

@@ -118,14 +118,27 @@ OpenAIReply = ChatCompletion | TextCompletion | EmbeddingList | Response | Moder
 
 def responses_text(body: dict[str, Any]) -> str | None:
     """The joined `output_text` parts of a Responses reply, None where it holds none."""
-    parts = [
-        part.get("text", "")
-        for item in body.get("output") or ()
+    said = [
+        _joined(item.get("content"), "output_text")
+        for item in _list(body.get("output"))
         if isinstance(item, dict) and item.get("type") == "message"
-        for part in item.get("content") or ()
-        if isinstance(part, dict) and part.get("type") == "output_text"
+    ]
+    parts = [text for text in said if text is not None]
+    return "".join(parts) if parts else None
+
+
+def _joined(content: Any, kind: str) -> str | None:
+    """The texts of the parts of one kind, joined; None where there is none."""
+    parts = [
+        part["text"]
+        for part in _list(content)
+        if isinstance(part, dict) and part.get("type") == kind and isinstance(part.get("text"), str)
     ]
     return "".join(parts) if parts else None
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 class OpenAIReader:
@@ -135,13 +148,14 @@ class OpenAIReader:
         """The first choice's text, or the joined output text; None for embeddings and tool calls."""
         if not isinstance(body, dict):
             return None
-        choices = body.get("choices")
+        choices = _list(body.get("choices"))
         if not choices:
             return responses_text(body)
-        first = choices[0]
+        first = choices[0] if isinstance(choices[0], dict) else {}
         message = first.get("message")
-        found: str | None = message.get("content") if message else first.get("text")
-        return found
+        content = message.get("content") if isinstance(message, dict) else first.get("text")
+        # Some servers answer in parts, thinking beside text.
+        return content if isinstance(content, str) else _joined(content, "text")
 
     def typed(self, raw: bytes) -> OpenAIReply:
         """The reply as one of the types above.
