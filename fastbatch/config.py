@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fastbatch.errors import ConfigError, did_you_mean
@@ -20,6 +21,7 @@ from fastbatch.errors import ConfigError, did_you_mean
 FILE = "fastbatch.toml"
 PREFIX = "FASTBATCH_"
 # Read from the environment elsewhere: where model files are kept.
+_FLAGS = "the command line"
 _OTHER_VARIABLES = frozenset(("FASTBATCH_MODELS",))
 
 
@@ -39,7 +41,7 @@ class RunOptions(BaseModel):
     tpm: int | None = Field(None, ge=1)
     cache: str | None = None
     identical: Literal["share", "sample"] = "share"
-    timeout: float = Field(120.0, gt=0)
+    timeout: float = Field(120.0, gt=0, allow_inf_nan=False)
     max_attempts: int = Field(6, ge=1)
     limit: int | None = Field(None, ge=0)
     on_bad_row: Literal["fail", "record", "skip"] = "fail"
@@ -67,21 +69,22 @@ def resolve(flags: Mapping[str, Any], env: Mapping[str, str], folder: Path) -> R
     Raises:
         ConfigError: with the key, the value and where it came from.
     """
-    surroundings = {**_dotenv(folder / ".env"), **env}
+    dotenv = _dotenv(folder / ".env")
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for source, layer in (
         (FILE, _file(folder / FILE)),
-        ("the environment", _environment(surroundings)),
-        ("the command line", {key: value for key, value in flags.items() if value is not None}),
+        (".env", _environment(dotenv, ".env")),
+        ("the environment", _environment(env, "the environment")),
+        (_FLAGS, {key: value for key, value in flags.items() if value is not None}),
     ):
         for key, value in layer.items():
-            if key == "param":
+            if key == "param" and isinstance(value, Mapping):
                 value = {**values.get("param", {}), **value}
             values[key] = value
-            sources[key] = f"{PREFIX}{key.upper()}" if source == "the environment" else source
+            sources[key] = source
     try:
-        return Resolved(RunOptions.model_validate(values), surroundings)
+        return Resolved(RunOptions.model_validate(values), {**dotenv, **env})
     except ValidationError as refused:
         first = refused.errors(include_url=False)[0]
         key = str(first["loc"][0])
@@ -90,8 +93,7 @@ def resolve(flags: Mapping[str, Any], env: Mapping[str, str], folder: Path) -> R
             problem = f"there is no such option.{did_you_mean(key, RunOptions.model_fields)}"
         else:
             problem = first["msg"][0].lower() + first["msg"][1:]
-        named = f"--{key.replace('_', '-')}" if source == "the command line" else key
-        raise ConfigError(problem, key=named, value=values.get(key), source=source) from None
+        raise ConfigError(problem, key=_named(key, source), value=values.get(key), source=source) from None
 
 
 def parse_param(given: str, source: str) -> tuple[str, Any]:
@@ -129,29 +131,37 @@ def _file(path: Path) -> dict[str, Any]:
     return {key.replace("-", "_"): value for key, value in found.items()}
 
 
-def _environment(env: Mapping[str, str]) -> dict[str, Any]:
+def _named(key: str, source: str) -> str:
+    """An option as it is written in `source`."""
+    if source == _FLAGS:
+        return f"--{key.replace('_', '-')}"
+    return key if source == FILE else f"{PREFIX}{key.upper()}"
+
+
+def _environment(env: Mapping[str, str], source: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in env.items():
         if not name.startswith(PREFIX) or name in _OTHER_VARIABLES or not value:
             continue
         key = name.removeprefix(PREFIX).lower()
         if key == "param":
-            found[key] = _json_object(name, value)
+            found[key] = _json_object(name, value, source)
         elif key in RunOptions.model_fields:
             found[key] = value
         else:
             known = [PREFIX + field.upper() for field in RunOptions.model_fields]
-            raise ConfigError(f"there is no such option.{did_you_mean(name, known)}", key=name)
+            raise ConfigError(f"there is no such option.{did_you_mean(name, known)}", key=name, source=source)
     return found
 
 
-def _json_object(name: str, value: str) -> dict[str, Any]:
+def _json_object(name: str, value: str, source: str) -> dict[str, Any]:
     try:
-        found = json.loads(value)
-    except json.JSONDecodeError:
+        found = orjson.loads(value)
+    except orjson.JSONDecodeError:
         found = None
     if not isinstance(found, dict):
-        raise ConfigError('must be a JSON object such as {"temperature": 0}', key=name, value=value)
+        problem = 'must be a JSON object such as {"temperature": 0}'
+        raise ConfigError(problem, key=name, value=value, source=source)
     return found
 
 
@@ -160,4 +170,7 @@ def _dotenv(path: Path) -> dict[str, str]:
         return {}
     from dotenv import dotenv_values
 
-    return {key: value for key, value in dotenv_values(path).items() if value is not None}
+    try:
+        return {key: value for key, value in dotenv_values(path).items() if value is not None}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot be read: {error}", key=str(path)) from None
