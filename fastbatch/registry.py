@@ -70,7 +70,5 @@ def find(family: str, name: str) -> Any:
     if point := _plug_ins(family).get(name):
         return point.load()
     known = names(family)
-    raise UsageError(
-        f"unknown {family.removesuffix('s')} {name!r}; known are {', '.join(known)}."
-        f"{did_you_mean(name, known)}"
-    )
+    kind = family if family.endswith("ss") else family.removesuffix("s")
+    raise UsageError(f"unknown {kind} {name!r}; known are {', '.join(known)}.{did_you_mean(name, known)}")

@@ -52,7 +52,8 @@ class RetryPolicy:
         """Judge the failure of attempt number `attempt` (from 1); `jitter` is uniform in [0, 1).
 
         A wait that the provider stated is never cut short; up to a tenth is added so that not everybody comes
-        back in the same instant. Without one the wait is drawn from the upper half of the doubling step.
+        back in the same instant. Without one (or with one of 0 s, which would spend all attempts at once) the
+        wait is drawn from the upper half of the doubling step.
 
         >>> RetryPolicy().decide(RateLimited("slow down", retry_after=2.0), attempt=1, jitter=0.0)
         RetryDecision(action='retry', reason='rate limited', wait=2.0, pause=True)
@@ -70,7 +71,7 @@ class RetryPolicy:
         if attempt >= allowed:
             return RetryDecision("fail", reason)
         pause = isinstance(error, RateLimited)
-        if stated is not None:
+        if stated:
             return RetryDecision("retry", reason, stated * (1.0 + 0.1 * jitter), pause)
         step = min(self.cap, self.base * 2.0 ** min(attempt - 1, 60))
         return RetryDecision("retry", reason, step * (0.5 + 0.5 * jitter), pause)

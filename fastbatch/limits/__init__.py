@@ -9,6 +9,6 @@ Laws
 - A request larger than a token window waits until the window is empty and takes it whole.
 
 `Limits` and `Window` are what a user declares, `Ledger` is the account kept for one endpoint and credential,
-`TokenEstimator` says what a request will cost before it is sent. Absent here: waiting (the gate), counting for
-people (events), learning limits from headers.
+`TokenEstimator` says what a request will cost before it is sent. Absent here: waiting (the gate), counting
+for people (events), learning limits from headers.
 """

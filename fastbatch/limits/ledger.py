@@ -68,7 +68,7 @@ class Ledger:
         )
 
     def settle(self, reservation: Reservation, tokens: int | None, now: float) -> None:
-        """The request's reply came, or it failed; it counts as `tokens` now, None leaves what was reserved."""
+        """The reply came, or the request failed; it counts as `tokens` now, None leaves what was reserved."""
         for window, entry in zip(self._requests, reservation.requests, strict=True):
             window.settle(entry, 1, now)
         for window, entry in zip(self._tokens, reservation.tokens, strict=True):
