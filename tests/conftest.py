@@ -1,0 +1,21 @@
+"""What every test stands on: no settings, keys or caches of the person who runs them.
+
+That this file is here also lets tests import the fakes beside it: `from fakes import FakeTransport`.
+"""
+
+import os
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def nobodys_machine(monkeypatch, tmp_path_factory):
+    """An environment without keys, proxies, options or a home; processes that a test starts inherit it."""
+    for name in list(os.environ):
+        if name.startswith(("FASTBATCH_", "OPENAI_")) or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    home = tmp_path_factory.mktemp("home")
+    for name in ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(name, str(home))
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "160")

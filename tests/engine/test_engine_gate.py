@@ -1,0 +1,173 @@
+"""The gate: who waits, who goes first, and what a wait leaves behind."""
+
+import asyncio
+
+import pytest
+
+from fastbatch import Limits, Window
+from fastbatch.engine.gate import Gate, GateShut, SharedLedger
+from fastbatch.limits.ledger import Ledger
+from fastbatch.testing import ManualClock
+
+# Nothing spends time on the way to the server here, so an entry leaves a window exactly one window later.
+ONE_A_SECOND = Limits(windows=(Window(requests=1, per=1.0),), transit=0.0)
+
+
+@pytest.fixture
+def clock():
+    return ManualClock()
+
+
+@pytest.fixture
+def gate(clock):
+    return make(clock)
+
+
+def make(clock, limits=ONE_A_SECOND):
+    return Gate(SharedLedger(Ledger(limits)), clock)
+
+
+async def enter_all(gate, names, entered, clock, tokens=1):
+    """Let each of `names` enter in order; `entered` notes who came through and when."""
+
+    async def one(name):
+        reservation = await gate.enter(tokens)
+        entered.append((name, clock.time()))
+        return reservation
+
+    tasks = [asyncio.create_task(one(name)) for name in names]
+    await clock.run_until_idle()
+    return tasks
+
+
+async def test_first_come_first_served(gate, clock):
+    """Requests leave in the order in which they came, one as each place gets free."""
+    entered = []
+    await enter_all(gate, "abcd", entered, clock)
+    assert entered == [("a", 0.0)]
+    for _ in range(3):
+        clock.advance(1.0)
+        await clock.run_until_idle()
+    assert entered == [("a", 0.0), ("b", 1.0), ("c", 2.0), ("d", 3.0)]
+    assert clock.timers == 0
+
+
+async def test_nobody_overtakes_the_queue(clock):
+    """A small request that would fit waits behind a large one that does not."""
+    gate = make(clock, Limits(windows=(Window(tokens=10, per=10.0),), transit=0.0))
+    entered = []
+    for name, tokens in (("first", 6), ("large", 9), ("small", 1)):
+        await enter_all(gate, [name], entered, clock, tokens)
+    assert entered == [("first", 0.0)]
+    clock.advance(10.0)
+    await clock.run_until_idle()
+    assert [name for name, _ in entered] == ["first", "large", "small"]
+
+
+async def test_one_timer_however_many_wait(gate, clock):
+    """A thousand waiting requests set one timer."""
+    tasks = await enter_all(gate, range(1000), [], clock)
+    assert clock.timers == 1
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert clock.timers == 0
+
+
+async def test_no_herd(clock, monkeypatch):
+    """When one place gets free the ledger is asked about the head and its successor, not about everybody."""
+    gate = make(clock)
+    tasks = await enter_all(gate, range(500), [], clock)
+    asked = []
+    reserve = Ledger.reserve
+    monkeypatch.setattr(Ledger, "reserve", lambda *given: asked.append(given) or reserve(*given))
+    clock.advance(1.0)
+    await clock.run_until_idle()
+    assert len(asked) == 2
+    gate.shut()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_who_is_cancelled_while_waiting_gives_the_place_on(gate, clock):
+    """The next in the queue gets the place of one who went away."""
+    entered = []
+    tasks = await enter_all(gate, "abc", entered, clock)
+    tasks[1].cancel()
+    await clock.run_until_idle()
+    clock.advance(1.0)
+    await clock.run_until_idle()
+    assert entered == [("a", 0.0), ("c", 1.0)]
+
+
+async def test_who_is_cancelled_after_the_grant_gives_the_room_back(gate, clock):
+    """A place granted in the turn in which its owner is cancelled is the next one's, at once."""
+    entered = []
+    tasks = await enter_all(gate, "abc", entered, clock)
+    clock.advance(1.0)  # grants b its place; b has not run yet
+    tasks[1].cancel()
+    await clock.run_until_idle()
+    assert tasks[1].cancelled()
+    assert entered == [("a", 0.0), ("c", 1.0)]
+
+
+async def test_a_reply_may_open_the_gate_earlier(clock):
+    """An entry whose reply came is let go of one window after the reply, not after its latest arrival."""
+    gate = make(clock, Limits(windows=(Window(requests=1, per=1.0),), transit=5.0))
+    entered = []
+    first, *_ = await enter_all(gate, "ab", entered, clock)
+    clock.advance(0.5)
+    gate.leave(first.result(), None)
+    clock.advance(1.0)
+    await clock.run_until_idle()
+    assert entered == [("a", 0.0), ("b", 1.5)]
+
+
+async def test_room_not_used_opens_the_gate_at_once(clock):
+    """Tokens that a reply shows were not taken go to who waits for them."""
+    gate = make(clock, Limits(windows=(Window(tokens=100, per=60.0),), transit=0.5))
+    entered = []
+    (first,) = await enter_all(gate, ["a"], entered, clock, tokens=90)
+    await enter_all(gate, ["b"], entered, clock, tokens=50)
+    gate.leave(first.result(), 20)
+    await clock.run_until_idle()
+    assert entered == [("a", 0.0), ("b", 0.0)]
+
+
+async def test_a_pause_holds_everybody(clock):
+    """After a pause nobody leaves before it is over, those who come later included."""
+    gate = make(clock, Limits())
+    gate.pause(30.0, "rate limited")
+    entered = []
+    await enter_all(gate, "ab", entered, clock)
+    clock.advance(29.9)
+    await enter_all(gate, "c", entered, clock)
+    assert entered == []
+    assert gate.waiting_reason() == "rate limited, 0 s left"
+    clock.advance(0.1)
+    await clock.run_until_idle()
+    assert [name for name, _ in entered] == ["a", "b", "c"]
+    assert gate.waiting_reason() == ""
+
+
+async def test_shutting_sends_everybody_away(gate, clock):
+    """Who waits and who comes later is told that the gate is shut; no timer stays."""
+    tasks = await enter_all(gate, "abc", [], clock)
+    gate.shut()
+    assert [type(end) for end in await asyncio.gather(*tasks[1:], return_exceptions=True)] == [GateShut] * 2
+    with pytest.raises(GateShut):
+        await gate.enter(1)
+    gate.leave(tasks[0].result(), None)  # what is under way still settles
+    assert clock.timers == 0
+
+
+async def test_room_that_another_loop_gives_back_is_found(clock):
+    """Two gates on one ledger: what one gives back rings no bell at the other, who looks within a second."""
+    shared = SharedLedger(Ledger(Limits(windows=(Window(requests=1, per=1.0),), transit=100.0)))
+    here, there = Gate(shared, clock), Gate(shared, clock)
+    reservation = await there.enter(1)
+    entered = []
+    await enter_all(here, "a", entered, clock)
+    there.leave(reservation, None)
+    clock.advance(1.0)
+    await clock.run_until_idle()
+    assert entered == [("a", 1.0)]

@@ -1,0 +1,163 @@
+"""A transport without a network, and a manager that stands on it."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+import orjson
+
+from fastbatch import LLMRequest, OpenAIProvider, RequestManager
+from fastbatch.errors import RequestTimeout, ResponseTooLarge
+from fastbatch.models.http import HTTPCall, HTTPReply
+from fastbatch.transport.base import MAX_RESPONSE_BYTES
+
+Answer = Callable[[HTTPCall], HTTPReply | Awaitable[HTTPReply]]
+
+
+def prompt_of(call: HTTPCall) -> str:
+    """What a chat call asks."""
+    return orjson.loads(call.body)["messages"][-1]["content"]
+
+
+def answer_to(text: str) -> HTTPReply:
+    """A chat completion of three prompt and two completion tokens."""
+    body = {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "model": "m",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
+    }
+    return HTTPReply(200, {"content-type": "application/json"}, orjson.dumps(body))
+
+
+def refusal(status: int, code: str | None = None, message: str = "no", **headers: str) -> HTTPReply:
+    """An error as OpenAI writes it."""
+    body = {"error": {"message": message, "type": "error", "code": code}}
+    return HTTPReply(
+        status, {name.replace("_", "-"): value for name, value in headers.items()}, orjson.dumps(body)
+    )
+
+
+def echo(call: HTTPCall) -> HTTPReply:
+    """The prompt comes back."""
+    return answer_to(f"You said {prompt_of(call)}")
+
+
+class FakeTransport:
+    """Answers calls with a function; keeps the contract of a transport (tests/contract).
+
+    `answer` returns a reply, raises one of the transport's errors, or is a coroutine function that does.
+    """
+
+    def __init__(self, answer: Answer = echo, *, max_response_bytes: int = MAX_RESPONSE_BYTES) -> None:
+        self.answer = answer
+        self.calls: list[HTTPCall] = []
+        self.in_flight = 0
+        self.most_in_flight = 0
+        self.is_open = False
+        self._max_bytes = max_response_bytes
+
+    @property
+    def prompts(self) -> list[str]:
+        return [prompt_of(call) for call in self.calls]
+
+    async def open(self, *, connections: int) -> None:
+        self.is_open = True
+
+    async def send(self, call: HTTPCall, timeout: float) -> HTTPReply:
+        if not self.is_open:
+            raise RuntimeError("the transport is not open")
+        self.calls.append(call)
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            async with asyncio.timeout(timeout):
+                reply = self.answer(call)
+                if inspect.isawaitable(reply):
+                    reply = await reply
+        except TimeoutError:
+            raise RequestTimeout(f"no complete reply within {timeout:g} s") from None
+        finally:
+            self.in_flight -= 1
+        if len(reply.body) > self._max_bytes:
+            raise ResponseTooLarge(f"the reply is larger than {self._max_bytes} bytes", status=reply.status)
+        return reply
+
+    async def close(self) -> None:
+        self.is_open = False
+
+
+class Held:
+    """Answers that wait until the test lets them go.
+
+    >>> transport = FakeTransport(Held())                           # doctest: +SKIP
+    """
+
+    def __init__(self) -> None:
+        self.waiting: dict[str, asyncio.Future[HTTPReply]] = {}
+        self._arrived = asyncio.Event()
+
+    async def __call__(self, call: HTTPCall) -> HTTPReply:
+        prompt = prompt_of(call)
+        reply = self.waiting[prompt] = asyncio.get_running_loop().create_future()
+        self._arrived.set()
+        try:
+            return await reply
+        finally:
+            del self.waiting[prompt]
+
+    async def arrived(self, count: int) -> None:
+        """Wait until `count` calls are held at once."""
+        while len(self.waiting) < count:
+            self._arrived.clear()
+            await self._arrived.wait()
+
+    def release(self, prompt: str, reply: HTTPReply | Exception | None = None) -> None:
+        """Answer one of them."""
+        if isinstance(reply, Exception):
+            self.waiting[prompt].set_exception(reply)
+        else:
+            self.waiting[prompt].set_result(reply or answer_to(f"You said {prompt}"))
+
+    def release_all(self) -> None:
+        for prompt in list(self.waiting):
+            self.release(prompt)
+
+
+def manager_on(
+    transport: Any, *, clock: Any = None, dice: float = 0.0, **options: Any
+) -> RequestManager[Any]:
+    """A manager whose requests go to `transport`, on `clock` if one is given, with loaded dice."""
+    provider = options.pop("provider", None) or OpenAIProvider("key", base_url="http://fake.test/v1", env={})
+    options.setdefault("model", "m")
+    manager: RequestManager[Any] = RequestManager(provider, transport=lambda: transport, **options)
+    changes: dict[str, Any] = {"dice": lambda: dice}
+    if clock is not None:
+        changes["clock"] = clock
+    manager._settings = replace(manager._settings, **changes)
+    return manager
+
+
+def asks(*prompts: str) -> list[LLMRequest]:
+    """One chat request a prompt."""
+    return [LLMRequest.from_prompt(prompt) for prompt in prompts]
+
+
+def texts(results: Any) -> list[str | None]:
+    """What was answered."""
+    return [result.text for result in results]
+
+
+class Collected:
+    """A listener that keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.events: list[Any] = []
+
+    def notify(self, event: Any) -> None:
+        self.events.append(event)
