@@ -1,0 +1,128 @@
+"""CPU a request: fastbatch's engine beside a bare aiohttp loop, in one run.
+
+    python benchmarks/run.py [--rows 10000] [--rounds 5] [--concurrency 64,256] [--only NAME,...]
+                             [--json OUT] [--plot OUT.svg]
+
+Compare figures of one run only: machines differ, and so do their busy minutes. Nothing here asserts a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from arguments import count, counts, main_of
+from contestants import BASELINE, CONTESTANTS, Contestant
+from measure import Cores, split_cores
+from rounds import Race, Result
+from servers import KINDS, Server, serving
+from tables import table, write_bars, write_json
+
+_HEAD = (
+    "contestant",
+    "in flight",
+    "rows",
+    "CPU µs",
+    "per CPU s",
+    "wall s",
+    "peak MB",
+    "x bare",
+    "start-up s",
+)
+
+
+def main() -> None:
+    """Measure, print, and write what was asked for."""
+    options = parser().parse_args()
+    chosen: tuple[Contestant, ...] = options.only
+    cores = split_cores()
+    with tempfile.TemporaryDirectory(prefix="fastbatch-benchmark-") as made:
+        folder = Path(made)
+        with serving(options.server, folder, cores.server) as server:
+            race = Race(server.base_url, folder, cores, options.rows, options.bulk_rows)
+            results = race.run(chosen, options.concurrency, options.rounds)
+    print(shown(results, server, cores, options.rounds))
+    if options.json:
+        settings = {
+            "server": server.kind,
+            "cores": cores.said,
+            "rounds": options.rounds,
+            "concurrency": options.concurrency,
+            "baseline": BASELINE,
+        }
+        write_json(options.json, "requests", settings, [result.to_dict() for result in results])
+    if options.plot:
+        write_bars(options.plot, "CPU µs a request (shorter is better)", _groups(results))
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    made = argparse.ArgumentParser(description="CPU a request: fastbatch beside a bare aiohttp loop.")
+    made.add_argument("--rows", type=count, default=10_000, help="requests of each run")
+    made.add_argument("--bulk-rows", type=count, default=100_000, help="rows of the runs that send nothing")
+    made.add_argument("--rounds", type=count, default=5)
+    made.add_argument("--concurrency", type=counts, default=[64, 256], metavar="N,...")
+    made.add_argument(
+        "--only", type=_named, default=CONTESTANTS, metavar="NAME,...", help=", ".join(_names())
+    )
+    made.add_argument("--server", choices=KINDS, default="auto", help="auto: nginx where there is one")
+    made.add_argument("--json", metavar="OUT", help="write all raw figures")
+    made.add_argument("--plot", metavar="OUT.svg", help="write a bar chart")
+    return made
+
+
+def shown(results: Sequence[Result], server: Server, cores: Cores, rounds: int) -> str:
+    """The table and what must be known to read it."""
+    lines = []
+    for result in results:
+        told = result.to_dict()
+        sends = result.contestant.unit == "request"
+        lines.append(
+            (
+                result.contestant.title,
+                str(result.concurrency) if sends else "-",
+                str(result.rows),
+                f"{told['cpu_us']:.1f}",
+                "-" if told["per_cpu_second"] is None else f"{told['per_cpu_second']:,.0f}",
+                f"{told['wall_s']:.2f}",
+                f"{told['peak_rss_bytes'] / 1e6:.0f}",
+                "-" if result.ratio is None else f"{result.ratio:.2f}",
+                f"{told['startup_cpu_s']:.3f}",
+            )
+        )
+    return "\n".join(
+        (
+            f"Server: {server.kind}. Cores: {cores.said}. Medians of {rounds} interleaved rounds.",
+            "",
+            table(_HEAD, lines),
+            "",
+            "CPU: user and system time of the whole process, less that of a run with 0 rows (start-up s).",
+            "x bare: CPU beside the tuned bare loop with as many in flight, median of the rounds' ratios.",
+        )
+    )
+
+
+def _groups(results: Sequence[Result]) -> dict[str, list[tuple[str, float]]]:
+    groups: dict[str, list[tuple[str, float]]] = {}
+    for result in results:
+        sends = result.contestant.unit == "request"
+        group = f"{result.concurrency} in flight" if sends else f"µs a row, {result.rows} rows, nothing sent"
+        groups.setdefault(group, []).append((result.contestant.title, result.to_dict()["cpu_us"]))
+    return groups
+
+
+def _names() -> list[str]:
+    return [contestant.name for contestant in CONTESTANTS]
+
+
+def _named(text: str) -> tuple[Contestant, ...]:
+    wanted = text.split(",")
+    if unknown := sorted(set(wanted) - set(_names())):
+        raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}; known: {', '.join(_names())}")
+    return tuple(contestant for contestant in CONTESTANTS if contestant.name in wanted)
+
+
+if __name__ == "__main__":
+    main_of(main)

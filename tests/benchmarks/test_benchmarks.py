@@ -1,0 +1,201 @@
+"""The benchmarks still run: smallest sizes, against the simulator; figures must be there, not be good."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BENCHMARKS = ROOT / "benchmarks"
+
+_SIZES = {
+    "run": "--rows 100 --bulk-rows 100 --rounds 1 --concurrency 8 --server simulator --plot run.svg",
+    "limiter": "--admissions 20 --waiters 1,20 --rounds 1",
+    "memory": "--rows 50,100 --concurrency 8 --server simulator",
+    "startup": "--repeats 1",
+}
+
+Outcome = tuple[str, dict[str, Any]]
+
+
+def start(script: str, options: str, folder: Path) -> subprocess.Popen[str]:
+    """A benchmark as a process."""
+    return subprocess.Popen(
+        [sys.executable, BENCHMARKS / f"{script}.py", *options.split()],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the benchmarks write."""
+    return tmp_path_factory.mktemp("benchmarks")
+
+
+@pytest.fixture(scope="module")
+def outcomes(folder: Path) -> dict[str, Outcome]:
+    """What each script printed and its JSON; all of them at once, as their figures do not matter here."""
+    running = {
+        script: start(script, f"{size} --json {script}.json", folder) for script, size in _SIZES.items()
+    }
+    found = {}
+    for script, process in running.items():
+        printed, said = process.communicate(timeout=100)
+        assert process.returncode == 0, said
+        found[script] = (printed, json.loads((folder / f"{script}.json").read_text()))
+    return found
+
+
+@pytest.fixture
+def modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Imports a file of benchmarks/ and forgets it afterwards."""
+    monkeypatch.setattr(sys, "path", [str(BENCHMARKS), *sys.path])
+
+    def load(name: str) -> ModuleType:
+        return import_module(name)
+
+    yield load
+    for path in BENCHMARKS.glob("*.py"):
+        sys.modules.pop(path.stem, None)
+
+
+@pytest.mark.parametrize("script", _SIZES)
+def test_json_says_where_and_with_what(outcomes: dict[str, Outcome], script: str) -> None:
+    """Machine, versions and settings stand in every JSON; no host name and no path does."""
+    _, report = outcomes[script]
+    assert set(report) == {"benchmark", "taken", "machine", "versions", "settings", "results"}
+    assert set(report["machine"]) == {"processor", "cores", "system", "kernel", "architecture"}
+    assert {"python", "fastbatch", "aiohttp", "uvloop", "orjson"} <= set(report["versions"])
+    text = json.dumps(report)
+    assert str(ROOT) not in text
+    assert "/tmp" not in text
+
+
+def test_run_measures_every_contestant(outcomes: dict[str, Outcome], modules: Any) -> None:
+    """Each has all its figures, start-up among them; those that send have a ratio, the baseline's is 1."""
+    printed, report = outcomes["run"]
+    contestants = modules("contestants").CONTESTANTS
+    assert [told["name"] for told in report["results"]] == [contestant.name for contestant in contestants]
+    for told, contestant in zip(report["results"], contestants, strict=True):
+        assert contestant.title in printed
+        assert told["rows"] == 100
+        assert told["wall_s"] > 0
+        assert told["peak_rss_bytes"] > 5_000_000
+        assert told["startup_cpu_s"] > 0
+        assert set(told) == {
+            *("name", "title", "unit", "concurrency", "rows", "cpu_us", "per_cpu_second", "wall_s"),
+            *("peak_rss_bytes", "startup_cpu_s", "ratio", "startup", "rounds"),
+        }
+        for raw in (*told["startup"], *told["rounds"]):
+            assert set(raw) == {"cpu_s", "wall_s", "peak_rss_bytes"}
+        assert len(told["startup"]) == len(told["rounds"]) == 1
+        if told["unit"] == "row":
+            assert told["ratio"] is None
+    assert report["results"][0]["ratio"] in (1.0, None)
+    assert set(report["settings"]) == {"server", "cores", "rounds", "concurrency", "baseline"}
+    assert "Server: fastbatch simulator" in printed
+    assert "pinned" in printed
+
+
+def test_plot_has_a_bar_for_each_contestant(outcomes: dict[str, Outcome], folder: Path) -> None:
+    """The SVG is well-formed, and every result has its bar."""
+    picture = ElementTree.parse(folder / "run.svg").getroot()
+    bars = picture.findall("{http://www.w3.org/2000/svg}rect")[1:]  # the first is the ground
+    assert len(bars) == len(outcomes["run"][1]["results"])
+
+
+def test_limiter_tells_each_number_of_waiters(outcomes: dict[str, Outcome]) -> None:
+    """Without peers there is our gate alone, once for each number of waiters."""
+    printed, report = outcomes["limiter"]
+    told = [(result["name"], result["waiters"]) for result in report["results"]]
+    assert told == [("fastbatch gate", 1), ("fastbatch gate", 20)]
+    assert all(result["cpu_us"] > 0 and len(result["rounds_cpu_us"]) == 1 for result in report["results"])
+    assert "CPU µs an admission" in printed
+
+
+def test_memory_tells_the_growth(outcomes: dict[str, Outcome]) -> None:
+    """A line for each number of rows, with the peak and what it grew by."""
+    printed, report = outcomes["memory"]
+    assert [result["rows"] for result in report["results"]] == [50, 100]
+    assert all(result["peak_rss_bytes"] > 5_000_000 for result in report["results"])
+    assert "growth MB" in printed
+
+
+def test_startup_reaches_the_first_request(outcomes: dict[str, Outcome]) -> None:
+    """Four starts, each measured as often as asked."""
+    printed, report = outcomes["startup"]
+    assert [len(result["wall_s"]) for result in report["results"]] == [1, 1, 1, 1]
+    assert all(result["median_ms"] > 0 for result in report["results"])
+    assert "first request" in printed
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("--only streem", "unknown: streem; known: aiohttp-tuned,"),
+        ("--rows 0", "'0' is no whole number from 1 up"),
+        ("--concurrency 8,x", "'x' is no whole number from 1 up"),
+    ],
+)
+def test_impossible_options_are_refused(options: str, said: str, tmp_path: Path) -> None:
+    """A mistake costs a sentence, not a measurement."""
+    process = start("run", options, tmp_path)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 2
+    assert said in errors
+
+
+def test_cost_is_what_is_left_without_starting_up(modules: Any) -> None:
+    """The median start-up is taken off every round; the ratio is the median of the rounds' ratios."""
+    cost, race = modules("measure").Cost, modules("rounds")
+    baseline, other = modules("contestants").CONTESTANTS[:2]
+
+    def result(contestant: Any, startup: list[float], rounds: list[float]) -> Any:
+        made = race.Result(contestant, 64, 1000)
+        made.startup += [cost(cpu, 1.0, 1) for cpu in startup]
+        made.rounds += [cost(cpu, 1.0, 1) for cpu in rounds]
+        return made
+
+    bare = result(baseline, [0.1, 0.1, 0.9], [0.2, 0.3, 0.5])
+    ours = result(other, [0.2, 0.2, 0.2], [0.5, 0.4, 0.6])
+    assert bare.cpu_us() == pytest.approx([100.0, 200.0, 400.0])
+    assert ours.cpu_us() == pytest.approx([300.0, 200.0, 400.0])
+    ours.compare(bare)
+    assert ours.ratio == pytest.approx(1.0)  # of 3, 1 and 1
+    assert ours.to_dict()["per_cpu_second"] == pytest.approx(1e6 / 300)
+
+
+def test_contestant_that_leaves_rows_unanswered_has_no_figure(modules: Any, tmp_path: Path) -> None:
+    """Nobody listens: the child fails, and what it said is passed on."""
+    rows = modules("load").write_rows(tmp_path / "rows.jsonl", 3)
+    task = modules("load").Task("http://127.0.0.1:9/v1", 3, 2, rows, tmp_path)
+    with pytest.raises(RuntimeError, match=r"child\.py bare:tuned ended with 1:[^$]*127\.0\.0\.1:9"):
+        modules("measure").run_child([str(BENCHMARKS / "child.py"), "bare:tuned", task.to_json()])
+
+
+def test_task_survives_its_way_to_the_child(modules: Any, tmp_path: Path) -> None:
+    """What the child reads is what the parent wrote, paths as paths."""
+    task = modules("load").Task("http://127.0.0.1:9/v1", 3, 2, tmp_path / "rows", tmp_path)
+    assert modules("load").Task.from_json(task.to_json()) == task
+
+
+def test_requests_and_reply_have_the_sizes_they_claim(modules: Any) -> None:
+    """Bodies of about 1 KB, all different, and a reply of 700 bytes with usage."""
+    load = modules("load")
+    sizes = {len(json.dumps(body)) for body in load.bodies(20)}
+    assert all(950 < size < 1100 for size in sizes)
+    assert len({json.dumps(body) for body in load.bodies(20)}) == 20
+    assert len(load.reply()) == 700
+    assert json.loads(load.reply())["usage"]["total_tokens"] == 230
