@@ -1,4 +1,4 @@
-"""What a run has used: sums that add (`TokenStats`), and a picture of one moment (`Snapshot`), which does not."""
+"""What a run has used: sums that add (`TokenStats`), and one moment that does not (`Snapshot`)."""
 
 from __future__ import annotations
 
