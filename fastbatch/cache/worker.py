@@ -58,7 +58,7 @@ class Worker:
 
 def _submit(pool: ThreadPoolExecutor, work: Callable[[], T]) -> Future[T]:
     outcome: Future[T] = Future()
-    outcome.set_running_or_notify_cancel()  # from here on a cancelled waiter cannot cancel the work
+    outcome.set_running_or_notify_cancel()  # a cancelled waiter leaves it as it is, and it can be set
     pool.submit(_settle, outcome, work)
     return outcome
 

@@ -18,6 +18,9 @@ from fastbatch.cache.admission import Admission, admit
         pytest.param(
             [50, 9], {}, 60, 100, "stop", Admission([1], refused=1, growth=9), id="a later one fits"
         ),
+        pytest.param(
+            [30, 9], {}, 70, 100, "stop", Admission([0], refused=1, growth=30), id="the first fits exactly"
+        ),
         pytest.param([10, 10], {}, 100, 100, "stop", Admission([], refused=2), id="full"),
         pytest.param([10, 10], {}, 500, 100, "stop", Admission([], refused=2), id="bound lowered since"),
         pytest.param(

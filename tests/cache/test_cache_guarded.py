@@ -23,6 +23,7 @@ class Breaking(InMemoryCache):
 
     async def get_many(self, keys):  # type: ignore[no-untyped-def]
         self.asked += 1
+        await asyncio.sleep(0)  # others come in between
         if self.error:
             raise self.error
         return await super().get_many(keys)
@@ -61,6 +62,7 @@ async def test_failing_together_is_told_once(caplog: pytest.LogCaptureFixture) -
     inner.error = OSError(28, "No space left on device")
     cache = GuardedCache(inner)
     assert await asyncio.gather(*(cache.get_many(["a"]) for _ in range(5))) == [{}] * 5
+    assert inner.asked == 5
     assert len(caplog.records) == 1
 
 

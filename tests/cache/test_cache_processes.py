@@ -58,6 +58,29 @@ def test_four_processes_put_at_once(tmp_path: Path) -> None:
     assert not list(cache.path.parent.glob("*corrupt*"))
 
 
+def test_a_second_object_leaves_the_first_ones_locks(tmp_path: Path) -> None:
+    """Another process that closes the cache must see that this one has it open, and leave its log alone.
+
+    Opening the database file beside SQLite, and closing it, would drop this process's locks without a word.
+    """
+    first, second = DiskCache(tmp_path / "c"), DiskCache(tmp_path / "c")
+    asyncio.run(first.put_many({"a": b"1"}))
+    asyncio.run(second.get_many(["a"]))
+    log = first.path.with_name(first.path.name + "-wal").stat().st_ino
+    script = """
+        import asyncio, sys
+        from fastbatch.cache import DiskCache
+        cache = DiskCache(sys.argv[1])
+        asyncio.run(cache.put_many({"other": b"2"}))
+        asyncio.run(cache.close())
+    """
+    end(start(script, tmp_path / "c"))
+    assert first.path.with_name(first.path.name + "-wal").stat().st_ino == log
+    asyncio.run(second.close())
+    assert asyncio.run(first.get_many(["a", "other"])) == {"a": b"1", "other": b"2"}
+    asyncio.run(first.close())
+
+
 def test_killed_while_writing(tmp_path: Path) -> None:
     """What was stored before a kill is there afterwards, whole, and the next process is not held up."""
     process = start(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -12,6 +13,14 @@ from fastbatch.cache.worker import PerProcess, Worker
 
 def threads(name: str) -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name.startswith(name)]
+
+
+@pytest.fixture
+def go() -> Iterator[threading.Event]:
+    """What a worker's thread waits for; set in the end, so that a failing test does not hang."""
+    event = threading.Event()
+    yield event
+    event.set()
 
 
 async def test_work_is_done_in_order_in_one_thread() -> None:
@@ -34,9 +43,9 @@ async def test_errors_reach_the_caller() -> None:
     await worker.close(lambda: None)
 
 
-async def test_cancelled_waiting_does_not_cancel_the_work() -> None:
+async def test_cancelled_waiting_does_not_cancel_the_work(go: threading.Event) -> None:
     """Work that was handed in is done, also when it had not begun as its waiter was cancelled."""
-    worker, begun, go, done = Worker("cancelled"), threading.Event(), threading.Event(), []
+    worker, begun, done = Worker("cancelled"), threading.Event(), []
     first = asyncio.create_task(worker.call(lambda: (begun.set(), go.wait())))
     second = asyncio.create_task(worker.call(lambda: done.append("second")))
     await asyncio.to_thread(begun.wait)
@@ -70,9 +79,9 @@ async def test_close_without_a_thread_does_nothing() -> None:
     assert done == []
 
 
-async def test_a_new_thread_waits_for_the_old_one() -> None:
+async def test_a_new_thread_waits_for_the_old_one(go: threading.Event) -> None:
     """A call made while closing is under way runs after the last step of the old thread."""
-    worker, go, done = Worker("again"), threading.Event(), []
+    worker, done = Worker("again"), []
     await worker.call(lambda: None)
     closing = asyncio.create_task(worker.close(lambda: (go.wait(), done.append("closed"))))
     await asyncio.sleep(0)

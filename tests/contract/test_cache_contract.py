@@ -184,14 +184,17 @@ async def test_clear_says_how_many(cache: Any) -> None:
 async def test_prune_by_age(make: Make, clock: Clock) -> None:
     """What was stored longer ago than asked goes, in whatever order the clock ran."""
     cache = make(time=clock)
-    await cache.put_many({"now": b"1"})
-    clock.now -= 1000  # a clock set back: the older entry is stored after the younger one
-    await cache.put_many({"old": b"2"})
+    clock.now -= 1000
+    await cache.put_many({"old": b"1"})
     clock.now += 1000
-    await cache.put_many({"new": b"3"})
+    await cache.put_many({"now": b"2"})
+    clock.now -= 1000  # a clock set back: an older entry is stored after a younger one
+    await cache.put_many({"old too": b"3"})
+    clock.now += 1000
+    await cache.put_many({"new": b"4"})
     assert await cache.prune(older_than=1000) == 0
-    assert await cache.prune(older_than=500) == 1
-    assert await cache.get_many(["now", "old", "new"]) == {"now": b"1", "new": b"3"}
+    assert await cache.prune(older_than=500) == 2
+    assert await cache.get_many(["old", "now", "old too", "new"]) == {"now": b"2", "new": b"4"}
     await cache.close()
 
 
