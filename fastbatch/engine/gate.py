@@ -66,9 +66,9 @@ class Gate:
         except asyncio.CancelledError:
             # Granted in the same turn of the loop that cancelled us: nothing was sent.
             if turn.done() and not turn.cancelled() and turn.exception() is None:
-                with self._lock:
-                    self._ledger.cancel(turn.result(), self._clock.time())
-            self._admit()
+                self.give_back(turn.result())
+            else:
+                self._admit()
             raise
 
     def leave(self, reservation: Reservation, tokens: int | None) -> None:
@@ -77,6 +77,12 @@ class Gate:
             self._ledger.settle(reservation, tokens, self._clock.time())
         if self._queue:
             self._look_earlier()
+
+    def give_back(self, reservation: Reservation) -> None:
+        """Nothing was sent after all: the room is the next one's."""
+        with self._lock:
+            self._ledger.cancel(reservation, self._clock.time())
+        self._admit()
 
     def pause(self, seconds: float, reason: str) -> None:
         """Let nobody through for some seconds."""

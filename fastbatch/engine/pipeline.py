@@ -83,6 +83,7 @@ class Pipeline(Generic[ResponseT]):
         tokens = self._reserved(provider, body) if self._gate.counts_tokens else 0
         reservation = await self._gate.enter(tokens)
         took: int | None = None
+        sent = True
         job.attempts += 1
         counters.in_flight += 1
         began = clock.time()
@@ -96,15 +97,19 @@ class Pipeline(Generic[ResponseT]):
                 took = provider.settle_tokens(body, outcome.tokens)
                 self._estimator.learn(body, outcome.tokens.prompt_tokens)
         except ConnectFailed as refused:
-            job.attempts -= 1  # nothing was sent, so nothing was tried
+            sent = False  # so nothing was tried, and no limit has counted it
+            job.attempts -= 1
             outcome = self._failure(provider, job, refused)
         except RequestError as broken:
             outcome = self._failure(provider, job, broken)
             outcome.latency = clock.time() - began
         finally:
             counters.in_flight -= 1
-            self._gate.leave(reservation, took)
-        if not isinstance(outcome.error, ConnectFailed):
+            if sent:
+                self._gate.leave(reservation, took)
+            else:
+                self._gate.give_back(reservation)
+        if sent:
             counters.sent += 1
             counters.retries += job.attempts > 1
         job.outcome = outcome
