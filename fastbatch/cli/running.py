@@ -20,7 +20,7 @@ from fastbatch.cli.summary import plan_lines, summary_lines
 from fastbatch.config import Resolved, RunOptions
 from fastbatch.engine.bridge import new_loop
 from fastbatch.engine.done import Plan
-from fastbatch.engine.events import Fetching, Listener
+from fastbatch.engine.events import Fetching, Listener, Notice
 from fastbatch.engine.filerun import FileRun
 from fastbatch.engine.manager import RequestManager
 from fastbatch.errors import ConfigError, RunStopped
@@ -71,14 +71,18 @@ def execute(input: str, output: str, resolved: Resolved) -> int:
             input_name=name,
         )
         with asyncio.Runner(loop_factory=new_loop) as runner:
-            return runner.run(_finish(manager, file_run, options, output))
+            return runner.run(_finish(manager, file_run, listener, options, output))
 
 
 async def _finish(
-    manager: RequestManager[Any], file_run: FileRun[Any], options: RunOptions, output: str
+    manager: RequestManager[Any],
+    file_run: FileRun[Any],
+    listener: Listener | None,
+    options: RunOptions,
+    output: str,
 ) -> int:
     """Plan or run, say what came of it, and close the cache whatever it was."""
-    signals = _Signals(file_run)
+    signals = _Signals(file_run, listener)
     try:
         if options.dry_run:
             _say(*plan_lines(await file_run.plan()))
@@ -106,8 +110,9 @@ async def _finish(
 class _Signals:
     """The first signal drains the run, the second ends it at once."""
 
-    def __init__(self, file_run: FileRun[Any]) -> None:
+    def __init__(self, file_run: FileRun[Any], listener: Listener | None) -> None:
         self._file_run = file_run
+        self._listener = listener
         self._task: asyncio.Task[Any] | None = None
         self.code = 0
 
@@ -130,10 +135,11 @@ class _Signals:
             self._task.cancel()
             return
         self.code = 128 + number
-        _say(
-            "Stopping: requests in flight are being finished and saved, at most "
-            f"{_DRAIN[number]:.0f} s. Ctrl-C again stops at once."
-        )
+        text = f"Stopping: finishing what is in flight, {_DRAIN[number]:.0f} s at most; again: stop at once"
+        if self._listener is None:
+            _say(text)
+        else:
+            self._listener.notify(Notice(text))
         self._file_run.drain()
         asyncio.get_running_loop().call_later(_DRAIN[number], self._task.cancel)
 
