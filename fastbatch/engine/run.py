@@ -19,7 +19,6 @@ from fastbatch.engine.events import Counters
 from fastbatch.engine.gate import GateShut
 from fastbatch.engine.pipeline import Job, Pipeline, stopped
 from fastbatch.engine.store import AnswerStore, decode, encode
-from fastbatch.errors import FastbatchError
 from fastbatch.models.response import ResponseWrapper
 from fastbatch.providers.base import Provider
 from fastbatch.retry import RetryDecision
@@ -70,6 +69,7 @@ class Run(Generic[ResponseT]):
         self._feeding = True
         self._draining = False
         self._failure: BaseException | None = None
+        self._broken = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._workers = 0
 
@@ -78,6 +78,7 @@ class Run(Generic[ResponseT]):
 
         Raises:
             RunStopped: the run cannot go on; jobs in flight have finished and been handed out before.
+            Exception: whatever the source raised, after the same.
         """
         self._spawn(self._feed())
         loop = asyncio.get_running_loop()
@@ -88,7 +89,7 @@ class Run(Generic[ResponseT]):
                     self._alive -= len(block)
                     _ring(self._room)
                     yield block
-                elif self._failure is not None and (self._unfinished == 0 or not self._orderly):
+                elif self._failure is not None and (self._unfinished == 0 or self._broken):
                     raise self._failure
                 elif not self._feeding and self._unfinished == 0:
                     break
@@ -115,9 +116,12 @@ class Run(Generic[ResponseT]):
         _ring(self._room)
         _ring(self._taker)
 
-    @property
-    def _orderly(self) -> bool:
-        return isinstance(self._failure, FastbatchError)
+    def _fail(self, error: Exception) -> None:
+        """The run ends with its first error, which is noted before whoever takes the results is woken."""
+        if self._failure is None:
+            self._failure = error
+        self.drain()
+        _ring(self._taker)
 
     async def _feed(self) -> None:
         try:
@@ -128,6 +132,8 @@ class Run(Generic[ResponseT]):
                     await self._room
                 if self._draining:
                     break
+        except Exception as error:  # noqa: BLE001  (the caller's source may raise anything; the run raises it)
+            self._fail(error)
         finally:
             self._feeding = False
             _ring(self._taker)
@@ -182,20 +188,21 @@ class Run(Generic[ResponseT]):
             job = self._ready.popleft()
             try:
                 decision = await self._pipeline.attempt(job)
-            except BaseException as broken:
+            except GateShut:
                 self._give_up(job)
-                if isinstance(broken, GateShut):
-                    return
-                raise
+                return
+            except Exception as error:  # noqa: BLE001  (a service or a foreign provider; the run raises it)
+                self._fail(error)
+                self._give_up(job)
+                return
             if decision is None:
                 self._answer(job)
             elif decision.action == "retry" and not self._draining:
                 self._send_later(job, decision)
             else:
-                if decision.action == "stop" and self._failure is None:
-                    self._failure = stopped(job.outcome, decision)
+                if decision.action == "stop":
+                    self._fail(stopped(job.outcome, decision))
                 self._give_up(job)
-                self.drain()
 
     def _answer(self, job: Job[ResponseT]) -> None:
         """The first job of a key has its outcome: so have its followers."""
@@ -270,10 +277,11 @@ class Run(Generic[ResponseT]):
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        """A feeder or worker that broke takes the run with it, with its own error."""
+        """A task that broke in our own code takes the run with it at once: its counts may be wrong."""
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None and self._failure is None:
             self._failure = error
+            self._broken = True
             self.drain()
             _ring(self._taker)
 
