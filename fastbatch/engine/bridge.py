@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -30,6 +31,7 @@ def run_sync(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     outcome: list[T] = []
     failure: list[BaseException] = []
     started: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[T]]] = []
+    begun, over = threading.Event(), threading.Event()
 
     def thread() -> None:
         try:
@@ -39,22 +41,30 @@ def run_sync(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
                     task = asyncio.current_task()
                     assert task is not None
                     started.append((asyncio.get_running_loop(), task))
+                    begun.set()
                     return await work()
 
                 outcome.append(runner.run(main()))
         except BaseException as error:  # noqa: BLE001  (carried over to the thread that waits, all of it)
             failure.append(error)
+        finally:
+            begun.set()
+            over.set()
 
     worker = threading.Thread(target=thread, name="fastbatch-run", daemon=True)
     worker.start()
     try:
-        worker.join()
+        # Not `join`: one that Ctrl-C interrupts takes the thread for ended from then on (CPython below 3.13).
+        over.wait()
     except KeyboardInterrupt:
-        if started:
-            loop, task = started[0]
-            loop.call_soon_threadsafe(task.cancel)
+        begun.wait()
+        for loop, task in started:
+            with suppress(RuntimeError):  # it ended in the meantime and its loop is closed
+                loop.call_soon_threadsafe(task.cancel)
+        over.wait()
         worker.join()
         raise
+    worker.join()
     if failure:
         raise failure[0]
     return outcome[0]
