@@ -184,11 +184,12 @@ async def test_a_run_from_the_cache_starts_no_service():
     assert (result.cached, service.log) == (True, [])
 
 
-async def test_a_service_that_does_not_start_is_one_clear_error():
-    """Tried once, said once, to a run of many rows."""
+@pytest.mark.parametrize("rows", [1, 100])
+async def test_a_service_that_does_not_start_is_one_clear_error(rows):
+    """Tried once, said once, however many rows wait for it."""
     service = Local(ServiceError("the model file is broken"))
     with pytest.raises(ServiceError, match=r"^the model file is broken$"):
-        await local_manager(FakeTransport(), service).run_async(asks(*map(str, range(100))))
+        await local_manager(FakeTransport(), service).run_async(asks(*map(str, range(rows))))
     assert service.log == ["start 64"]
 
 
