@@ -8,6 +8,7 @@ of the bar is that of its number; heavy and light strokes tell the bar without c
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Literal
 
 from rich.cells import cell_len, set_cell_size
@@ -28,7 +29,7 @@ _LABEL = "bright_black"
 _ENDINGS = {"done": "green", "stopped": "yellow"}
 _ROW_COLOURS = {"ok": "green", "failed": "red", "cached": "cyan", "shared": "cyan", "skipped": "blue"}
 
-Line = tuple[tuple[str, str], ...]  # (text, style) pairs
+Table = list[Text]  # a line for each number, all of one width
 
 
 def run_lines(title: str, snapshot: Snapshot, width: int, state: State = "running") -> list[Text]:
@@ -59,16 +60,16 @@ def run_lines(title: str, snapshot: Snapshot, width: int, state: State = "runnin
 def fetch_line(what: str, done: int, total: int | None, width: int) -> Text:
     """One line for a file on its way: its name, a bar, megabytes, percent."""
     width = min(width, _WIDEST)
-    figures = f"  {sizes(done, total):>14}"
-    line = Text("fetching ", _LABEL).append(one_line(what), "default")
+    figures = f"  {sizes(done, total)}"
     if total is not None:
-        figures += f"  {percent(done, total):>4}"
-        line.truncate(max(8, width - len(figures) - _SHORTEST_BAR - 2), overflow="ellipsis")
-        space = width - line.cell_len - 2 - len(figures)
+        # As wide at its start as at its end.
+        figures = f"  {sizes(done, total):>{len(sizes(total, total))}}  {percent(done, total):>4}"
+    line = Text.assemble(("fetching ", _LABEL), one_line(what))
+    line.truncate(width - len(figures), overflow="ellipsis")
+    space = width - line.cell_len - 2 - len(figures)
+    if total is not None and space >= _SHORTEST_GAUGE:
         line.append("  ").append_text(_bar(space, [(done, "cyan")], total))
-    line.append(figures, "default")
-    line.truncate(width, overflow="ellipsis")
-    return line
+    return line.append(figures)
 
 
 def _head(title: str, snapshot: Snapshot, width: int) -> Text:
@@ -127,72 +128,83 @@ def _bar(width: int, parts: Sequence[tuple[float, str]], whole: float) -> Text:
 
 def _tables(snapshot: Snapshot, width: int) -> list[Text]:
     """The rows, the requests and the speeds, side by side as far as there is room."""
-    tables = [_rows(snapshot), _requests(snapshot), _speeds(snapshot)]
-    widths = [max(sum(cell_len(text) for text, _ in line) for line in table) for table in tables]
     lines: list[Text] = []
-    first = 0
-    while first < len(tables):
-        last, used = first + 1, widths[first]
-        while last < len(tables) and used + 2 + widths[last] <= width:
-            used += 2 + widths[last]
-            last += 1
-        gap = 2 + (width - used) // max(1, last - first - 1)
-        for number in range(max(len(table) for table in tables[first:last])):
-            line = Text()
-            for position in range(first, last):
-                cells = tables[position][number] if number < len(tables[position]) else (("", ""),)
-                line.append_text(Text.assemble(*cells))
-                space = widths[position] - sum(cell_len(text) for text, _ in cells) + gap
-                line.append(" " * space)
-            lines.append(line)
-        first = last
+    group: list[Table] = []
+    for table in (_rows(snapshot), _requests(snapshot), _speeds(snapshot)):
+        if group and sum(map(_width, [*group, table])) + 2 * len(group) > width:
+            lines += _side_by_side(group, width)
+            group = []
+        group.append(table)
+    return lines + _side_by_side(group, width)
+
+
+def _side_by_side(tables: Sequence[Table], width: int) -> list[Text]:
+    """The first at the left edge, the last at the right one, what is left between them spread evenly."""
+    widths = [_width(table) for table in tables]
+    spare, gaps = width - sum(widths), max(1, len(tables) - 1)
+    starts = [sum(widths[:place]) + spare * place // gaps for place in range(len(tables))]
+    lines = []
+    for cells in zip_longest(*tables, fillvalue=Text()):
+        line = Text()
+        for start, cell in zip(starts, cells, strict=True):
+            line.append(" " * (start - line.cell_len)).append_text(cell)
+        lines.append(line)
     return lines
 
 
-def _rows(snapshot: Snapshot) -> list[Line]:
+def _width(table: Table) -> int:
+    return max(line.cell_len for line in table)
+
+
+def _rows(snapshot: Snapshot) -> Table:
     digits = max(6, len(f"{snapshot.total or snapshot.done:,}"))
     counts = {name: getattr(snapshot, name) for name in _ROW_COLOURS}
     return [
-        ((f"{name:<8}", _LABEL), (f"{count:>{digits},}", _ROW_COLOURS[name] if count else _LABEL))
+        _entry(f"{name:<8}", f"{count:>{digits},}", _ROW_COLOURS[name] if count else _LABEL)
         for name, count in counts.items()
         if count or name in ("ok", "failed")
     ]
 
 
-def _requests(snapshot: Snapshot) -> list[Line]:
-    to_retry = f"{_count(snapshot.waiting):>6}"
+def _requests(snapshot: Snapshot) -> Table:
     return [
-        (("in flight ", _LABEL), (f"{snapshot.in_flight:>6,}", "default")),
-        (("retries   ", _LABEL), (f"{_count(snapshot.retries):>6}", "default")),
-        (("to retry  ", _LABEL), (to_retry, "yellow" if snapshot.waiting else _LABEL)),
+        _entry("in flight ", f"{snapshot.in_flight:>6,}"),
+        _entry("retries   ", f"{_count(snapshot.retries):>6}"),
+        _entry("to retry  ", f"{_count(snapshot.waiting):>6}", "yellow" if snapshot.waiting else _LABEL),
     ]
 
 
-def _speeds(snapshot: Snapshot) -> list[Line]:
+def _speeds(snapshot: Snapshot) -> Table:
+    """Of tokens the sum and the speed."""
+    sums = f"{short(snapshot.prompt_tokens):>5}", f"{short(snapshot.completion_tokens):>5}"
+    speeds = f"{rate(snapshot.prompt_tokens_per_s):>8}", f"{rate(snapshot.completion_tokens_per_s):>8}"
     return [
-        (("rows           ", _LABEL), (f"{rate(snapshot.rows_per_s):>8}", "default")),
-        _tokens("tokens in", snapshot.prompt_tokens, snapshot.prompt_tokens_per_s),
-        _tokens("      out", snapshot.completion_tokens, snapshot.completion_tokens_per_s),
+        _entry("rows           ", f"{rate(snapshot.rows_per_s):>8}"),
+        _entry("tokens in ", sums[0] + speeds[0]),
+        _entry("      out ", sums[1] + speeds[1]),
     ]
 
 
-def _tokens(label: str, total: int, per_second: float) -> Line:
-    return (label + " ", _LABEL), (f"{short(total):>5}", "default"), (f"{rate(per_second):>8}", "default")
+def _entry(label: str, value: str, style: str = "") -> Text:
+    return Text.assemble((label, _LABEL), (value, style))
 
 
 def _gauges(limits: Sequence[Saturation], width: int, end: int) -> list[Text]:
-    """One line a limit: its name, a gauge that ends below the bar's end (cell `end`), percent, used of limit."""
+    """One line a limit: its name, a gauge that ends where the bar does (`end`), percent, used of limit."""
     named = [(one_line(limit.name), limit) for limit in limits]
     name_width = min(_NAME, max(cell_len(name) for name, _ in named))
     figures = [(_count(limit.used), _count(limit.limit)) for _, limit in named]
     digits = max(len(whole) for _, whole in figures)
-    space = min(end, width - len("  100%  /") - 2 * digits) - name_width - 2
+    widest = width - len("  100%  /") - 2 * digits
+    if not name_width + 2 + _SHORTEST_GAUGE <= end <= widest:
+        end = widest  # the bar is too short, or there is none
+    space = end - name_width - 2
     lines = []
     for (name, limit), (used, whole) in zip(named, figures, strict=True):
         line = Text(set_cell_size(name, name_width), _LABEL).append("  ")
         if space >= _SHORTEST_GAUGE:
             line.append_text(_bar(space, [(limit.used, "magenta")], limit.limit)).append("  ")
-        line.append(f"{percent(limit.used, limit.limit):>4}  {used:>{digits}}/{whole:>{digits}}", "default")
+        line.append(f"{percent(limit.used, limit.limit):>4}  {used:>{digits}}/{whole:>{digits}}")
         lines.append(line)
     return lines
 

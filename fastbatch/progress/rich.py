@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import deque
 from collections.abc import Sequence
 from typing import TextIO
 
@@ -18,6 +19,7 @@ from fastbatch.progress.words import averages, one_line, sizes
 __all__ = ["RichProgress"]
 
 _TOGETHER, _SHOW = "\x1b[?2026h", "\x1b[?2026l"  # synchronized output; terminals that lack it ignore it
+_KEPT = 100  # notices that wait for a stopped terminal, at most
 _ERASE_RIGHT, _ERASE_BELOW = "\x1b[K", "\x1b[J"
 
 
@@ -42,7 +44,7 @@ class RichProgress:
             highlight=False,
         )
         self._drawn: list[int] = []  # widths of the lines that stand above the cursor
-        self._notices: list[str] = []  # not written yet
+        self._notices: deque[str] = deque(maxlen=_KEPT)  # not written yet
         self._title = ""
         self._snapshot: Snapshot | None = None
         self._state: State = "running"

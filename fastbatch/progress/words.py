@@ -50,15 +50,16 @@ def duration(seconds: float | None) -> str:
     """
     if seconds is None:
         return "-"
-    left = int(seconds)
+    left = int(min(seconds, 1e9))  # a speed next to nothing leaves next to infinity
     if left < 60:
         return f"{left}s"
     if left < 3600:
         return f"{left // 60}m {left % 60:02}s"
     if left < 86_400:
         return f"{left // 3600}h {left // 60 % 60:02}m"
-    days = left // 86_400
-    return f"{days}d {left // 3600 % 24:02}h" if days < 1000 else ">999d"
+    if left < 100 * 86_400:
+        return f"{left // 86_400}d {left // 3600 % 24:02}h"
+    return ">99d"
 
 
 def percent(done: float, total: float) -> str:

@@ -1,0 +1,88 @@
+"""JSON lines: the documented keys, and when they come."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from typing import Any
+
+from progress_samples import picture
+
+from fastbatch.engine.events import Event, Fetching, Notice, Progressed, RunFinished, RunStarted
+from fastbatch.progress import json as module
+from fastbatch.progress.json import JsonProgress
+
+
+def told(*events: Event) -> list[dict[str, Any]]:
+    """The objects that these events become."""
+    stream = io.StringIO()
+    display = JsonProgress(stream)
+    for event in events:
+        display.notify(event)
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_a_picture_has_all_keys() -> None:
+    """Numbers as numbers, rounded to the thousandth."""
+    (found,) = told(Progressed(picture(elapsed=12.34567)))
+    assert found == {
+        "event": "progress",
+        "elapsed": 12.346,
+        "total": 10_000,
+        "done": 1_704,
+        "ok": 1_200,
+        "failed": 4,
+        "skipped": 500,
+        "cached": 310,
+        "shared": 12,
+        "in_flight": 256,
+        "waiting": 2,
+        "sent": 1_180,
+        "retries": 3,
+        "prompt_tokens": 120_400,
+        "completion_tokens": 48_210,
+        "rows_per_s": 240.2,
+        "prompt_tokens_per_s": 9_800.0,
+        "completion_tokens_per_s": 3_920.0,
+        "eta": 34.6,
+        "limits": [
+            {"name": "requests/min", "used": 1_200, "limit": 1_500, "per": 60.0, "share": 0.8},
+            {"name": "tokens/min", "used": 466_700, "limit": 2_000_000, "per": 60.0, "share": 0.233},
+        ],
+        "waiting_for": "limit of requests/min",
+    }
+
+
+def test_every_event_has_its_object() -> None:
+    """A line break inside a text does not break the line."""
+    assert told(
+        RunStarted("run", None), Notice("a\nb"), Fetching("model", 0, 10), Fetching("model", 10, 10, True)
+    ) == [
+        {"event": "started", "title": "run", "total": None},
+        {"event": "notice", "text": "a\nb"},
+        {"event": "fetching", "what": "model", "done": 0, "total": 10, "finished": False},
+        {"event": "fetching", "what": "model", "done": 10, "total": 10, "finished": True},
+    ]
+
+
+def test_every_key_is_documented() -> None:
+    """The module's docstring is what people program against."""
+    events = [
+        RunStarted("run", 1),
+        Progressed(picture()),
+        Notice(""),
+        Fetching("", 0, 1),
+        RunFinished(picture()),
+    ]
+    words = set(re.findall(r"\w+", module.__doc__ or ""))
+    for found in told(*events):
+        assert {found["event"], *found} <= words
+
+
+def test_pictures_come_once_a_second_of_the_runs_time() -> None:
+    """And the last one always, with the reason of an early end."""
+    quarters = [Progressed(picture(elapsed=quarter / 4)) for quarter in range(1, 13)]
+    *objects, last = told(RunStarted("run", 1), *quarters, RunFinished(picture(elapsed=3.1), "out of quota"))
+    assert [found["elapsed"] for found in objects[1:]] == [0.25, 1.25, 2.25]
+    assert (last["event"], last["elapsed"], last["stopped"]) == ("finished", 3.1, "out of quota")
