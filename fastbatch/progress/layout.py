@@ -110,20 +110,18 @@ def _rows_bar(snapshot: Snapshot, total: int, width: int) -> Text:
 
 def _bar(width: int, parts: Sequence[tuple[float, str]], whole: float) -> Text:
     """`width` cells; the parts stand side by side, and it is full only when they make up the whole."""
+    last = parts[-1][1]
+    if whole <= 0:
+        return Text("━" * width, last)  # nothing of nothing is all of it
     done = sum(amount for amount, _ in parts)
-    halves = int(2 * width * min(1.0, done / whole)) if whole > 0 else 2 * width
-    full = halves // 2
+    full, half = divmod(int(2 * width * min(1.0, done / whole)), 2)
     bar, reached, before = Text(), 0, 0.0
-    style = parts[-1][1]
     for amount, style in parts:
         before += amount
-        # Rounding may not reach beyond what is done, nor fall short of it at the end.
-        edge = full if before >= done else min(full, round(width * before / whole))
+        edge = min(full, round(width * before / whole))
         bar.append("━" * (edge - reached), style)
-        reached = max(reached, edge)
-    if halves % 2:
-        bar.append("╸", style)
-    return bar.append("─" * (width - full - halves % 2), _LABEL)
+        reached = edge
+    return bar.append("╸" * half, last).append("─" * (width - full - half), _LABEL)
 
 
 def _tables(snapshot: Snapshot, width: int) -> list[Text]:

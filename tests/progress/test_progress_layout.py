@@ -170,6 +170,12 @@ def test_the_bar_is_full_only_when_every_row_has_its_record(total: int, data: st
     assert bar.count("━") == int(len(bar) * done / total)
 
 
+def test_an_empty_input_is_all_done() -> None:
+    """Nothing of nothing is everything: a full bar, and no division by zero."""
+    nothing = picture(total=0, ok=0, cached=0, shared=0, failed=0, skipped=0, eta=0.0)
+    assert re.fullmatch("━+  100%  0/0         done", run_lines("", nothing, 80, "done")[1].plain)
+
+
 def test_the_parts_of_the_bar_have_the_colours_of_their_numbers() -> None:
     """A quarter each: skipped blue, failed red, from the cache cyan, answered green."""
     quarters = picture(total=100, skipped=25, failed=25, ok=50, cached=20, shared=5)
