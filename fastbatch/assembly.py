@@ -32,6 +32,8 @@ def split_name(name: str) -> tuple[str, str]:
     if match is None:
         if not name.strip() or name.strip()[-1] in ":~":
             raise ConfigError("names no model; write provider:model", key="model", value=name)
+        if name.strip()[0] in ":~":
+            raise ConfigError("names no provider; write provider:model", key="model", value=name)
         return "openai", name.strip()
     provider, model = match.groups()
     known = [*registry.names("providers"), *registry.names("services")]

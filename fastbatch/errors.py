@@ -5,11 +5,11 @@
     │   ├── ConfigError           a flag, environment variable or config-file key
     │   ├── InputError            an input file or one of its rows
     │   ├── OutputError           an output that cannot be used (held, or the input itself)
-    │   └── MissingExtra          an optional part that is not installed
+    │   ├── MissingExtra          an optional part that is not installed
+    │   └── ServiceError          a local model could not be found, fetched or started
     ├── RunStopped                the run ended early and can be resumed           exit 4
     ├── StorageError              results could not be written                     exit 5
     ├── CacheError                the cache is broken; it never ends a run
-    ├── ServiceError              a local model could not be started               exit 2
     └── RequestError              one request has no answer; a failed row's `.error`
         ├── InvalidRequest        refused here, nothing was sent
         ├── BadRequest            400, 405, 409, 415, 422 …: the provider refuses the body
