@@ -1,0 +1,149 @@
+"""Names and settings become built objects, and every wrong one is a sentence before anything is sent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastbatch import DiskCache, InMemoryCache, LLMRequest, OpenAIProvider, registry
+from fastbatch.assembly import open_cache, open_route, split_name
+from fastbatch.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("openai:gpt-4o-mini", ("openai", "gpt-4o-mini")),
+        ("openai~gpt-4o-mini", ("openai", "gpt-4o-mini")),
+        ("local:smollm2", ("local", "smollm2")),
+        ("local:/models/a b.gguf", ("local", "/models/a b.gguf")),
+        (" openai:m ", ("openai", "m")),
+        ("gpt-4o-mini", ("openai", "gpt-4o-mini")),
+        ("openai:llama3:8b", ("openai", "llama3:8b")),
+        ("openai:ft:gpt-4o:org::id", ("openai", "ft:gpt-4o:org::id")),
+        ("meta-llama/Llama-3-8B", ("openai", "meta-llama/Llama-3-8B")),
+        ("org/model:free", ("openai", "org/model:free")),
+    ],
+)
+def test_names_have_a_provider_and_a_model(name: str, parts: tuple[str, str]) -> None:
+    """`provider:model` and `provider~model`; a bare model is OpenAI's."""
+    assert split_name(name) == parts
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("", "names no model"),
+        ("  ", "names no model"),
+        ("openai:", "names no model"),
+        ("local~", "names no model"),
+        (":m", "names no provider"),
+        ("~m", "names no provider"),
+        ("opnai:m", "Did you mean 'openai'"),
+        ("llama3:8b", "is written openai:llama3:8b"),
+    ],
+)
+def test_wrong_names_are_told_with_the_cure(name: str, says: str) -> None:
+    """The error is about the key `model` and says what to write."""
+    with pytest.raises(ConfigError, match=says) as refused:
+        split_name(name)
+    assert refused.value.key == "model"
+
+
+def test_a_hosted_route() -> None:
+    """The key comes from the environment that was handed in, the address from the option."""
+    route = open_route("openai:m", base_url="http://h:1/v1", env={"OPENAI_API_KEY": "k"})
+    assert isinstance(route.provider, OpenAIProvider)
+    assert (route.provider.base_url, route.model, route.service) == ("http://h:1/v1", "m", None)
+    assert (
+        open_route("openai:m", env={"OPENAI_API_KEY": "k"}).provider.identity == "https://api.openai.com/v1"
+    )
+
+
+@pytest.mark.parametrize("env", [{}, {"MY_KEY": ""}])
+def test_a_named_key_must_be_there(env: dict[str, str]) -> None:
+    """`--api-key-env` never falls back to another key."""
+    with pytest.raises(ConfigError, match=r"api_key_env = 'MY_KEY'.*not set"):
+        open_route("openai:m", api_key_env="MY_KEY", env={**env, "OPENAI_API_KEY": "other"})
+
+
+def test_a_named_key_is_used() -> None:
+    """It wins over OPENAI_API_KEY."""
+    env = {"MY_KEY": "mine", "OPENAI_API_KEY": "other"}
+    provider = open_route("openai:m", api_key_env="MY_KEY", env=env).provider
+    assert provider.build(LLMRequest.from_prompt("x")).headers["Authorization"] == "Bearer mine"
+
+
+def test_openai_without_a_key_is_refused() -> None:
+    """Before anything is sent, with what to set."""
+    with pytest.raises(ConfigError, match="set OPENAI_API_KEY"):
+        open_route("openai:m", env={})
+
+
+class FakeService:
+    """A service that would run a model; it only says what it is."""
+
+    def __init__(self, model: str, *, report: Any = None) -> None:
+        self.model = model
+        self.report = report
+
+    def identity(self) -> str:
+        return f"sha256:{self.model}"
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> None:
+    find = registry.find
+    monkeypatch.setattr(
+        registry,
+        "find",
+        lambda family, name: FakeService if family == "services" else find(family, name),
+    )
+
+
+def test_a_served_route_is_known_by_its_model(served: None) -> None:
+    """The identity is the model's, not the port's, and survives the move to the real address."""
+    route = open_route("local:tiny", env={"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": "http://elsewhere"})
+    assert (route.provider.name, route.provider.identity, route.model) == ("local", "sha256:tiny", "tiny")
+    assert route.provider.at("http://127.0.0.1:9/v1").identity == "sha256:tiny"
+    assert isinstance(route.service, FakeService)
+
+
+def test_a_served_route_sends_no_key(served: None) -> None:
+    """The user's key does not go to a server of ours."""
+    provider = open_route("local:tiny", env={"OPENAI_API_KEY": "k"}).provider
+    assert "Authorization" not in provider.build(LLMRequest.from_prompt("x")).headers
+
+
+@pytest.mark.parametrize("option", ["base_url", "api_key_env"])
+def test_hosted_options_have_no_meaning_for_a_served_model(option: str) -> None:
+    """They are refused rather than ignored."""
+    with pytest.raises(ConfigError, match=rf"{option}: has no meaning for local:tiny"):
+        open_route("local:tiny", **{option: "x"})  # type: ignore[arg-type]
+
+
+def test_caches_by_setting(tmp_path: Path) -> None:
+    """off, memory, a directory, or the user's own; each with the name people see."""
+    assert open_cache("off") == (None, "off")
+    cache, name = open_cache("memory")
+    assert (type(cache), name) == (InMemoryCache, "memory")
+    cache, name = open_cache(str(tmp_path / "kept"))
+    assert (type(cache), name) == (DiskCache, str(tmp_path / "kept"))
+
+
+def test_the_users_cache_is_the_default() -> None:
+    """Without a setting answers are kept below the user's cache directory; nothing is created yet."""
+    from platformdirs import user_cache_path
+
+    cache, name = open_cache(None)
+    assert type(cache) is DiskCache
+    assert Path(name) == user_cache_path("fastbatch") / "responses"
+    assert not Path(name).exists()
+
+
+def test_home_is_understood_in_a_cache_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`~` works where no shell expanded it, as in the settings file."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert open_cache("~/kept")[1] == str(tmp_path / "kept")

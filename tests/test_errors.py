@@ -1,0 +1,185 @@
+"""The error tree: drawn as it is, with fields, cures and masked secrets."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from typing import Any
+
+import pytest
+
+from fastbatch import errors
+from fastbatch.errors import (
+    BadResponse,
+    ConfigError,
+    FastbatchError,
+    InputError,
+    MissingExtra,
+    RateLimited,
+    RequestError,
+    RunStopped,
+    did_you_mean,
+    mask_secrets,
+)
+
+CLASSES = {name: kind for name in errors.__all__ if isinstance(kind := getattr(errors, name), type)}
+REQUEST_ERRORS = {name: kind for name, kind in CLASSES.items() if issubclass(kind, RequestError)}
+
+
+def test_all_is_sorted_and_complete() -> None:
+    """Every error class of the module is exported."""
+    defined = {
+        name
+        for name, kind in vars(errors).items()
+        if isinstance(kind, type) and kind.__module__ == errors.__name__
+    }
+    assert errors.__all__ == sorted(errors.__all__)
+    assert defined == set(CLASSES)
+
+
+def test_the_drawing_is_the_tree() -> None:
+    """The docstring shows each class once, under its parent."""
+    parents: list[str] = []
+    drawn: dict[str, str] = {}
+    for line in (errors.__doc__ or "").splitlines():
+        if found := re.match(r"    ([│├└─ ]*)([A-Z]\w+)(?:\s|$)", line):
+            depth = len(found[1]) // 4
+            parents[depth:] = [found[2]]
+            drawn[found[2]] = parents[depth - 1] if depth else "Exception"
+    assert drawn == {name: kind.__mro__[1].__name__ for name, kind in CLASSES.items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("UsageError", 2),
+        ("ConfigError", 2),
+        ("InputError", 2),
+        ("OutputError", 2),
+        ("MissingExtra", 2),
+        ("ServiceError", 2),
+        ("RunStopped", 4),
+        ("StorageError", 5),
+        ("CacheError", 1),
+        ("RequestError", 1),
+    ],
+)
+def test_exit_codes(name: str, code: int) -> None:
+    """The command line ends with the code that the documentation promises."""
+    assert vars(errors)[name].exit_code == code
+
+
+def test_what_may_have_been_billed() -> None:
+    """Only failures after the body went out may cost money."""
+    billed = {name for name, kind in REQUEST_ERRORS.items() if kind("x").maybe_billed}
+    assert billed == {"ConnectionLost", "RequestTimeout", "BadResponse", "ResponseTooLarge"}
+    assert RateLimited("x", maybe_billed=True).maybe_billed
+    assert not BadResponse("x", maybe_billed=False).maybe_billed
+
+
+@pytest.mark.parametrize("name", REQUEST_ERRORS)
+def test_request_errors_go_through_records_and_pickles(name: str) -> None:
+    """An error read back from its record, or from another process, says the same."""
+    error = REQUEST_ERRORS[name]("It broke.", status=418, code="teapot", attempts=3, maybe_billed=True)
+    record = error.to_dict()
+    assert record == {
+        "class": name,
+        "code": "teapot",
+        "status": 418,
+        "message": "It broke.",
+        "attempts": 3,
+        "maybe_billed": True,
+    }
+    for again in (RequestError.from_dict(record), pickle.loads(pickle.dumps(error))):
+        assert type(again) is type(error)
+        assert again.to_dict() == record
+
+
+def test_a_record_of_a_later_version_is_still_an_error() -> None:
+    """Unknown classes and missing fields do not hinder reading."""
+    error = RequestError.from_dict({"class": "NewKind", "message": "x"})
+    assert (type(error), error.message, error.attempts) == (RequestError, "x", 0)
+
+
+def test_messages_are_bounded() -> None:
+    """At most 2 KiB of a provider's message are kept, cut between characters, and always writable."""
+    assert len(RequestError("é" * 5000).message.encode()) <= 2048
+    assert RequestError("a" + "é" * 5000).message.endswith("é")
+    assert RequestError("a\udcffb").message == "a?b"
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("Incorrect API key provided: sk-proj-abcdefgh12345678.", "Incorrect API key provided: sk-…."),
+        ("key sk-abcdefghijklmnop", "key sk-…"),
+        ("Authorization: Bearer abcdefgh.ijkl-mnop_qrst==", "Authorization: Bearer …"),
+        ("bearer ABCDEFGH12345", "bearer …"),
+        ("gsk_abcdefgh1234 and xai-abcdefgh1234", "gsk-… and xai-…"),
+        ("hf_abcdefghijkl", "hf-…"),
+        ("AIzaSyA1234567890abcdefghijklmnop", "AIza…"),
+        ("sk-abcd****efgh", "sk-…"),
+        (
+            "nothing to hide: task-management, risk-assessment",
+            "nothing to hide: task-management, risk-assessment",
+        ),
+        ("", ""),
+    ],
+)
+def test_secrets_are_masked(text: str, masked: str) -> None:
+    """Everything key-shaped loses its body; other words stay."""
+    assert mask_secrets(text) == masked
+
+
+@pytest.mark.parametrize("name", sorted(CLASSES))
+def test_no_error_shows_a_secret(name: str) -> None:
+    """Every class masks its message, in `str`, `repr` and arguments."""
+    secret = "sk-proj-THISISSECRET1234"
+    extra: dict[str, Any] = {"ConfigError": {"key": "k", "value": secret}, "MissingExtra": {"extra": "x"}}
+    error = CLASSES[name](f"about {secret}", **extra.get(name, {}))
+    assert "THISISSECRET" not in f"{error} {error!r} {error.args} {error.message}"
+
+
+def test_config_errors_name_key_value_and_source() -> None:
+    """Who reads it knows what to change, and where."""
+    error = ConfigError("must be 1 or more", key="rpm", value=0, source="fastbatch.toml")
+    assert str(error) == "rpm = 0 (from fastbatch.toml): must be 1 or more"
+    assert (error.key, error.value, error.source) == ("rpm", 0, "fastbatch.toml")
+    assert str(ConfigError("is missing", key="model")) == "model: is missing"
+
+
+@pytest.mark.parametrize(
+    ("place", "text"),
+    [
+        ({}, "bad"),
+        ({"path": "a.jsonl"}, "a.jsonl: bad"),
+        ({"path": "a.jsonl", "line": 3}, "a.jsonl, line 3: bad"),
+        ({"line": 3}, "input, line 3: bad"),
+    ],
+)
+def test_input_errors_name_file_and_line(place: dict[str, Any], text: str) -> None:
+    """The place comes first."""
+    assert str(InputError("bad", **place)) == text
+
+
+def test_a_missing_extra_says_how_to_install_it() -> None:
+    """The message ends with the cure."""
+    assert str(MissingExtra("zstandard", "speed")).endswith("pip install 'fastbatch[speed]'")
+
+
+def test_a_stopped_run_keeps_what_is_finished() -> None:
+    """Results and cause travel with the exception."""
+    cause = RateLimited("x")
+    stopped = RunStopped("Stopped.", cause=cause, results=iter([1, 2]))
+    assert (stopped.cause, stopped.results, stopped.summary) == (cause, [1, 2], None)
+
+
+@pytest.mark.parametrize(("name", "hint"), [("opnai", " Did you mean 'openai'?"), ("zzz", ""), ("", "")])
+def test_did_you_mean(name: str, hint: str) -> None:
+    """A near name is offered, a far one is not."""
+    assert did_you_mean(name, ["openai", "local"]) == hint
+
+
+def test_the_root_is_one() -> None:
+    """One `except` catches everything of ours."""
+    assert all(issubclass(kind, FastbatchError) for kind in CLASSES.values())

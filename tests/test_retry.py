@@ -1,0 +1,143 @@
+"""What is done about a failed attempt, as a table."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fastbatch import errors
+from fastbatch.errors import ConfigError, RequestError
+from fastbatch.retry import RetryDecision, RetryPolicy
+
+KINDS = {
+    name: kind
+    for name in errors.__all__
+    if isinstance(kind := getattr(errors, name), type) and issubclass(kind, RequestError)
+}
+RETRIED = {"RateLimited", "ServerError", "ConnectFailed", "ConnectionLost", "RequestTimeout", "BadResponse"}
+STOPPING = {"AuthenticationFailed", "QuotaExhausted"}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_what_the_first_failure_of_each_kind_leads_to(name: str) -> None:
+    """Two kinds end the run, six are tried again, all others are the row's answer."""
+    decision = RetryPolicy().decide(KINDS[name]("x"), 1, 0.0)
+    expected = "stop" if name in STOPPING else "retry" if name in RETRIED else "fail"
+    assert decision.action == expected
+    assert decision.reason
+    assert decision.wait == (0.25 if expected == "retry" else 0.0)
+    assert decision.pause == (name == "RateLimited")
+
+
+@pytest.mark.parametrize(
+    ("attempt", "jitter", "wait"),
+    [
+        (1, 0.0, 0.25),
+        (1, 0.5, 0.375),
+        (2, 0.0, 0.5),
+        (3, 0.0, 1.0),
+        (4, 0.5, 3.0),
+        (5, 0.0, 4.0),
+        (7, 0.0, 15.0),  # the cap of 30 s
+        (60, 0.5, 22.5),
+        (99_998, 0.0, 15.0),  # no overflow
+    ],
+)
+def test_waits_of_our_own_double_up_to_the_cap(attempt: int, jitter: float, wait: float) -> None:
+    """Without a stated wait: the upper half of 0.5, 1, 2, 4 … 30 seconds."""
+    policy = RetryPolicy(attempts=100_000)
+    assert policy.decide(errors.ServerError("x"), attempt, jitter).wait == wait
+
+
+@settings(derandomize=True, deadline=None)
+@given(
+    st.floats(0, 600, exclude_min=True),
+    st.floats(0, 1, exclude_max=True),
+    st.sampled_from(["RateLimited", "ServerError"]),
+    st.integers(1, 5),
+)
+def test_a_stated_wait_is_never_cut_short(stated: float, jitter: float, name: str, attempt: int) -> None:
+    """It is at least what was stated, and at most a tenth more, whatever our own cap is."""
+    decision = RetryPolicy(cap=0.1).decide(KINDS[name]("x", retry_after=stated), attempt, jitter)
+    assert decision.action == "retry"
+    assert stated <= decision.wait <= stated * 1.1
+
+
+@settings(derandomize=True, deadline=None)
+@given(st.floats(0, 1, exclude_max=True), st.integers(1, 5))
+def test_jitter_stays_in_the_upper_half_of_the_step(jitter: float, attempt: int) -> None:
+    """Nobody comes back before half of the step, nobody after the whole of it."""
+    step = 0.5 * 2 ** (attempt - 1)
+    assert step / 2 <= RetryPolicy().decide(errors.ServerError("x"), attempt, jitter).wait <= step
+
+
+def test_a_stated_wait_of_zero_is_no_wait_stated() -> None:
+    """`Retry-After: 0` would spend all attempts within an instant."""
+    assert RetryPolicy().decide(errors.RateLimited("x", retry_after=0.0), 3, 0.0).wait == 1.0
+
+
+@pytest.mark.parametrize(
+    ("stated", "action"), [(600.0, "retry"), (600.1, "stop"), (86_400.0, "stop"), (1e9, "stop")]
+)
+def test_a_longer_stated_wait_stops_the_run(stated: float, action: str) -> None:
+    """Beyond `max_wait` nobody sits it out; the reason says how long it would be."""
+    decision = RetryPolicy(max_wait=600).decide(errors.RateLimited("x", retry_after=stated), 1, 0.0)
+    assert decision.action == action
+    assert action == "retry" or f"{stated:.0f} s" in decision.reason
+
+
+def test_a_long_wait_stops_at_the_last_attempt_too() -> None:
+    """The rows behind this one would meet the same wait."""
+    assert RetryPolicy(attempts=1).decide(errors.RateLimited("x", retry_after=9e9), 1, 0.0).action == "stop"
+
+
+@pytest.mark.parametrize(
+    ("kind", "attempts", "attempt", "action"),
+    [
+        ("ServerError", 6, 5, "retry"),
+        ("ServerError", 6, 6, "fail"),
+        ("ServerError", 6, 7, "fail"),
+        ("ServerError", 1, 1, "fail"),
+        ("RateLimited", 2, 1, "retry"),
+        ("RateLimited", 2, 2, "fail"),
+        ("BadResponse", 6, 1, "retry"),
+        ("BadResponse", 6, 2, "fail"),
+        ("BadResponse", 1, 1, "fail"),
+    ],
+)
+def test_attempts_are_counted(kind: str, attempts: int, attempt: int, action: str) -> None:
+    """The last allowed attempt is final; a broken reply, probably billed, is tried once more only."""
+    assert RetryPolicy(attempts=attempts).decide(KINDS[kind]("x"), attempt, 0.0).action == action
+
+
+def test_the_providers_word_on_retrying_wins() -> None:
+    """`x-should-retry` turns either way, but brings no rejected key back."""
+    policy = RetryPolicy()
+    assert policy.decide(errors.BadRequest("x", retriable=True), 1, 0.0).action == "retry"
+    assert policy.decide(errors.RateLimited("x", retriable=False), 1, 0.0).action == "fail"
+    assert policy.decide(errors.AuthenticationFailed("x", retriable=True), 1, 0.0).action == "stop"
+
+
+def test_decisions_are_values() -> None:
+    """Equal decisions are equal, so that tests compare them and logs print them."""
+    assert RetryPolicy().decide(errors.RateLimited("x", retry_after=2.0), 1, 0.0) == RetryDecision(
+        "retry", "rate limited", 2.0, pause=True
+    )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"attempts": 0},
+        {"attempts": -1},
+        {"base": -1},
+        {"cap": -0.1},
+        {"max_wait": -1},
+        {"base": float("nan")},
+    ],
+)
+def test_impossible_policies_are_refused(options: dict[str, float]) -> None:
+    """The error names the option."""
+    with pytest.raises(ConfigError, match=next(iter(options))):
+        RetryPolicy(**options)  # type: ignore[arg-type]
