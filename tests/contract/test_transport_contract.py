@@ -1,0 +1,219 @@
+"""What every transport does: aiohttp's over a real socket, and the fake that other tests stand on."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from fakes import FakeTransport
+from faultserver import FaultServer, Line
+
+from fastbatch.errors import ConnectFailed, ConnectionLost, RequestTimeout, ResponseTooLarge
+from fastbatch.models.http import HTTPCall, HTTPReply
+from fastbatch.transport.aiohttp import AiohttpTransport
+
+BOUND = 1000  # bytes that a reply may have in these tests
+
+
+class RealWorld:
+    """aiohttp's transport and a server on loopback."""
+
+    def __init__(self, server: FaultServer) -> None:
+        self.server = server
+        self.url = f"{server.url}/v1/chat/completions"
+        self.transport: Any = AiohttpTransport(max_response_bytes=BOUND)
+        self.never = asyncio.Event()
+
+    async def _behave(self, line: Line) -> None:
+        kind, reply = self.next
+        if kind == "reply":
+            headers = [f"{name}: {value}" for name, value in reply.headers.items()]
+            await line.reply(reply.body, f"{reply.status} Whatever", *headers)
+        elif kind == "lost":
+            line.reset()
+        else:
+            await self.never.wait()
+
+    def will(self, kind: str, reply: HTTPReply | None = None) -> None:
+        self.next: tuple[str, Any] = kind, reply
+        self.server.behaviour = self._behave
+
+    def saw(self) -> tuple[str, dict[str, str], bytes]:
+        seen = self.server.seen[-1]
+        return seen.method, seen.headers, seen.body
+
+    def nowhere(self) -> str:
+        """An address where nobody listens."""
+        with socket.socket() as once:
+            once.bind(("127.0.0.1", 0))
+            return f"http://127.0.0.1:{once.getsockname()[1]}/v1"
+
+
+class FakeWorld:
+    """The fake transport and its own idea of a server."""
+
+    url = "http://fake.test/v1/chat/completions"
+
+    def __init__(self) -> None:
+        self.transport: Any = FakeTransport(self._answer, max_response_bytes=BOUND)
+        self.never = asyncio.Event()
+
+    async def _answer(self, call: HTTPCall) -> HTTPReply:
+        if call.url == self.nowhere():
+            raise ConnectFailed("nobody is there")
+        kind, reply = self.next
+        if kind == "lost":
+            raise ConnectionLost("the connection broke")
+        if kind == "silence":
+            await self.never.wait()
+        return reply
+
+    def will(self, kind: str, reply: HTTPReply | None = None) -> None:
+        self.next: tuple[str, Any] = kind, reply
+
+    def saw(self) -> tuple[str, dict[str, str], bytes]:
+        call = self.transport.calls[-1]
+        return call.method, {name.lower(): value for name, value in call.headers.items()}, call.body
+
+    def nowhere(self) -> str:
+        return "http://nowhere.test/v1"
+
+
+World = RealWorld | FakeWorld
+
+
+@asynccontextmanager
+async def real_world() -> AsyncIterator[World]:
+    async def unset(line: Line) -> None:
+        raise AssertionError("say what the server will do")
+
+    async with FaultServer(unset) as server:
+        yield RealWorld(server)
+
+
+@asynccontextmanager
+async def fake_world() -> AsyncIterator[World]:
+    yield FakeWorld()
+
+
+@pytest.fixture(params=[real_world, fake_world], ids=["aiohttp", "fake"])
+async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    async with request.param() as made:
+        await made.transport.open(connections=8)
+        yield made
+        await made.transport.close()
+
+
+def call(world: World, body: bytes = b'{"a":1}', **headers: str) -> HTTPCall:
+    return HTTPCall(world.url, {"Content-Type": "application/json", **headers}, body)
+
+
+OK = HTTPReply(200, {"Content-Type": "application/json"}, b'{"ok":true}')
+
+
+async def test_the_call_arrives_as_it_is(world: World) -> None:
+    """Method, headers and every byte of the body; nothing is added that says who we are."""
+    world.will("reply", OK)
+    body = "Grüße, 世界 \u2028".encode() + bytes(range(256))
+    await world.transport.send(call(world, body, Authorization="Bearer secret"), 5.0)
+    method, headers, seen = world.saw()
+    assert (method, seen) == ("POST", body)
+    assert headers["authorization"] == "Bearer secret"
+    assert headers["content-type"] == "application/json"
+    assert "user-agent" not in headers
+    assert "cookie" not in headers
+
+
+@pytest.mark.parametrize("status", [200, 204, 301, 400, 401, 404, 418, 429, 500, 503, 529])
+async def test_a_reply_of_any_status_is_a_reply(world: World, status: int) -> None:
+    """The transport does not judge; it raises for no status and follows no redirect."""
+    body = b"" if status == 204 else b'{"error":{}}'
+    world.will("reply", HTTPReply(status, {"Location": "http://elsewhere.test/"}, body))
+    reply = await world.transport.send(call(world), 5.0)
+    assert (reply.status, reply.body) == (status, body)
+
+
+@pytest.mark.parametrize("kind", ["text/html", "text/plain", "application/x-unheard-of", "nonsense"])
+async def test_any_content_type_passes(world: World, kind: str) -> None:
+    """What the bytes mean is the provider's business."""
+    world.will("reply", HTTPReply(200, {"Content-Type": kind}, b'{"ok":true}'))
+    assert (await world.transport.send(call(world), 5.0)).body == b'{"ok":true}'
+
+
+async def test_headers_answer_in_lower_case(world: World) -> None:
+    """`.get()` finds a header by its lower-case name; one that is missing is None."""
+    sent = {"retry-after": "7"} if isinstance(world, FakeWorld) else {"Retry-After": "7"}
+    world.will("reply", HTTPReply(429, sent, b"{}"))
+    headers = (await world.transport.send(call(world), 5.0)).headers
+    assert (headers.get("retry-after"), headers.get("x-request-id")) == ("7", None)
+
+
+async def test_nobody_there_is_a_failed_connection(world: World) -> None:
+    """Nothing was sent, so nothing can have been billed."""
+    with pytest.raises(ConnectFailed) as failed:
+        await world.transport.send(HTTPCall(world.nowhere(), {}, b"{}"), 5.0)
+    assert failed.value.maybe_billed is False
+
+
+async def test_a_reply_that_breaks_off_is_a_lost_connection(world: World) -> None:
+    """The request was sent, so it may have been billed."""
+    world.will("lost")
+    with pytest.raises(ConnectionLost) as lost:
+        await world.transport.send(call(world), 5.0)
+    assert lost.value.maybe_billed is True
+
+
+async def test_the_timeout_holds(world: World) -> None:
+    """A server that says nothing is given up, as a typed error that may have been billed."""
+    world.will("silence")
+    with pytest.raises(RequestTimeout, match=r"0\.1 s") as late:
+        await world.transport.send(call(world), 0.1)
+    assert late.value.maybe_billed is True
+
+
+async def test_a_reply_up_to_the_bound_is_whole(world: World) -> None:
+    """The bound itself is allowed, one byte more is not."""
+    world.will("reply", HTTPReply(200, {}, b"x" * BOUND))
+    assert len((await world.transport.send(call(world), 5.0)).body) == BOUND
+    world.will("reply", HTTPReply(200, {}, b"x" * (BOUND + 1)))
+    with pytest.raises(ResponseTooLarge):
+        await world.transport.send(call(world), 5.0)
+    world.will("reply", OK)
+    assert (await world.transport.send(call(world), 5.0)).status == 200
+
+
+async def test_a_cancelled_call_disturbs_no_other(world: World) -> None:
+    """Cancelling one call ends it at once; others go on, and the transport can be used again."""
+    world.will("silence")
+    calls = [asyncio.create_task(world.transport.send(call(world), 5.0)) for _ in range(2)]
+    await asyncio.sleep(0)
+    calls[0].cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await calls[0]
+    assert not calls[1].done()
+    calls[1].cancel()
+    await asyncio.wait(calls)
+    world.will("reply", OK)
+    assert (await world.transport.send(call(world), 5.0)).status == 200
+
+
+async def test_many_calls_at_once(world: World) -> None:
+    """As many as it was opened for, each with its own reply."""
+    world.will("reply", OK)
+    replies = await asyncio.gather(*(world.transport.send(call(world), 5.0) for _ in range(8)))
+    assert [reply.body for reply in replies] == [OK.body] * 8
+
+
+async def test_it_can_be_closed_and_opened_again(world: World) -> None:
+    """Closing twice is allowed; a closed transport sends nothing; an opened one does."""
+    world.will("reply", OK)
+    await world.transport.close()
+    await world.transport.close()
+    with pytest.raises(RuntimeError, match="not open"):
+        await world.transport.send(call(world), 5.0)
+    await world.transport.open(connections=1)
+    assert (await world.transport.send(call(world), 5.0)).status == 200
