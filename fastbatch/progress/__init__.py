@@ -5,6 +5,7 @@ Laws:
   `Snapshot.elapsed`.
 - `notify` returns within about a millisecond and raises nothing. Nobody waits for a reader: while a terminal
   is stopped (Ctrl-S) or a pipe is full, pictures are left out, and a stream that fails once stays silent.
+- Any thread may notify, since files are fetched in one: a lock keeps pictures whole.
 - Nothing has to be put back: the cursor is never hidden and no stream is replaced, so a killed run leaves a
   usable terminal with its last picture.
 - Text from elsewhere (notices, names, reasons) becomes one line without control characters before people

@@ -17,6 +17,7 @@ each quarter. While a reader does not keep up, objects are left out, except that
 
 from __future__ import annotations
 
+import threading
 from dataclasses import asdict
 from typing import Any, TextIO
 
@@ -41,11 +42,16 @@ class JsonProgress:
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._pen = Pen(stream)
+        self._lock = threading.RLock()  # a signal handler may notify in the middle of a line
         self._due = 0.0
         self._steps = Steps()
 
     def notify(self, event: Event) -> None:
         """Take one event and write its object, if it is due."""
+        with self._lock:
+            self._take(event)
+
+    def _take(self, event: Event) -> None:
         match event:
             case RunStarted():
                 self._due = 0.0

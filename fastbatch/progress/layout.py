@@ -58,9 +58,9 @@ def run_lines(title: str, snapshot: Snapshot, width: int, state: State = "runnin
 
 
 def fetch_line(what: str, done: int, total: int | None, width: int) -> Text:
-    """One line for a file on its way: its name, a bar, megabytes, percent."""
+    """One line for a file on its way: its name, a bar, megabytes, percent; only what is known of them."""
     width = min(width, _WIDEST)
-    figures = f"  {sizes(done, total)}"
+    figures = f"  {sizes(done, total)}" if done else ""
     if total is not None:
         # As wide at its start as at its end.
         figures = f"  {sizes(done, total):>{len(sizes(total, total))}}  {percent(done, total):>4}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TextIO
 
 from fastbatch.engine.events import Event, Fetching, Notice, Progressed, RunFinished, RunStarted
@@ -24,11 +25,16 @@ class PlainProgress:
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._pen = Pen(stream)
+        self._lock = threading.RLock()  # a signal handler may notify in the middle of a line
         self._due = _FIRST
         self._steps = Steps()
 
     def notify(self, event: Event) -> None:
         """Take one event and write the line that is due."""
+        with self._lock:
+            self._take(event)
+
+    def _take(self, event: Event) -> None:
         match event:
             case RunStarted():
                 self._due = _FIRST
@@ -40,8 +46,8 @@ class PlainProgress:
             case Notice():
                 self._say(one_line(event.text))
             case Fetching():
-                if self._steps.due(event):
-                    self._say(_fetch_line(event))
+                if self._steps.due(event) and (line := _fetch_line(event)):
+                    self._say(line)
             case RunFinished():
                 self._pen.wait()
                 self._say(progress_line(averages(event.snapshot), last=True, stopped=bool(event.stopped)))
@@ -84,8 +90,11 @@ def progress_line(snapshot: Snapshot, *, last: bool = False, stopped: bool = Fal
 
 
 def _fetch_line(event: Fetching) -> str:
+    """One line for a file on its way; empty at the end of a wait in which nothing came."""
     what = one_line(event.what)
     if event.finished:
-        return f"fetched {what}, {sizes(event.done, None)}"
+        return f"fetched {what}, {sizes(event.done, None)}" if event.done else ""
+    if not event.done and event.total is None:
+        return f"fetching {what}"
     share = f" ({percent(event.done, event.total)})" if event.total else ""
     return f"fetching {what}  {sizes(event.done, event.total)}{share}"

@@ -94,7 +94,19 @@ def test_a_file_of_unknown_size_is_told_every_25_mb() -> None:
     display = PlainProgress(stream)
     for done in range(0, 60_000_000, 1_000_000):
         display.notify(Fetching("model", done, None))
-    assert stream.getvalue().splitlines() == [f"fetching model  {mb}.0 MB" for mb in (0, 25, 50)]
+    assert stream.getvalue().splitlines() == [
+        "fetching model",
+        *(f"fetching model  {mb}.0 MB" for mb in (25, 50)),
+    ]
+
+
+def test_a_wait_for_somebody_elses_fetch_is_told_once() -> None:
+    """Nothing comes in it, so it has no megabytes and no end worth a line."""
+    stream = io.StringIO()
+    display = PlainProgress(stream)
+    for finished in (False, False, True):
+        display.notify(Fetching("model (another process is fetching it)", 0, None, finished))
+    assert stream.getvalue() == "fetching model (another process is fetching it)\n"
 
 
 def test_a_stream_that_cannot_show_a_letter_shows_a_question_mark() -> None:

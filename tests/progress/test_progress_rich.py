@@ -87,6 +87,16 @@ def test_a_file_on_its_way_has_a_bar_of_its_own_until_it_is_there() -> None:
     assert last_frame(stream.getvalue()) == ["fetched SmolLM2, 2.0 MB"]
 
 
+def test_a_wait_for_somebody_elses_fetch_leaves_nothing_behind() -> None:
+    """It is shown while it lasts, without figures."""
+    stream = io.StringIO()
+    display = RichProgress(stream)
+    display.notify(Fetching("model (another process is fetching it)", 0, None))
+    assert last_frame(stream.getvalue()) == ["fetching model (another process is fetching it)"]
+    display.notify(Fetching("model (another process is fetching it)", 0, None, finished=True))
+    assert last_frame(stream.getvalue()) == []
+
+
 def test_a_file_fetched_in_the_middle_of_a_run_stands_below_it() -> None:
     """Both are shown."""
     stream, display = started()
