@@ -15,6 +15,7 @@ from fastbatch import registry
 from fastbatch.cache.base import CacheProvider
 from fastbatch.engine.endpoint import Route
 from fastbatch.errors import ConfigError, did_you_mean
+from fastbatch.folders import answers_folder
 
 _NAME = re.compile(r"([A-Za-z0-9_.-]+)[:~](.+)", re.DOTALL)
 
@@ -104,7 +105,5 @@ def open_cache(setting: str | None) -> tuple[CacheProvider | None, str]:
         return None, "off"
     if setting == "memory":
         return registry.find("caches", "memory")(), "memory"
-    from platformdirs import user_cache_path
-
-    folder = Path(setting).expanduser() if setting else user_cache_path("fastbatch") / "responses"
+    folder = Path(setting).expanduser() if setting else answers_folder()
     return registry.find("caches", "disk")(folder), str(folder)

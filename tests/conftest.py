@@ -7,6 +7,11 @@ import os
 
 import pytest
 
+from fastbatch.folders import models_folder
+
+# The model file is fetched once a machine, not once a test.
+MODELS = os.environ.get("FASTBATCH_MODELS") or str(models_folder())
+
 
 @pytest.fixture(autouse=True)
 def nobodys_machine(monkeypatch, tmp_path_factory):
@@ -17,5 +22,6 @@ def nobodys_machine(monkeypatch, tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
     for name in ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
         monkeypatch.setenv(name, str(home))
+    monkeypatch.setenv("FASTBATCH_MODELS", MODELS)
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "160")

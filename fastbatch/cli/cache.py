@@ -140,9 +140,9 @@ def _default() -> Path:
         )
     if named:
         return Path(named)
-    from platformdirs import user_cache_dir
+    from fastbatch.folders import answers_folder
 
-    return Path(user_cache_dir("fastbatch")) / "responses"
+    return answers_folder()
 
 
 def _run(cache: DiskCache, verb: Callable[[], Awaitable[T]]) -> T:

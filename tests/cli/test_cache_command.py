@@ -23,7 +23,7 @@ NOW = 1_700_000_000.0
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No test sees the user's own cache."""
     monkeypatch.delenv("FASTBATCH_CACHE", raising=False)
-    monkeypatch.setattr(platformdirs, "user_cache_dir", lambda name: str(tmp_path / "home" / name))
+    monkeypatch.setattr(platformdirs, "user_cache_path", lambda name: tmp_path / "home" / name)
 
 
 def fill(directory: Path, entries: dict[str, bytes], stored: float = NOW) -> None:

@@ -1,0 +1,21 @@
+"""Where fastbatch keeps things when nobody says where: below the user's cache directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def answers_folder() -> Path:
+    """The folder of cached answers."""
+    return _user_cache() / "responses"
+
+
+def models_folder() -> Path:
+    """The folder of fetched model files."""
+    return _user_cache() / "models"
+
+
+def _user_cache() -> Path:
+    from platformdirs import user_cache_path
+
+    return user_cache_path("fastbatch")
