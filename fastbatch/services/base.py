@@ -23,7 +23,7 @@ class Service(Protocol):
         ...
 
     async def start(self, *, slots: int) -> str:
-        """Start for `slots` requests at once and return the base URL, `/v1` included; twice is the same server.
+        """Start for `slots` requests at once and return the base URL with `/v1`; twice is the same server.
 
         Raises:
             ServiceError, MissingExtra: it cannot be started; says why and what to do.
