@@ -33,11 +33,14 @@ Table = list[Text]  # a line for each number, all of one width
 
 
 def run_lines(title: str, snapshot: Snapshot, width: int, state: State = "running") -> list[Text]:
-    """The display of a run, each line at most `width` cells wide and without spaces at its end."""
+    """The display of a run, each line at most `width` cells wide and without spaces at its end.
+
+    An empty line at its head, and one at the end of a last picture, part it from what others write.
+    """
     width = min(width, _WIDEST)
     figures = _figures(snapshot, state)
     space = width - figures.cell_len - 2
-    lines = [_head(title, snapshot, width)]
+    lines = [Text(), _head(title, snapshot, width)]
     if snapshot.total is None:
         lines.append(figures)
     elif space < _SHORTEST_BAR:
@@ -47,10 +50,9 @@ def run_lines(title: str, snapshot: Snapshot, width: int, state: State = "runnin
     lines += [Text(), *_tables(snapshot, width)]
     if snapshot.saturation:
         lines += [Text(), *_gauges(snapshot.saturation, width, space)]
-    if state == "running":
-        # The line stays when there is nothing to wait for: a display that shrinks and grows would jump.
-        reason = one_line(snapshot.waiting_for)
-        lines.append(Text(f"waiting: {reason}" if reason else "", "yellow"))
+    # The last line stays when there is nothing to wait for: a display that shrinks and grows would jump.
+    reason = one_line(snapshot.waiting_for) if state == "running" else ""
+    lines.append(Text(f"waiting: {reason}" if reason else "", "yellow"))
     for line in lines:
         line.rstrip()
         line.truncate(width, overflow="ellipsis")

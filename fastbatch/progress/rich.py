@@ -106,7 +106,9 @@ class RichProgress:
             return
         columns, rows = self._pen.size()
         # A letter in the last column would make some terminals wrap; the last row is the cursor's.
-        lines = self._lines(columns - 1)[: rows - 1]
+        lines = self._lines(columns - 1)
+        if len(lines) >= rows:
+            lines = [line for line in lines if line][: rows - 1]
         parts = [_TOGETHER, "\r", self._up(columns)]
         if self._notices:
             parts.append(_ERASE_BELOW)

@@ -14,7 +14,7 @@ from rich.console import Console
 from fastbatch.models.stats import Saturation, Snapshot
 from fastbatch.progress.layout import State, fetch_line, run_lines
 
-NARROW = """\
+NARROW = """
 openai:gpt-4o-mini                           elapsed     12s
 ━━━━──────────────────────   17%   1,704/10,000  eta     34s
 
@@ -29,7 +29,7 @@ tokens/min    ━━╸─────────   23%   467k/2.00M
 waiting: limit of requests/min
 """
 
-USUAL = """\
+USUAL = """
 openai:gpt-4o-mini                                               elapsed     12s
 ━━━━━━━╸──────────────────────────────────────   17%   1,704/10,000  eta     34s
 
@@ -44,7 +44,7 @@ tokens/min    ━━━━━━━───────────────
 waiting: limit of requests/min
 """
 
-WIDE = """\
+WIDE = """
 openai:gpt-4o-mini                                                                   elapsed     12s
 ━━━━━━━━━━━───────────────────────────────────────────────────────   17%   1,704/10,000  eta     34s
 
@@ -100,7 +100,7 @@ def test_numbers_that_are_zero_are_left_out_but_for_ok_and_failed() -> None:
 def test_without_a_known_total_there_is_no_bar_and_no_time_left() -> None:
     """Rows from a stream are counted; nothing is invented about their end."""
     lines = shown(picture(total=None, eta=None, saturation=()), 80)
-    assert lines[1] == "1,704 rows"
+    assert lines[2] == "1,704 rows"
     text = "\n".join(lines)
     for absent in ("━", "─", "%", "eta"):
         assert absent not in text
@@ -109,7 +109,7 @@ def test_without_a_known_total_there_is_no_bar_and_no_time_left() -> None:
 @pytest.mark.parametrize(("state", "word"), [("done", "done"), ("stopped", "stopped")])
 def test_the_last_picture_says_how_it_ended(state: State, word: str) -> None:
     """The end stands where the time left stood, and the bar stays where it was."""
-    before, after = shown(picture(), 80)[1], shown(picture(), 80, state)[1]
+    before, after = shown(picture(), 80)[2], shown(picture(), 80, state)[2]
     assert after == re.sub(r"eta +\d+s$", lambda match: f"{word:>{len(match.group())}}", before)
     assert not any("waiting" in line for line in shown(picture(), 80, state))
 
@@ -163,7 +163,7 @@ def test_the_bar_is_full_only_when_every_row_has_its_record(total: int, data: st
     ok = data.draw(st.integers(0, total - skipped - failed))
     cached = data.draw(st.integers(0, ok))
     counts = {"ok": ok, "cached": cached, "failed": failed, "skipped": skipped, "shared": 0}
-    line = run_lines("", picture(total=total, **counts), 80)[1]
+    line = run_lines("", picture(total=total, **counts), 80)[2]
     bar = line.plain.split()[0]
     done = ok + failed + skipped
     assert ("─" not in bar and "╸" not in bar) == (done == total)
@@ -173,13 +173,13 @@ def test_the_bar_is_full_only_when_every_row_has_its_record(total: int, data: st
 def test_an_empty_input_is_all_done() -> None:
     """Nothing of nothing is everything: a full bar, and no division by zero."""
     nothing = picture(total=0, ok=0, cached=0, shared=0, failed=0, skipped=0, eta=0.0)
-    assert re.fullmatch("━+  100%  0/0         done", run_lines("", nothing, 80, "done")[1].plain)
+    assert re.fullmatch("━+  100%  0/0         done", run_lines("", nothing, 80, "done")[2].plain)
 
 
 def test_the_parts_of_the_bar_have_the_colours_of_their_numbers() -> None:
     """A quarter each: skipped blue, failed red, from the cache cyan, answered green."""
     quarters = picture(total=100, skipped=25, failed=25, ok=50, cached=20, shared=5)
-    line = run_lines("", quarters, 80)[1]
+    line = run_lines("", quarters, 80)[2]
     width = len(line.plain.split()[0])
     cells = [(str(span.style), (span.end - span.start) / width) for span in line.spans if span.end <= width]
     assert [style for style, _ in cells] == ["blue", "red", "cyan", "green"]

@@ -24,8 +24,8 @@ def test_a_run_is_shown_from_its_first_moment() -> None:
     """The title and the number of rows stand there before anything is answered."""
     stream, _ = started()
     lines = last_frame(stream.getvalue())
-    assert lines[0].startswith("openai:gpt-4o-mini ")
-    assert "0%       0/10,000" in lines[1]
+    assert lines[1].startswith("openai:gpt-4o-mini ")
+    assert "0%       0/10,000" in lines[2]
 
 
 def test_each_picture_replaces_the_one_before() -> None:
@@ -38,7 +38,7 @@ def test_each_picture_replaces_the_one_before() -> None:
     written = stream.getvalue()
     assert f"\r\x1b[{before}A" in written
     assert written.count("\x1b[K\n") == before
-    assert "1,804/10,000" in last_frame(written)[1]
+    assert "1,804/10,000" in last_frame(written)[2]
 
 
 def test_the_last_picture_stays() -> None:
@@ -47,9 +47,10 @@ def test_the_last_picture_stays() -> None:
     whole = picture(ok=9_496, elapsed=100.0, in_flight=0, waiting=0, prompt_tokens=5_000, eta=0.0)
     display.notify(RunFinished(whole))
     lines = last_frame(stream.getvalue())
-    assert lines[1].endswith("100%  10,000/10,000         done")
-    assert "95/s" in lines[3]
-    assert "50/s" in lines[4]
+    assert lines[2].endswith("100%  10,000/10,000         done")
+    assert "95/s" in lines[4]
+    assert "50/s" in lines[5]
+    assert lines[-1] == ""
     assert stream.getvalue().endswith("\n\x1b[J\x1b[?2026l")
 
 
@@ -58,9 +59,9 @@ def test_a_run_that_ended_early_says_so_and_keeps_its_bar(event: RunFinished) ->
     """Whether it was stopped or interrupted: open rows are not shown as done."""
     stream, display = started()
     display.notify(Progressed(picture()))
-    before = last_frame(stream.getvalue())[1]
+    before = last_frame(stream.getvalue())[2]
     display.notify(event)
-    after = last_frame(stream.getvalue())[1]
+    after = last_frame(stream.getvalue())[2]
     assert after.endswith("1,704/10,000      stopped")
     assert re.findall("[━─╸]+", after) == re.findall("[━─╸]+", before)
 
@@ -71,7 +72,7 @@ def test_notices_stay_above_the_display() -> None:
     display.notify(Notice("the cache is full"))
     display.notify(Notice("and \x1b[2J\nslow"))
     written = plain(stream.getvalue())
-    assert written.index("the cache is full\nopenai") < written.index("and [2J slow\nopenai")
+    assert written.index("the cache is full\n\nopenai") < written.index("and [2J slow\n\nopenai")
     assert written.count("the cache is full") == 1
 
 
@@ -102,7 +103,7 @@ def test_a_file_fetched_in_the_middle_of_a_run_stands_below_it() -> None:
     stream, display = started()
     display.notify(Fetching("SmolLM2", 1_000_000, 2_000_000))
     lines = last_frame(stream.getvalue())
-    assert lines[0].startswith("openai:gpt-4o-mini ")
+    assert lines[1].startswith("openai:gpt-4o-mini ")
     assert lines[-1].startswith("fetching SmolLM2 ")
 
 
@@ -113,7 +114,7 @@ def test_a_listener_can_show_several_runs_one_after_the_other() -> None:
     stream.truncate(0)
     display.notify(RunStarted("second", 5))
     assert not re.search(r"\x1b\[\d+A", stream.getvalue())
-    assert last_frame(stream.getvalue())[0].startswith("second ")
+    assert last_frame(stream.getvalue())[1].startswith("second ")
 
 
 def test_without_a_known_total_it_counts() -> None:
@@ -121,7 +122,7 @@ def test_without_a_known_total_it_counts() -> None:
     stream, display = started(total=None)
     display.notify(Progressed(picture(total=None, eta=None)))
     display.notify(RunFinished(picture(total=None, eta=None, saturation=())))
-    assert last_frame(stream.getvalue())[1] == "1,704 rows         done"
+    assert last_frame(stream.getvalue())[2] == "1,704 rows         done"
 
 
 def test_colours_are_the_terminals_own(monkeypatch: pytest.MonkeyPatch) -> None:

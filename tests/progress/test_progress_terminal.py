@@ -83,7 +83,7 @@ def test_no_line_is_as_wide_as_the_terminal(columns: int) -> None:
 
 
 def test_a_low_terminal_shows_the_first_lines() -> None:
-    """As many as fit above the cursor; going up further would draw over what stood there before."""
+    """As many as fit above the cursor, empty ones left out; going up further would spoil what stood there."""
     opened = Terminal(80, 6)
     display = RichProgress(opened.stream)
     display.notify(RunStarted("run", 10))
@@ -92,6 +92,7 @@ def test_a_low_terminal_shows_the_first_lines() -> None:
     text = opened.read()
     opened.close()
     assert {len(frame) for frame in frames(text)} == {5}
+    assert all(line for frame in frames(text) for line in frame)
     assert set(re.findall(r"\x1b\[(\d+)A", text)) == {"5"}
 
 
