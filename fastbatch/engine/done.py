@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,10 @@ from fastbatch.models.request import LLMRequest
 
 _BLOCK = 500
 
+# How every output line begins, as formats.results writes it: a line torn by a crash is told by it from the
+# last line of a file that is not ours.
+LINE_BEGINS = b'{"id":"batch_req_'
+
 
 class Done(NamedTuple):
     """The answers in an output.
@@ -31,7 +36,7 @@ class Done(NamedTuple):
 
     @classmethod
     def read(cls, output: Path) -> Done:
-        """Read an output file; one that is missing holds nothing.
+        """Read an output file; one that is missing holds nothing, and a torn last line counts as missing.
 
         Raises:
             OutputError: a line is damaged or not ours; says which.
@@ -42,6 +47,8 @@ class Done(NamedTuple):
             for number, line in numbered_lines(output):
                 finished = read_result(line)
                 if finished is None:
+                    if _is_torn(output, line):
+                        break
                     raise OutputError(
                         f"{output}, line {number}: this is not a whole result line of fastbatch; "
                         "move the file away or choose another output"
@@ -53,6 +60,14 @@ class Done(NamedTuple):
     def gone(self, ids: NumberTable) -> int:
         """How many answers belong to no row of the input."""
         return sum(ids.get(identity) is None for identity, _ in self.keys.items())
+
+
+def _is_torn(output: Path, line: bytes) -> bool:
+    """Whether `line` is the last one of `output`, without an end, as a crash leaves it."""
+    with output.open("rb") as file:
+        file.seek(-min(len(line), output.stat().st_size), os.SEEK_END)
+        unfinished = file.read() == line
+    return unfinished and (line.startswith(LINE_BEGINS) or LINE_BEGINS.startswith(line))
 
 
 def key_number(key: str) -> int:
@@ -85,7 +100,7 @@ class Plan:
         identical: rows that would share another row's call.
         to_send: requests that would be sent.
         prompt_tokens: estimated prompt tokens of those.
-        gone: answers in the output that belong to no row of the input.
+        gone: answers in the output that belong to no row of the input; 0 where not all of it was read.
     """
 
     rows: int
@@ -148,4 +163,4 @@ async def make_plan(
         if len(block) >= _BLOCK:
             await settle()
     await settle()
-    return Plan(**count, prompt_tokens=round(tokens), gone=done.gone(ids))
+    return Plan(**count, prompt_tokens=round(tokens), gone=0 if rows.limited else done.gone(ids))

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from fastbatch.engine.done import Done, Plan, key_number, last_answers, make_plan
+from fastbatch.engine.done import LINE_BEGINS, Done, Plan, key_number, last_answers, make_plan
 from fastbatch.engine.index import NumberTable, id_number
 from fastbatch.engine.inputfile import InputFile, OnBadRow, Row
 from fastbatch.engine.journal import ResultFile, replace_file
@@ -33,6 +33,7 @@ ResponseT = TypeVar("ResponseT")
 # Stands in the job of a bad row, which has its outcome from the start and is never sent.
 _NO_REQUEST = LLMRequest(CHAT, {"messages": [{"role": "user", "content": ""}]})
 
+_SKIPS = 1024  # rows skipped between two turns of the loop: some milliseconds, in which no signal is heard
 _BLOCK = 256  # rows looked up at once; the cache's measured best lies between 250 and 500
 
 
@@ -98,7 +99,7 @@ class FileRun(Generic[ResponseT]):
         _refuse_same_file(self._input.path, self._output, self._errors)
         # In a thread, so that a signal is heard while a large file is being checked.
         total, ids = await asyncio.to_thread(self._input.check, self._on_bad_row, lambda: self._interrupted)
-        with ResultFile(self._output) as results:
+        with ResultFile(self._output, LINE_BEGINS) as results:
             done = await asyncio.to_thread(Done.read, self._output)
             if confirm is not None and len(done.keys):
                 plan = await self._planned(done, ids)
@@ -152,8 +153,9 @@ class FileRun(Generic[ResponseT]):
         summary = session.meter.summary(
             output=str(self._output),
             errors=str(self._errors) if self._errors.exists() else "",
-            gone=done.gone(ids),
-            interrupted=self._interrupted and counters.done < total,
+            # Of an input that was not read to its end nobody can say what it does not hold.
+            gone=0 if self._interrupted or self._input.limited else done.gone(ids),
+            interrupted=self._interrupted and (counters.done < total or not total),
         )
         if stop is not None:
             stop.summary = summary
@@ -168,6 +170,8 @@ class FileRun(Generic[ResponseT]):
             job = self._job(row, index, samples)
             if job is None or done.keys.get(id_number(row.custom_id)) == key_number(job.key):
                 session.counters.skipped += 1
+                if session.counters.skipped % _SKIPS == 0:
+                    await asyncio.sleep(0)
                 continue
             block.append(job)
             if len(block) >= _BLOCK:
@@ -222,6 +226,8 @@ def _refuse_same_file(input: Path, output: Path, errors: Path) -> None:
         raise OutputError(f"{output}: results are written as plain lines; leave out {output.suffix}")
     if output.is_dir():
         raise OutputError(f"{output} is a directory; name a file for the results")
+    if output.exists() and not output.is_file():
+        raise OutputError(f"{output} is not an ordinary file; name one, or - for standard output")
     for path in (output, _fresh(errors)):
         if path.exists() and input.exists() and path.samefile(input):
             raise OutputError(f"the output {output} is the input itself; choose another output")

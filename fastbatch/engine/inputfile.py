@@ -41,6 +41,11 @@ class InputFile:
         self._settings = settings
         self._limit = limit
 
+    @property
+    def limited(self) -> bool:
+        """Whether the file may hold more rows than these."""
+        return self._limit is not None
+
     def rows(self) -> Iterator[Row]:
         """Every row in order; a bad one carries its problem.
 
@@ -55,8 +60,11 @@ class InputFile:
             try:
                 content = parse_row(line)
                 custom_id = row_id(content) or _content_id(content, seen)
-                if seen.add(id_number(custom_id)):
-                    raise InvalidRequest(self._twice(custom_id, number))
+                if earlier := seen.get(id_number(custom_id)):
+                    raise InvalidRequest(
+                        f"the id {custom_id!r} stands on line {earlier} already and again on line {number}"
+                    )
+                seen.put(id_number(custom_id), number)
                 request = read_row(content, self._settings)
             except InvalidRequest as refused:
                 problem = refused
@@ -85,16 +93,6 @@ class InputFile:
                 )
             ids.put(id_number(row.custom_id), row.number)
         return count, ids
-
-    def _twice(self, custom_id: str, number: int) -> str:
-        """The problem of a row whose id an earlier row has; finds that row by reading again."""
-        for earlier, line in numbered_lines(self.path):
-            try:
-                if row_id(parse_row(line)) == custom_id:
-                    return f"the id {custom_id!r} stands on line {earlier} already and again on line {number}"
-            except InvalidRequest:
-                continue
-        return f"the id {custom_id!r} stands on line {number} and on an earlier one"
 
 
 def _content_id(content: dict[str, Any], seen: NumberTable) -> str:

@@ -22,32 +22,53 @@ _TAIL = 1 << 16
 class ResultFile:
     """An append-only file of lines, held by this process alone from `open` to `close`.
 
+    Args:
+        path: the file.
+        begins: how each of its lines begins; a last line without an end is cut off only if it begins so.
+
     Raises:
         OutputError: another process holds it, or the path cannot be an output.
         StorageError: a write failed; what was whole before is still whole.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, begins: bytes = b"") -> None:
         self.path = path
+        self._begins = begins
         self._fd = -1
         self._end = 0
 
     def open(self) -> Self:
         """Open or create the file, lock it, and cut off a torn last line."""
+        fd = self._locked()
+        while not _still_there(fd, self.path):  # the one who held it put a new file in its place
+            os.close(fd)
+            fd = self._locked()
+        self._end = _whole_lines(fd)
+        # After a power failure a file may end in zeros that were never written.
+        if not self._begins.startswith(os.pread(fd, len(self._begins), self._end).rstrip(b"\0")):
+            os.close(fd)
+            raise OutputError(
+                f"{self.path} does not end in a result line of fastbatch; "
+                "move the file away or choose another output"
+            )
+        os.ftruncate(fd, self._end)
+        self._fd = fd
+        return self
+
+    def _locked(self) -> int:
+        """The file's descriptor, with the lock."""
         try:
-            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise OutputError(f"{self.path} cannot be written: {error.strerror}") from None
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            os.close(self._fd)
+            os.close(fd)
             raise OutputError(
                 f"{self.path} is held by another running fastbatch; wait for it, or choose another output"
             ) from None
-        self._end = _whole_lines(self._fd)
-        os.ftruncate(self._fd, self._end)
-        return self
+        return fd
 
     def append(self, lines: Iterable[bytes]) -> None:
         """Append whole lines; all of them or none stand in the file afterwards."""
@@ -105,6 +126,14 @@ def replace_file(path: Path, lines: Iterable[bytes]) -> None:
     except OSError as error:
         part.unlink(missing_ok=True)
         raise StorageError(_storage_sentence(path, error)) from None
+
+
+def _still_there(fd: int, path: Path) -> bool:
+    """Whether `path` names the file that is open as `fd`."""
+    try:
+        return os.path.samestat(os.fstat(fd), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _whole_lines(fd: int) -> int:
