@@ -1,0 +1,334 @@
+"""From file to file, and again: what is skipped, sent again, replaced, kept and reported."""
+
+import asyncio
+import json
+
+import pytest
+from fakes import FakeTransport, echo, manager_on, prompt_of, refusal
+
+from fastbatch import InMemoryCache
+from fastbatch.errors import RunStopped
+
+
+def write(path, *rows):
+    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
+    return path
+
+
+def read(path):
+    return [json.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
+
+
+def answers(path):
+    """custom_id -> text of an output."""
+    found = {
+        line["custom_id"]: line["response"]["body"]["choices"][0]["message"]["content"] for line in read(path)
+    }
+    assert len(found) == len(read(path)), "an id stands in the output twice"
+    return found
+
+
+@pytest.fixture
+def rows(tmp_path):
+    return tmp_path / "rows.jsonl"
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "out.jsonl"
+
+
+@pytest.fixture
+def errors(tmp_path):
+    return tmp_path / "out.jsonl.errors.jsonl"
+
+
+def refusing(*prompts):
+    """A transport that refuses these prompts and echoes the others."""
+    return FakeTransport(lambda call: refusal(400) if prompt_of(call) in prompts else echo(call))
+
+
+def in_turn(*answers):
+    """A transport whose first call is answered by the first of these, and so on."""
+    left = list(answers)
+
+    def answer(call):
+        return left.pop(0)(call)
+
+    return FakeTransport(answer)
+
+
+async def run(transport, rows, out, *, manager=None, **options):
+    """One run; the counts must add up."""
+    summary = await (manager or manager_on(transport)).run_file_async(rows, out, **options)
+    assert summary.ok + summary.failed + summary.skipped == summary.total
+    assert not list(out.parent.glob("*.part")), "a temporary file was left"
+    return summary
+
+
+async def test_an_output_line_is_a_batch_output_line(rows, out):
+    """The fields of OpenAI's batch output, the row's own metadata, and what fastbatch knows."""
+    write(rows, {"id": "one", "prompt": "Hi", "page": 7})
+    await run(FakeTransport(), rows, out)
+    (line,) = read(out)
+    ours = line.pop("fastbatch")
+    assert line == {
+        "id": f"batch_req_{ours['key']}",
+        "custom_id": "one",
+        "response": {
+            "status_code": 200,
+            "request_id": None,
+            "body": line["response"]["body"],
+        },
+        "error": None,
+        "metadata": {"page": 7},
+    }
+    assert line["response"]["body"]["choices"][0]["message"]["content"] == "You said Hi"
+    assert (ours["row"], ours["model"], ours["provider"], ours["cached"], ours["attempts"]) == (
+        1,
+        "m",
+        "openai",
+        False,
+        1,
+    )
+
+
+async def test_answered_rows_are_skipped(rows, out):
+    """The same command again sends nothing and leaves the output as it is, byte for byte."""
+    write(rows, {"prompt": "a"}, {"prompt": "b"})
+    await run(FakeTransport(), rows, out)
+    before = out.read_bytes()
+    transport = FakeTransport()
+    summary = await run(transport, rows, out)
+    assert (summary.ok, summary.skipped, summary.sent, transport.calls) == (0, 2, 0, [])
+    assert out.read_bytes() == before
+
+
+@pytest.mark.parametrize("change", ["content", "model", "params", "system"])
+async def test_changed_rows_run_again_and_replace_their_line(rows, out, change):
+    """Whatever decides the answer: when it changes, the row is sent again and its old line goes."""
+    write(rows, {"id": 1, "prompt": "a"}, {"id": 2, "prompt": "b"})
+    await run(FakeTransport(), rows, out)
+    transport, options, made = FakeTransport(), {}, {}
+    if change == "content":
+        write(rows, {"id": 1, "prompt": "a"}, {"id": 2, "prompt": "B"})
+    elif change == "model":
+        made = {"model": "another"}
+    elif change == "params":
+        made = {"params": {"temperature": 0}}
+    else:
+        options = {"system": "Be brief."}
+    summary = await run(transport, rows, out, manager=manager_on(transport, **made), **options)
+    again = 1 if change == "content" else 2
+    assert (summary.ok, summary.skipped, len(transport.calls)) == (again, 2 - again, again)
+    assert answers(out) == {"1": "You said a", "2": f"You said {'B' if change == 'content' else 'b'}"}
+
+
+async def test_failed_rows_run_again(rows, out, errors):
+    """A failed row is recorded beside the output and tried again; its record goes when it succeeds."""
+    write(rows, {"id": "x", "prompt": "a"}, {"id": "y", "prompt": "b", "note": "keep"})
+    summary = await run(refusing("b"), rows, out)
+    assert (summary.ok, summary.failed, summary.errors) == (1, 1, str(errors))
+    (record,) = read(errors)
+    assert (record["custom_id"], record["prompt"], record["note"]) == ("y", "b", "keep")
+    assert record["error"] == {
+        "class": "BadRequest",
+        "code": "error",
+        "status": 400,
+        "message": "no",
+        "attempts": 1,
+        "maybe_billed": False,
+    }
+    assert record["fastbatch"] == {"row": 2}
+    transport = FakeTransport()
+    summary = await run(transport, rows, out)
+    assert (summary.ok, summary.skipped, summary.errors, transport.prompts) == (1, 1, "", ["b"])
+    assert not errors.exists()
+    assert answers(out) == {"x": "You said a", "y": "You said b"}
+
+
+async def test_new_rows_run_and_gone_rows_stay(rows, out):
+    """A row that is new is sent; the line of one that is gone stays and is reported."""
+    write(rows, {"id": "a", "prompt": "a"}, {"id": "b", "prompt": "b"})
+    await run(FakeTransport(), rows, out)
+    write(rows, {"id": "c", "prompt": "c"}, {"id": "b", "prompt": "b"})
+    transport = FakeTransport()
+    summary = await run(transport, rows, out)
+    assert (summary.ok, summary.skipped, summary.gone, transport.prompts) == (1, 1, 1, ["c"])
+    assert answers(out) == {"a": "You said a", "b": "You said b", "c": "You said c"}
+
+
+async def test_rows_without_ids_keep_their_identity(rows, out):
+    """Rows inserted above, reordered or repeated change nothing for the others."""
+    write(rows, {"prompt": "a"}, {"prompt": "b"}, {"prompt": "a"})
+    await run(FakeTransport(), rows, out)
+    assert len(read(out)) == 3
+    write(rows, {"prompt": "new"}, {"prompt": "b"}, "", {"prompt": "a"}, {"prompt": "a"})
+    transport = FakeTransport()
+    summary = await run(transport, rows, out)
+    assert (summary.ok, summary.skipped, transport.prompts) == (1, 3, ["new"])
+    assert len(read(out)) == 4
+
+
+async def test_limit_takes_the_first_rows(rows, out):
+    """Only they are checked, sent and counted; answers of later rows are not reported as gone."""
+    write(rows, *({"prompt": str(number)} for number in range(10)))
+    transport = FakeTransport()
+    summary = await run(transport, rows, out, limit=3)
+    assert (summary.total, transport.prompts) == (3, ["0", "1", "2"])
+    await run(transport, rows, out)
+    summary = await run(transport, rows, out, limit=3)
+    assert (summary.total, summary.skipped, summary.gone, len(transport.calls)) == (3, 3, 0, 10)
+    assert (await run(transport, rows, out, limit=0)).total == 0
+
+
+async def test_an_errors_file_runs_into_the_same_output(rows, out, errors):
+    """With the errors file as input the failed rows are answered, and the others stay answered."""
+    write(rows, {"prompt": "a"}, {"id": 7, "prompt": "b"}, {"prompt": "c"})
+    await run(refusing("b", "c"), rows, out)
+    summary = await run(refusing("c"), errors, out)
+    assert (summary.total, summary.ok, summary.failed) == (2, 1, 1)
+    assert [record["prompt"] for record in read(errors)] == ["c"]
+    summary = await run(FakeTransport(), rows, out)
+    assert (summary.ok, summary.skipped, summary.gone) == (1, 2, 0), "the rows kept their identity"
+    assert not errors.exists()
+    assert sorted(answers(out).values()) == ["You said a", "You said b", "You said c"]
+
+
+async def test_an_errors_file_runs_into_a_new_output(rows, out, errors, tmp_path):
+    """The errors file is an input like any other; running it elsewhere changes nothing here."""
+    write(rows, {"id": "a", "prompt": "a"}, {"id": "b", "prompt": "b", "temperature": 0.5, "note": 1})
+    await run(refusing("b"), rows, out)
+    record = errors.read_bytes()
+    transport, new = FakeTransport(), tmp_path / "new.jsonl"
+    summary = await run(transport, errors, new)
+    assert (summary.ok, answers(new)) == (1, {"b": "You said b"})
+    assert json.loads(transport.calls[0].body)["temperature"] == 0.5
+    assert read(new)[0]["metadata"] == {"note": 1}
+    assert errors.read_bytes() == record
+
+
+async def test_failures_of_rows_that_were_not_run_are_kept(rows, out, errors):
+    """A run of other rows into the same output does not forget whose record stands in the errors file."""
+    write(rows, {"id": "a", "prompt": "a"})
+    await run(refusing("a"), rows, out)
+    await run(refusing("b"), write(rows, {"id": "b", "prompt": "b"}), out)
+    assert [record["custom_id"] for record in read(errors)] == ["a", "b"]
+
+
+async def test_a_stop_keeps_what_was_answered(rows, out, errors):
+    """After a stop the answers are saved, failures recorded, and the same command goes on with the rest."""
+    write(rows, *({"id": n, "prompt": str(n)} for n in range(20)))
+    transport = in_turn(echo, lambda call: refusal(400), echo, lambda call: refusal(401))
+    with pytest.raises(RunStopped) as stopped:
+        await manager_on(transport, concurrency=1).run_file_async(rows, out)
+    summary = stopped.value.summary
+    assert (summary.ok, summary.failed, summary.sent, summary.total) == (2, 1, 4, 20)
+    assert (sorted(answers(out)), [record["custom_id"] for record in read(errors)]) == (["0", "2"], ["1"])
+    again = FakeTransport()
+    summary = await run(again, rows, out)
+    assert (summary.ok, summary.skipped, len(again.calls)) == (18, 2, 18)
+    assert len(answers(out)) == 20
+
+
+async def test_the_cache_answers_into_a_new_output(rows, out, tmp_path):
+    """With a cache and a new output every row is answered without a request, and says so."""
+    write(rows, *({"prompt": str(number)} for number in range(600)))
+    cache, transport = InMemoryCache(), FakeTransport()
+    await run(transport, rows, out, manager=manager_on(transport, cache=cache))
+    again, new = FakeTransport(), tmp_path / "new.jsonl"
+    summary = await run(again, rows, new, manager=manager_on(again, cache=cache))
+    assert (summary.ok, summary.cached, summary.sent, again.calls) == (600, 600, 0, [])
+    assert all(line["fastbatch"]["cached"] for line in read(new))
+    assert answers(new) == answers(out)
+
+
+async def test_samples_resume(rows, out):
+    """Under identical="sample" three equal rows are three calls; when one failed, one is sent again."""
+    write(rows, *[{"prompt": "a"}] * 3)
+    transport = in_turn(echo, lambda call: refusal(400), echo)
+    summary = await run(transport, rows, out, manager=manager_on(transport, identical="sample"))
+    assert (summary.ok, summary.failed) == (2, 1)
+    again = FakeTransport()
+    summary = await run(again, rows, out, manager=manager_on(again, identical="sample"))
+    assert (summary.ok, summary.skipped, len(again.calls)) == (1, 2, 1)
+    assert len({line["fastbatch"]["key"] for line in read(out)}) == 3
+
+
+async def test_identical_rows_have_a_record_each(rows, out):
+    """Equal rows share a call, not a line: each id has its own."""
+    write(rows, {"id": "x", "prompt": "a"}, {"id": "y", "prompt": "a"})
+    transport = FakeTransport()
+    summary = await run(transport, rows, out)
+    assert (summary.ok, summary.shared, len(transport.calls)) == (2, 1, 1)
+    assert answers(out) == {"x": "You said a", "y": "You said a"}
+
+
+async def test_an_empty_input_gives_an_empty_output(rows, out):
+    """Nothing to do is a success, and the output is there for whoever reads it next."""
+    rows.write_bytes(b"\n  \n")
+    summary = await run(FakeTransport(), rows, out)
+    assert (summary.total, out.read_bytes()) == (0, b"")
+
+
+async def test_the_torn_end_of_a_crash_is_cut_off(rows, out):
+    """A last line without its end is dropped and its row runs again; whole lines stay."""
+    write(rows, {"prompt": "a"}, {"prompt": "b"})
+    await run(FakeTransport(), rows, out)
+    whole = out.read_bytes()
+    first, second = whole.splitlines(keepends=True)
+    for cut in (1, 10, 30, len(second) - 1):
+        out.write_bytes(first + second[:cut])
+        transport = FakeTransport()
+        if cut < len(second) - 1:
+            assert (await manager_on(transport).file_run(rows, out).plan()).answered == 1
+        summary = await run(transport, rows, out)
+        assert (summary.ok, summary.skipped, len(transport.calls)) == (1, 1, 1)
+        assert len(answers(out)) == 2
+
+
+async def test_a_superseded_line_of_a_crash_is_dropped(rows, out):
+    """Two whole lines of one id (a run that died before its last rewrite): the later one stays."""
+    write(rows, {"id": 1, "prompt": "old"})
+    await run(FakeTransport(), rows, out)
+    old = out.read_bytes()
+    write(rows, {"id": 1, "prompt": "new"})
+    await run(FakeTransport(), rows, out)
+    out.write_bytes(old + out.read_bytes())
+    transport = FakeTransport()
+    summary = await run(transport, rows, out)
+    assert (summary.skipped, transport.calls, answers(out)) == (1, [], {"1": "You said new"})
+
+
+async def test_a_long_resume_lets_the_loop_live(rows, out):
+    """While thousands of answered rows are skipped the loop still turns, so that signals are heard."""
+    write(rows, *({"prompt": str(number)} for number in range(6000)))
+    await run(FakeTransport(), rows, out)
+    turns, over = 0, asyncio.Event()
+
+    async def count():
+        nonlocal turns
+        while not over.is_set():
+            turns += 1
+            await asyncio.sleep(0)
+
+    manager = manager_on(FakeTransport())
+    file_run = manager.file_run(rows, out)
+    seen = []
+    jobs = type(file_run)._jobs
+
+    async def watched(self, session, done):
+        seen.append(turns)
+        async for block in jobs(self, session, done):
+            yield block
+        seen.append(turns)
+
+    counting = asyncio.create_task(count())
+    try:
+        type(file_run)._jobs = watched
+        await file_run.run()
+    finally:
+        type(file_run)._jobs = jobs
+        over.set()
+        await counting
+    assert seen[1] - seen[0] >= 6000 // 1024
