@@ -95,7 +95,7 @@ async def _finish(
         raise
     except asyncio.CancelledError:
         _say("Stopped at once; what was answered before is saved. Run the same command again to go on.")
-        return signals.code
+        return signals.code or 130  # Ctrl-C during a dry run comes from the loop's runner, not from `signals`
     finally:
         await manager.aclose()
     if summary is None:
