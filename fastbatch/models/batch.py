@@ -66,6 +66,8 @@ class RequestBatch:
             InvalidRequest: an id is in both; nothing has been added then.
         """
         incoming = list(requests)
+        if len({id(request) for request in incoming}) < len(incoming):
+            raise InvalidRequest("the same request object is there twice; make one request for each row")
         seen: set[str] = set()
         for request in incoming:
             identity = request.request_id

@@ -109,9 +109,20 @@ def _check_structured(number: int, message: Mapping[str, Any]) -> None:
     try:
         Message.model_validate(message)
     except ValidationError as refused:
-        first = refused.errors(include_url=False)[0]
-        where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
-        raise InvalidRequest(f"messages[{number}]{where}: {first['msg'].lower()}") from None
+        # The problem that lies deepest is that of the alternative which was meant.
+        wrong = max(refused.errors(include_url=False), key=lambda problem: len(problem["loc"]))
+        raise InvalidRequest(f"messages[{number}]{_place(wrong['loc'])}: {wrong['msg'].lower()}") from None
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    """Where in a message a problem is, without pydantic's names for the alternatives it tried."""
+    place = ""
+    for before, part in zip((None, *location), location, strict=False):
+        if isinstance(part, int):
+            place += f"[{part}]"
+        elif part != "str" and "[" not in part and not (isinstance(before, int) and location[0] == "content"):
+            place += f".{part}"
+    return place
 
 
 def _check_text_or_tokens(name: str) -> Callable[[Mapping[str, Any]], None]:
