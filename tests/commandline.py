@@ -64,6 +64,10 @@ class Request(NamedTuple):
     body: Any
 
 
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 128  # as many may connect at once; beyond it the kernel lets them wait for seconds
+
+
 class Recorder:
     """A server in a thread that keeps every request; `answer(request)` gives status and body.
 
@@ -93,7 +97,7 @@ class Recorder:
             def log_message(self, format: str, *args: Any) -> None:
                 """Say nothing on stderr."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
 
