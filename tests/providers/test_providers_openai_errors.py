@@ -1,0 +1,209 @@
+"""What errors mean: told by status, codes and headers, never by prose."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from fastbatch import OpenAIProvider, errors
+from fastbatch.errors import RequestError
+from fastbatch.models.http import HTTPReply
+from fastbatch.providers.openai_errors import read_retry_after
+
+PROVIDER = OpenAIProvider("k", base_url="http://h/v1", env={})
+
+
+def error_of(status: int, body: Any = b"", **headers: str) -> RequestError:
+    raw = body if isinstance(body, bytes) else orjson.dumps(body)
+    found = PROVIDER.parse(HTTPReply(status, {k.replace("_", "-"): v for k, v in headers.items()}, raw)).error
+    assert found is not None
+    return found
+
+
+def coded(code: Any = None, type: Any = None) -> dict[str, Any]:
+    return {"error": {"message": "Words.", "type": type, "param": None, "code": code}}
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (301, "BadRequest"),
+        (307, "BadRequest"),
+        (400, "BadRequest"),
+        (401, "AuthenticationFailed"),
+        (402, "QuotaExhausted"),
+        (403, "PermissionDenied"),
+        (404, "NotFound"),
+        (405, "BadRequest"),
+        (408, "ServerError"),
+        (409, "ServerError"),
+        (413, "RequestTooLarge"),
+        (415, "BadRequest"),
+        (418, "BadRequest"),
+        (422, "BadRequest"),
+        (429, "RateLimited"),
+        (500, "ServerError"),
+        (502, "ServerError"),
+        (503, "ServerError"),
+        (504, "ServerError"),
+        (529, "ServerError"),
+        (599, "ServerError"),
+    ],
+)
+@pytest.mark.parametrize(
+    "body", [coded("some_code"), coded(), {"detail": "x"}, b"<html>", b"", b"null", [coded()]]
+)
+def test_every_status(status: int, kind: str, body: Any) -> None:
+    """The status decides, whatever shape the body has."""
+    error = error_of(status, body)
+    assert type(error).__name__ == kind
+    assert (error.status, error.provider) == (status, "openai")
+    assert error.message
+
+
+@pytest.mark.parametrize("status", [400, 402, 403, 429, 500, 200])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "insufficient_quota",
+        "billing_hard_limit_reached",
+        "billing_not_active",
+        "credit_balance_exhausted",
+        "organization_usage_limit_exceeded",
+        "enforced_spend_limit_reached",
+        "project_spend_limit_exceeded",
+        "monthly_spend_limit_exceeded",
+    ],
+)
+def test_codes_that_mean_no_money_whatever_the_status(status: int, code: str) -> None:
+    """Waiting does not help, so the run stops; `code` and `type` may say it."""
+    for body in (coded(code), coded(type=code), coded("429", code), coded(429, code)):
+        assert type(error_of(status, body)) is errors.QuotaExhausted
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "code"),
+    [
+        (429, coded("rate_limit_exceeded", "tokens"), "RateLimited", "rate_limit_exceeded"),
+        (429, coded(type="requests"), "RateLimited", "requests"),
+        (401, coded("invalid_api_key", "invalid_request_error"), "AuthenticationFailed", "invalid_api_key"),
+        (400, coded("invalid_api_key"), "AuthenticationFailed", "invalid_api_key"),
+        (404, coded("model_not_found"), "NotFound", "model_not_found"),
+        (400, coded("context_length_exceeded"), "BadRequest", "context_length_exceeded"),
+        (400, coded(400, "invalid_request_error"), "BadRequest", "400"),
+        (429, coded(429), "RateLimited", "429"),
+        (503, coded(type="overloaded_error"), "ServerError", "overloaded_error"),
+        (500, coded({"deep": 1}), "ServerError", "{'deep': 1}"),
+        (500, coded(0), "ServerError", "0"),
+        (500, coded(""), "ServerError", ""),
+    ],
+)
+def test_codes_and_types(status: int, body: Any, kind: str, code: str | None) -> None:
+    """`error.code`, else `error.type`, as text."""
+    error = error_of(status, body)
+    assert (type(error).__name__, error.code, error.message) == (kind, code, "Words.")
+
+
+def test_prose_decides_nothing() -> None:
+    """A sentence about rate limits does not make one."""
+    assert type(error_of(400, {"error": {"message": "rate limit quota 429"}})) is errors.BadRequest
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "headers", "message"),
+    [
+        (500, {"error": "just text"}, {}, "just text"),
+        (500, {"error": {"message": ""}}, {}, 'HTTP 500: {"error":{"message":""}}'),
+        (500, {"error": {"message": 5}}, {}, "5"),
+        (500, b"", {}, "HTTP 500 without a body"),
+        (500, b" \n", {}, "HTTP 500 without a body"),
+        (500, b"upstream \xff gone", {}, "HTTP 500: upstream \ufffd gone"),
+        (422, {"detail": [{"loc": ["body"]}]}, {}, 'HTTP 422: {"detail":[{"loc":["body"]}]}'),
+        (
+            302,
+            b"",
+            {"location": "https://evil"},
+            "HTTP 302: a redirect to https://evil, which is not followed",
+        ),
+        (302, b"", {}, "HTTP 302: a redirect to nowhere"),
+    ],
+)
+def test_the_words(status: int, body: Any, headers: dict[str, str], message: str) -> None:
+    """The provider's sentence, else what came, else that nothing did."""
+    assert error_of(status, body, **headers).message.startswith(message)
+
+
+def test_long_words_are_cut() -> None:
+    """At most 2 KiB of an HTML page reach a record."""
+    assert len(error_of(500, b"x" * 100_000).message) < 2048
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "retriable"),
+    [
+        (429, None, True),
+        (429, "false", False),
+        (400, "true", True),
+        (400, None, False),
+        (500, "maybe", True),
+        (404, "false", False),
+    ],
+)
+def test_x_should_retry_wins(status: int, said: str | None, retriable: bool) -> None:
+    """OpenAI's own word on it."""
+    assert error_of(status, coded(), **({"x_should_retry": said} if said else {})).retriable == retriable
+
+
+DATE = "Wed, 21 Oct 2015 07:28:00 GMT"
+LATER = "Wed, 21 Oct 2015 07:28:42 GMT"
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"retry-after": "7"}, 7.0),
+        ({"retry-after": " 7 "}, 7.0),
+        ({"retry-after": "0"}, 0.0),
+        ({"retry-after": "0.25"}, 0.25),
+        ({"retry-after": "86400"}, 86400.0),
+        ({"retry-after": "1000000000"}, 1e9),
+        ({"retry-after-ms": "1500"}, 1.5),
+        ({"retry-after-ms": "12.5"}, 0.0125),
+        ({"retry-after-ms": "1500", "retry-after": "9"}, 1.5),
+        ({"retry-after-ms": "soon", "retry-after": "9"}, 9.0),
+        ({"retry-after-ms": "", "retry-after": "9"}, 9.0),
+        ({"retry-after-ms": "-5", "retry-after": "9"}, 9.0),
+        ({"retry-after-ms": "9" * 400, "retry-after": "9"}, 9.0),
+        ({"retry-after": LATER, "date": DATE}, 42.0),
+        ({"retry-after": DATE, "date": LATER}, 0.0),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:42 +0000", "date": DATE}, 42.0),
+        ({"retry-after": "Wed, 21 Oct 2015 09:28:42 +0200", "date": DATE}, 42.0),
+        ({"retry-after": LATER}, None),
+        ({"retry-after": LATER, "date": "yesterday"}, None),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:42 -0000", "date": DATE}, None),
+        ({"retry-after": "-5"}, None),
+        ({"retry-after": "1e9"}, None),
+        ({"retry-after": "9" * 400}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": "inf"}, None),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "٣"}, None),
+        ({"retry-after": "²"}, None),
+        ({"retry-after": "\udcff"}, None),
+        ({"retry-after": ""}, None),
+        ({"retry-after": "1,000"}, None),
+        ({"retry-after": "7s"}, None),
+    ],
+)  # fmt: skip
+def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
+    """Milliseconds, else seconds, else a date against the reply's own date; what cannot be read is unsaid."""
+    assert read_retry_after(headers) == seconds
+
+
+def test_a_failure_keeps_the_wait_and_the_id() -> None:
+    """They travel on the error to whoever decides."""
+    error = error_of(429, coded("rate_limit_exceeded"), retry_after="7", x_request_id="req_1")
+    assert (error.retry_after, error.request_id) == (7.0, "req_1")
