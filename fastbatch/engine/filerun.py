@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -128,22 +128,24 @@ class FileRun(Generic[ResponseT]):
             if self._interrupted:
                 run.drain()
             try:
-                async for block in run.blocks():
-                    answered, broken = [], []
-                    for job in block:
-                        row: Row = job.tag
-                        outcome = job.outcome
-                        assert outcome is not None
-                        if outcome.error is not None:
-                            record = outcome.error.to_dict()
-                            broken.append(error_line(row.custom_id, row.content, row.number, record))
-                        else:
-                            answered.append(result_line(row.custom_id, row.number, outcome))
-                            replaced += done.keys.get(id_number(row.custom_id)) is not None
-                    if answered:
-                        results.append(answered)
-                    if broken:
-                        failed.append(broken)
+                # Closed at once when a write fails: nothing more is sent then.
+                async with aclosing(run.blocks()) as finished:
+                    async for block in finished:
+                        answered, broken = [], []
+                        for job in block:
+                            row: Row = job.tag
+                            outcome = job.outcome
+                            assert outcome is not None
+                            if outcome.error is not None:
+                                record = outcome.error.to_dict()
+                                broken.append(error_line(row.custom_id, row.content, row.number, record))
+                            else:
+                                answered.append(result_line(row.custom_id, row.number, outcome))
+                                replaced += done.keys.get(id_number(row.custom_id)) is not None
+                        if answered:
+                            results.append(answered)
+                        if broken:
+                            failed.append(broken)
             except RunStopped as stopped:
                 stop = stopped
                 session.stopped = stopped.message
