@@ -110,7 +110,7 @@ def _chat(
         system = settings.system
     if system is not None and isinstance(messages, list) and not _has_system(messages):
         messages = [{"role": "system", "content": system}, *messages]
-    elif row.get("system") is not None:
+    elif row.get("system") is not None and isinstance(messages, list):
         raise InvalidRequest("the row has both a system key and a system message; which one is meant?")
     return _request(CHAT, row, {"messages": messages}, settings, keep)
 

@@ -137,6 +137,6 @@ KNOWN: Mapping[str, frozenset[str]] = {
     CHAT: _names(ChatParams) | _STREAM,
     RESPONSES: _names(ResponsesParams) | _STREAM,
     COMPLETIONS: _names(CompletionParams) | _STREAM,
-    EMBEDDINGS: _names(EmbeddingParams),
+    EMBEDDINGS: _names(EmbeddingParams) | _STREAM,
     MODERATIONS: frozenset({"input", "model"}),
 }

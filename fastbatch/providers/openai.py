@@ -112,8 +112,9 @@ class OpenAIProvider:
         except orjson.JSONDecodeError as problem:
             if answered:
                 return self._outcome(reply, error=self._broken(reply, f"the reply is not JSON ({problem})"))
-        if not answered or (isinstance(body, dict) and body.get("error")):
-            error = classify(status, headers, body, raw, provider=self.name, request_id=_request_id(headers))
+        told = _error_bearer(body)
+        if not answered or told is not None:
+            error = classify(status, headers, told, raw, provider=self.name, request_id=_request_id(headers))
             return self._outcome(reply, body, error)
         if not isinstance(body, dict) or not any(
             isinstance(body.get(key), list) and body[key] for key in _ANSWERS
@@ -182,6 +183,17 @@ def _request_id(headers: Mapping[str, str]) -> str | None:
 
 def _count(value: Any) -> int:
     return value if type(value) is int and value > 0 else 0
+
+
+def _error_bearer(body: Any) -> dict[str, Any] | None:
+    """What holds an `error`: the reply, or its first choice (OpenRouter, of a model that broke off)."""
+    if not isinstance(body, dict):
+        return None
+    if body.get("error"):
+        return body
+    choices = body.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    return first if isinstance(first, dict) and first.get("error") else None
 
 
 def _readable(body: dict[str, Any]) -> bool:
