@@ -149,7 +149,7 @@ def test_typed_replies_keep_what_they_do_not_know() -> None:
     [
         ({"content": ""}, ""),
         ({"content": None, "refusal": "I cannot."}, None),
-        ({"content": [{"type": "thinking"}, {"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}, "ab"),
+        ({"content": [{"type": "thinking"}, *[{"type": "text", "text": x} for x in "ab"]]}, "ab"),
         ({"content": [1, None, {"type": "text"}, {"type": "text", "text": 5}]}, None),
         ({"content": {"text": "a"}}, None),
         ({}, None),
@@ -268,6 +268,16 @@ def test_an_error_inside_a_200(error: Any, kind: type[RequestError], status: int
     assert type(outcome.error) is kind
     assert (outcome.error.status, outcome.error.code) == (status, code)
     assert outcome.text is None
+
+
+def test_an_error_inside_a_choice() -> None:
+    """A model that broke off half-way has not answered; OpenRouter says so in the choice."""
+    half = {"message": {"role": "assistant", "content": "Once upon"}, "finish_reason": "error"}
+    outcome = parse({**CHAT, "choices": [{**half, "error": {"code": 502, "message": "Upstream died."}}]})
+    assert isinstance(outcome.error, ServerError)
+    assert (outcome.error.status, outcome.error.message, outcome.text) == (502, "Upstream died.", None)
+    assert outcome.tokens == Usage(19, 16, 10, 7)
+    assert parse({**CHAT, "choices": [{**half, "error": None}]}).ok
 
 
 @pytest.mark.parametrize("nothing", [None, {}, [], "", False, 0])
