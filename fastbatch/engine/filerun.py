@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, suppress
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from fastbatch.engine.done import LINE_BEGINS, Done, Plan, key_number, last_answers, make_plan
 from fastbatch.engine.index import NumberTable, id_number
@@ -131,21 +131,7 @@ class FileRun(Generic[ResponseT]):
                 # Closed at once when a write fails: nothing more is sent then.
                 async with aclosing(run.blocks()) as finished:
                     async for block in finished:
-                        answered, broken = [], []
-                        for job in block:
-                            row: Row = job.tag
-                            outcome = job.outcome
-                            assert outcome is not None
-                            if outcome.error is not None:
-                                record = outcome.error.to_dict()
-                                broken.append(error_line(row.custom_id, row.content, row.number, record))
-                            else:
-                                answered.append(result_line(row.custom_id, row.number, outcome))
-                                replaced += done.keys.get(id_number(row.custom_id)) is not None
-                        if answered:
-                            results.append(answered)
-                        if broken:
-                            failed.append(broken)
+                        replaced += _write(block, results, failed, done)
             except RunStopped as stopped:
                 stop = stopped
                 session.stopped = stopped.message
@@ -215,6 +201,27 @@ class FileRun(Generic[ResponseT]):
 
         replace_file(self._errors, lines())
         fresh.unlink(missing_ok=True)
+
+
+def _write(block: list[Job[Any]], results: ResultFile, failed: ResultFile, done: Done) -> int:
+    """Append the records of finished rows; returns how many of them replace an older answer."""
+    answered: list[bytes] = []
+    broken: list[bytes] = []
+    replaced = 0
+    for job in block:
+        row: Row = job.tag
+        outcome = job.outcome
+        assert outcome is not None
+        if outcome.error is None:
+            answered.append(result_line(row.custom_id, row.number, outcome))
+            replaced += done.keys.get(id_number(row.custom_id)) is not None
+        else:
+            broken.append(error_line(row.custom_id, row.content, row.number, outcome.error.to_dict()))
+    if answered:
+        results.append(answered)
+    if broken:
+        failed.append(broken)
+    return replaced
 
 
 def _fresh(errors: Path) -> Path:
