@@ -6,6 +6,8 @@ What follows from its construction (xllamacpp 2026.10, read and measured) and is
   any thread (0.3 s for the default model).
 - Destroying it waits for its requests and they for their clients: with a request in flight, for ever. So its
   connections are shut first; its handlers look once a second, so a busy server takes about a second to stop.
+- Destroying it before its loop has begun hangs too, and it says that it is ready before that; so it is asked
+  something that only the loop answers.
 - A file that it cannot load raises RuntimeError, whatever is wrong with the file; the reason is only in its
   log, which is switched off, because it goes to stdout and stderr.
 """
@@ -70,6 +72,7 @@ class LlamaServer:
                 f"{load.context:,} tokens); fetch the file again, or update the engine with: "
                 "pip install -U xllamacpp"
             ) from error
+        self._server.handle_metrics()  # comes back when the loop runs
         self.base_url = f"{self._server.listening_address}/v1"
 
     def stop(self) -> None:
@@ -88,6 +91,7 @@ def _parameters(engine: Any, file: Path, alias: str, load: Load) -> Any:
     wanted.verbosity = _SILENT
     wanted.ui = False
     wanted.endpoint_slots = False  # it would show everybody's prompts to anybody on this machine
+    wanted.endpoint_metrics = True  # numbers only; what the constructor asks for
     wanted.cors_origins = ""  # no web page may read from it
     wanted.n_parallel = load.slots
     wanted.n_ctx = load.slots * load.context

