@@ -76,9 +76,14 @@ def run_child(
         )
         watchdog = threading.Timer(_PATIENCE, os.kill, (child.pid, signal.SIGKILL))
         watchdog.start()
-        _, status, usage = os.wait4(child.pid, 0)
+        try:
+            _, status, usage = os.wait4(child.pid, 0)
+        except BaseException:  # Ctrl-C: nothing of ours goes on
+            child.kill()
+            raise
+        finally:
+            watchdog.cancel()
         wall = time.perf_counter() - began
-        watchdog.cancel()
         child.returncode = os.waitstatus_to_exitcode(status)  # else Popen would wait for it again
         out.seek(0)
         err.seek(0)
