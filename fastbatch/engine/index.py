@@ -21,10 +21,7 @@ class NumberTable:
     """A mapping from non-zero 64-bit numbers to 64-bit numbers, open addressing with linear probing."""
 
     def __init__(self) -> None:
-        self._mask = 1023
-        self._keys = array("Q", bytes(8 * 1024))
-        self._values = array("Q", bytes(8 * 1024))
-        self._count = 0
+        self._clear(1024)
 
     def __len__(self) -> int:
         return self._count
@@ -62,12 +59,14 @@ class NumberTable:
         """All pairs, in no order."""
         return ((key, value) for key, value in zip(self._keys, self._values, strict=True) if key)
 
-    def _grow(self) -> None:
-        old = list(self.items())
-        size = 2 * (self._mask + 1)
+    def _clear(self, size: int) -> None:
         self._mask = size - 1
-        self._keys = array("Q", bytes(8 * size))
-        self._values = array("Q", bytes(8 * size))
+        self._keys = array("Q", [0]) * size
+        self._values = array("Q", [0]) * size
         self._count = 0
+
+    def _grow(self) -> None:
+        old = self.items()  # holds the old arrays; a list of the pairs would take eight times their memory
+        self._clear(2 * (self._mask + 1))
         for key, value in old:
             self.put(key, value)
