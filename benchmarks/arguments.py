@@ -20,8 +20,10 @@ def counts(text: str) -> list[int]:
 
 
 def main_of(main: Callable[[], None]) -> None:
-    """Run a program; what could not be measured is said in a sentence, and the exit code is 1."""
+    """Run a program; what could not be measured is said in a sentence (exit code 1; Ctrl-C: 130)."""
     try:
         main()
     except RuntimeError as error:
         sys.exit(f"{sys.argv[0]}: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
