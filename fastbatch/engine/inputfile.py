@@ -17,6 +17,10 @@ from fastbatch.formats.lines import numbered_lines
 from fastbatch.formats.rows import RowSettings, fingerprint, parse_row, read_row, row_id
 from fastbatch.models.request import LLMRequest
 
+# A row's number stands in the low bits of its id's value (up to 68 billion), how often its content occurred
+# in the high ones (up to 268 million).
+_ONCE = 1 << 36
+
 OnBadRow = Literal["fail", "record", "skip"]
 
 
@@ -46,25 +50,28 @@ class InputFile:
         """Whether the file may hold more rows than these."""
         return self._limit is not None
 
-    def rows(self) -> Iterator[Row]:
-        """Every row in order; a bad one carries its problem.
+    def rows(self, seen: NumberTable | None = None) -> Iterator[Row]:
+        """Every row in order; a bad one carries its problem. `seen` receives the numbers of the ids.
 
         Raises:
             InputError: the file cannot be read.
         """
-        seen = NumberTable()
+        seen = NumberTable() if seen is None else seen
         for number, line in islice(numbered_lines(self.path), self._limit):
             content: dict[str, Any] = {}
             custom_id = f"line-{number}"
             request = problem = None
             try:
                 content = parse_row(line)
-                custom_id = row_id(content) or _content_id(content, seen)
-                if earlier := seen.get(id_number(custom_id)):
+                own = row_id(content)
+                custom_id = own or _content_id(content, seen)
+                identity = id_number(custom_id)
+                if earlier := seen.get(identity):
                     raise InvalidRequest(
-                        f"the id {custom_id!r} stands on line {earlier} already and again on line {number}"
+                        f"the id {custom_id!r} stands on line {earlier % _ONCE} already "
+                        f"and again on line {number}"
                     )
-                seen.put(id_number(custom_id), number)
+                seen.put(identity, number if own else number + _ONCE)
                 request = read_row(content, self._settings)
             except InvalidRequest as refused:
                 problem = refused
@@ -80,7 +87,7 @@ class InputFile:
         """
         count = 0
         ids = NumberTable()
-        for row in self.rows():
+        for row in self.rows(ids):
             if stop():
                 break
             count += 1
@@ -91,13 +98,16 @@ class InputFile:
                     path=self.name,
                     line=row.number,
                 )
-            ids.put(id_number(row.custom_id), row.number)
+            if row.problem is not None and ids.get(id_number(row.custom_id)) is None:
+                ids.put(id_number(row.custom_id), row.number)
         return count, ids
 
 
 def _content_id(content: dict[str, Any], seen: NumberTable) -> str:
     """The id of a row that has none: its fingerprint, and its occurrence from the second on."""
-    known_by = fingerprint(content)
-    # The count lives in the same table under a number of its own, one bit away from any id's.
-    occurrence = seen.add((known_by ^ 0x5BD1E995) or 1)
-    return f"row-{known_by:016x}" if not occurrence else f"row-{known_by:016x}-{occurrence + 1}"
+    name = f"row-{fingerprint(content):016x}"
+    first = seen.get(id_number(name)) or 0
+    if first < _ONCE:
+        return name
+    seen.put(id_number(name), first + _ONCE)
+    return f"{name}-{first // _ONCE + 1}"
