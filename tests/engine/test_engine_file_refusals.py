@@ -11,7 +11,9 @@ import pytest
 from fakes import FakeTransport, manager_on
 from test_engine_file_resume import answers, read, run, write
 
+from fastbatch.engine.inputfile import InputFile
 from fastbatch.errors import ConfigError, InputError, OutputError
+from fastbatch.formats.rows import RowSettings
 
 GOOD = json.dumps({"prompt": "good"}).encode()
 
@@ -98,6 +100,13 @@ async def test_many_duplicates_cost_one_reading(rows, out, monkeypatch):
     summary = await run(FakeTransport(), rows, out, on_bad_row="record")
     assert (summary.ok, summary.failed) == (500, 500)
     assert len(readings) == 2
+
+
+async def test_a_content_may_occur_very_often(rows):
+    """A hundred thousand equal rows without ids are as many rows, numbered from the second on."""
+    rows.write_bytes((GOOD + b"\n") * 100_000)
+    names = [row.custom_id for row in InputFile(rows, RowSettings(model="m")).rows()]
+    assert (len(set(names)), names[1], names[-1]) == (100_000, f"{names[0]}-2", f"{names[0]}-100000")
 
 
 LINE_ENDS = {
