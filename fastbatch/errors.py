@@ -228,6 +228,14 @@ class RequestError(FastbatchError):
         if retriable is not None:
             self.retriable = retriable
 
+    def hide(self, secret: str) -> None:
+        """Take a secret out of the message, whatever its shape: a server may echo the key it was given.
+
+        Shorter ones than eight characters are no secrets but stand-ins for local servers.
+        """
+        if len(secret) >= 8 and secret in self.message:
+            self.args = (self.message.replace(secret, "…"),)
+
     def to_dict(self) -> dict[str, Any]:
         """The record written into an errors file: class, code, status, message, attempts, maybe_billed."""
         return {

@@ -48,8 +48,13 @@ class RetryPolicy:
             if not getattr(self, name) >= 0:
                 raise ConfigError("must be 0 or more seconds", key=name, value=getattr(self, name))
 
-    def decide(self, error: RequestError, attempt: int, jitter: float) -> RetryDecision:
+    def decide(
+        self, error: RequestError, attempt: int, jitter: float, *, broken_before: int = 0
+    ) -> RetryDecision:
         """Judge the failure of attempt number `attempt` (from 1); `jitter` is uniform in [0, 1).
+
+        `broken_before` counts this request's earlier replies that were no answer (`BadResponse`): each was
+        probably billed, so that the second one is the row's answer whatever the number of attempts.
 
         A wait that the provider stated is never cut short; up to a tenth is added so that not everybody comes
         back in the same instant. Without one (or with one of 0 s, which would spend all attempts at once) the
@@ -66,9 +71,7 @@ class RetryPolicy:
         stated = error.retry_after
         if stated is not None and stated > self.max_wait:
             return RetryDecision("stop", f"asked to wait {stated:.0f} s", wait=stated)
-        # A broken 200 was probably billed: one more try, whatever the number of attempts allowed.
-        allowed = min(self.attempts, 2) if isinstance(error, BadResponse) else self.attempts
-        if attempt >= allowed:
+        if attempt >= self.attempts or (isinstance(error, BadResponse) and broken_before):
             return RetryDecision("fail", reason)
         pause = isinstance(error, RateLimited)
         if stated:

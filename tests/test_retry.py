@@ -101,14 +101,22 @@ def test_a_long_wait_stops_at_the_last_attempt_too() -> None:
         ("ServerError", 1, 1, "fail"),
         ("RateLimited", 2, 1, "retry"),
         ("RateLimited", 2, 2, "fail"),
-        ("BadResponse", 6, 1, "retry"),
-        ("BadResponse", 6, 2, "fail"),
+        ("BadResponse", 6, 5, "retry"),
+        ("BadResponse", 6, 6, "fail"),
         ("BadResponse", 1, 1, "fail"),
     ],
 )
 def test_attempts_are_counted(kind: str, attempts: int, attempt: int, action: str) -> None:
-    """The last allowed attempt is final; a broken reply, probably billed, is tried once more only."""
+    """The last allowed attempt is final."""
     assert RetryPolicy(attempts=attempts).decide(KINDS[kind]("x"), attempt, 0.0).action == action
+
+
+@pytest.mark.parametrize("attempt", [1, 2, 5])
+def test_a_broken_reply_is_tried_once_more(attempt: int) -> None:
+    """Whatever failed before: the first reply that was no answer is tried again, the second is final."""
+    policy, error = RetryPolicy(), errors.BadResponse("x")
+    assert policy.decide(error, attempt, 0.0, broken_before=0).action == "retry"
+    assert policy.decide(error, attempt, 0.0, broken_before=1).action == "fail"
 
 
 def test_the_providers_word_on_retrying_wins() -> None:

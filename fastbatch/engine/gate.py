@@ -94,7 +94,7 @@ class Gate:
         if not self._queue:
             return ""
         with self._lock:
-            return self._ledger.waiting_reason(self._clock.time())
+            return self._ledger.waiting_reason(self._queue[0][0], self._clock.time())
 
     def saturation(self) -> tuple[Saturation, ...]:
         """How full each limit is."""

@@ -9,7 +9,7 @@ from fastbatch.engine.clock import Clock
 from fastbatch.engine.endpoint import Endpoint
 from fastbatch.engine.events import Counters
 from fastbatch.engine.gate import Gate
-from fastbatch.errors import ConnectFailed, RequestError, RunStopped
+from fastbatch.errors import BadResponse, ConnectFailed, RequestError, RunStopped
 from fastbatch.limits.outage import Outage
 from fastbatch.limits.tokens import TokenEstimator
 from fastbatch.models.request import LLMRequest
@@ -27,7 +27,7 @@ class Job(Generic[ResponseT]):
     `tag` is the source's own note on it (a file's line); `followers` are identical rows that take its answer.
     """
 
-    __slots__ = ("attempts", "followers", "index", "key", "outcome", "request", "tag")
+    __slots__ = ("attempts", "broken", "followers", "index", "key", "outcome", "request", "tag")
 
     def __init__(self, request: LLMRequest, index: int, key: str, tag: Any = None) -> None:
         self.request = request
@@ -35,6 +35,7 @@ class Job(Generic[ResponseT]):
         self.key = key
         self.tag = tag
         self.attempts = 0
+        self.broken = 0  # replies that were no answer
         self.followers: list[Job[ResponseT]] | None = None
         self.outcome: ResponseWrapper[ResponseT] | None = None
 
@@ -132,7 +133,8 @@ class Pipeline(Generic[ResponseT]):
             if wait is None:
                 return RetryDecision("stop", "the endpoint cannot be reached")
             return RetryDecision("retry", "no connection", wait * (0.5 + 0.5 * self._dice()))
-        decision = self._retry.decide(error, job.attempts, self._dice())
+        decision = self._retry.decide(error, job.attempts, self._dice(), broken_before=job.broken)
+        job.broken += isinstance(error, BadResponse)
         if decision.action == "fail":
             return None
         if decision.pause:

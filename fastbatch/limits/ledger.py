@@ -93,11 +93,12 @@ class Ledger:
         blocked += [window for window in self._tokens if not window.fits(tokens)]
         return max((window.next_change() for window in blocked), default=now)
 
-    def waiting_reason(self, now: float) -> str:
-        """A phrase for why nothing may leave now; empty when something may."""
+    def waiting_reason(self, tokens: int, now: float) -> str:
+        """A phrase for why a request of `tokens` tokens may not leave now; empty when it may."""
         if now < self._paused_until:
             return f"{self._paused_for}, {self._paused_until - now:.0f} s left"
-        full = [window.name for window in self._windows if not window.fits(1)]
+        full = [window.name for window in self._requests if not window.fits(1)]
+        full += [window.name for window in self._tokens if not window.fits(tokens)]
         return f"limit of {' and '.join(full)}" if full else ""
 
     def saturation(self, now: float) -> tuple[Saturation, ...]:

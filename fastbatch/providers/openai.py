@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from fastbatch import __version__
-from fastbatch.errors import BadResponse, ConfigError
+from fastbatch.errors import BadResponse, ConfigError, RequestError
 from fastbatch.hashing import wire_bytes
 from fastbatch.limits.tokens import output_allowance
 from fastbatch.models.http import HTTPCall, HTTPReply
@@ -84,6 +84,7 @@ class OpenAIProvider:
             for ours in [known for known in self._headers if known.lower() == header.lower()]:
                 del self._headers[ours]
             self._headers[header] = _checked_header(header, value)
+        self._key = key
         self._urls: dict[str, str] = {}
 
     def at(self, base_url: str) -> OpenAIProvider:
@@ -132,7 +133,11 @@ class OpenAIProvider:
         """OpenAI counts max(max_tokens, prompt) at arrival and gives nothing back; usage may be more."""
         return max(usage.prompt_tokens + usage.completion_tokens, output_allowance(body))
 
-    def _outcome(self, reply: HTTPReply, body: Any = None, error: Any = None) -> ResponseWrapper[OpenAIReply]:
+    def _outcome(
+        self, reply: HTTPReply, body: Any = None, error: RequestError | None = None
+    ) -> ResponseWrapper[OpenAIReply]:
+        if error is not None:
+            error.hide(self._key)
         return ResponseWrapper(
             self.reader,
             provider=self.name,

@@ -223,13 +223,27 @@ def test_the_work_per_request_does_not_grow() -> None:
         ledger = Ledger(Limits(rpm=count, tpm=count * 10))
         sys.setprofile(count_calls)
         try:
-            kept = [ledger.reserve(3, number * 1e-3) for number in range(count)]
+            kept = [ledger.reserve(3, number / count) for number in range(count)]
             for number, reservation in enumerate(kept):
                 assert reservation is not None
-                ledger.settle(reservation, 5, count * 1e-3 + number * 1e-3)
+                ledger.settle(reservation, 5, 1.0 + number / count)
             ledger.saturation(1e6)
         finally:
             sys.setprofile(None)
         return taken
 
     assert steps(2000) < 2.1 * steps(1000)
+
+
+def test_a_window_takes_the_same_memory_at_any_rate() -> None:
+    """A hundred thousand arrivals within a window are kept as a few thousand, and none leaves early."""
+    window = SlidingWindow("requests/min", 10**9, 60.0, 2.0)
+    for number in range(100_000):
+        sent = number * 0.0005
+        window.settle(window.take(1, sent), 1, sent + 0.01)
+    assert len(window._arrived) <= 2001
+    assert window.used == 100_000
+    window.forget(60.0 + 0.009)
+    assert window.used == 100_000
+    window.forget(60.0 + 50.0 + 0.01)
+    assert window.used == 0

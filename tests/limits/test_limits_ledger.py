@@ -23,7 +23,7 @@ def test_without_limits_everybody_leaves() -> None:
     ledger = Ledger(Limits())
     for _ in range(1000):
         granted(ledger, 10**9, 0.0)
-    assert (ledger.saturation(0.0), ledger.waiting_reason(0.0), ledger.counts_tokens) == ((), "", False)
+    assert (ledger.saturation(0.0), ledger.waiting_reason(1, 0.0), ledger.counts_tokens) == ((), "", False)
     assert ledger.next_change(1, 5.0) == 5.0
 
 
@@ -67,9 +67,9 @@ def test_requests_and_tokens_are_counted_apart() -> None:
     ledger = Ledger(Limits(rpm=2, tpm=100))
     granted(ledger, 90, 0.0)
     assert ledger.reserve(11, 0.0) is None
-    assert ledger.waiting_reason(0.0) == ""
+    assert ledger.waiting_reason(1, 0.0) == ""
     granted(ledger, 10, 0.0)
-    assert ledger.waiting_reason(0.0) == "limit of requests/min and tokens/min"
+    assert ledger.waiting_reason(1, 0.0) == "limit of requests/min and tokens/min"
     assert [(each.name, each.used, each.limit, each.per) for each in ledger.saturation(0.0)] == [
         ("requests/min", 2, 2, 60.0),
         ("tokens/min", 100, 100, 60.0),
@@ -152,7 +152,7 @@ def test_an_oversize_request_waits_for_the_empty_window() -> None:
     assert ledger.next_change(150, 5.0) == 10.0
     granted(ledger, 150, 10.0)
     assert ledger.reserve(1, 15.0) is None
-    assert ledger.waiting_reason(15.0) == "limit of tokens/10s"
+    assert ledger.waiting_reason(1, 15.0) == "limit of tokens/10s"
     granted(ledger, 1, 20.0)
 
 
@@ -163,12 +163,12 @@ def test_a_pause_is_never_shortened() -> None:
     ledger.pause(10.0, "something shorter")
     assert ledger.reserve(1, 29.0) is None
     assert ledger.next_change(1, 0.0) == 30.0
-    assert ledger.waiting_reason(5.0) == "rate limited, 25 s left"
+    assert ledger.waiting_reason(1, 5.0) == "rate limited, 25 s left"
     ledger.pause(40.0, "again")
-    assert ledger.waiting_reason(5.0) == "again, 35 s left"
+    assert ledger.waiting_reason(1, 5.0) == "again, 35 s left"
     assert ledger.reserve(1, 39.9) is None
     granted(ledger, 1, 40.0)
-    assert ledger.waiting_reason(40.0) == ""
+    assert ledger.waiting_reason(1, 40.0) == ""
 
 
 def test_requests_may_be_settled_during_a_pause() -> None:

@@ -207,3 +207,16 @@ def test_a_failure_keeps_the_wait_and_the_id() -> None:
     """They travel on the error to whoever decides."""
     error = error_of(429, coded("rate_limit_exceeded"), retry_after="7", x_request_id="req_1")
     assert (error.retry_after, error.request_id) == (7.0, "req_1")
+
+
+def test_an_echoed_key_is_hidden_whatever_its_shape() -> None:
+    """A server that prints the key back, in an error or in a broken reply, does not get it into a message."""
+    provider = OpenAIProvider("0123456789abcdef", base_url="http://h/v1", env={})
+    for status, raw in (
+        (401, orjson.dumps({"error": {"message": "No key 0123456789abcdef here."}})),
+        (200, b"<html>0123456789abcdef</html>"),
+    ):
+        error = provider.parse(HTTPReply(status, {}, raw)).error
+        assert error is not None
+        assert "…" in error.message
+        assert "0123456789abcdef" not in error.message
