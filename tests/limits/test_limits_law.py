@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from fastbatch import Limits, Window
 from fastbatch.limits.ledger import Ledger, Reservation
+from fastbatch.limits.window import SlidingWindow
 
 TICK = 1 / 64
 
