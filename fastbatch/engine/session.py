@@ -12,14 +12,13 @@ from typing import Any, Generic, Literal, Self, TypeVar
 from fastbatch import registry
 from fastbatch.cache.base import CacheProvider
 from fastbatch.cache.guarded import GuardedCache
-from fastbatch.cache.memory import InMemoryCache
 from fastbatch.engine.clock import Clock, SystemClock
 from fastbatch.engine.endpoint import Endpoint
 from fastbatch.engine.events import Counters, Listener, Meter, RunFinished, RunStarted, Ticker
 from fastbatch.engine.gate import Gate, SharedLedger
 from fastbatch.engine.pipeline import Job, Pipeline
 from fastbatch.engine.run import Run
-from fastbatch.engine.store import AnswerStore
+from fastbatch.engine.store import AnswerStore, RecentAnswers
 from fastbatch.hashing import compute_request_hash
 from fastbatch.limits.tokens import TokenEstimator
 from fastbatch.models.request import LLMRequest
@@ -33,8 +32,9 @@ ResponseT = TypeVar("ResponseT")
 
 Identical = Literal["share", "sample"]
 
-# Without a cache a run still remembers some of its own answers, so that identical rows share them.
-_OWN_MEMORY = 64 * 1024 * 1024
+# Bytes. Without a cache a run still remembers some thousand of its own answers, so that identical rows share
+# them; more would be a run's memory growing with its input.
+_OWN_MEMORY = 8 * 1024 * 1024
 
 
 def aiohttp_transport() -> Transport:
@@ -125,7 +125,7 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
         """The run of `source`; tells the listener that it starts."""
         settings = self._settings
         cache = settings.cache
-        own = InMemoryCache(max_bytes=_OWN_MEMORY) if cache is None else cache
+        keeper = RecentAnswers(_OWN_MEMORY) if cache is None else cache
         if self.listener is not None:
             self.listener.notify(RunStarted(self._title, self.counters.total))
             self._ticker = Ticker(self.listener, self.picture, settings.clock)
@@ -134,7 +134,7 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
             source,
             pipeline=self._pipeline,
             provider=settings.provider,
-            store=AnswerStore(own),
+            store=AnswerStore(keeper),
             remembers=cache is not None,
             counters=self.counters,
             clock=settings.clock,

@@ -7,18 +7,56 @@ completion, reasoning tokens]]`, then the reply's body as it arrived. What canno
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import TypeVar
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Protocol, TypeVar
 
 import orjson
 
-from fastbatch.cache.base import CacheProvider
 from fastbatch.models.response import ReplyReader, ResponseWrapper, Usage
 
 ResponseT = TypeVar("ResponseT")
 
 _FORM = 1
 _BLOCK = 500  # entries in one put: the transaction size that measured best
+
+
+_ENTRY_BYTES = 250  # what CPython keeps beside a value's own bytes: its key, two headers, a dictionary's slot
+
+
+class Keeper(Protocol):
+    """What this module needs of a cache."""
+
+    async def get_many(self, keys: Sequence[str]) -> dict[str, bytes]: ...  # noqa: D102
+
+    async def put_many(self, entries: Mapping[str, bytes]) -> None: ...  # noqa: D102
+
+
+class RecentAnswers:
+    """The latest answers of a run without a cache, at most `max_bytes` of them; older ones go without a word.
+
+    Not the cache in memory: nobody asked for one, so nobody is to be warned that it is full.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._values: OrderedDict[str, bytes] = OrderedDict()
+        self._room = max_bytes
+
+    async def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """What is left of `keys`; it is the latest again."""
+        found = {key: value for key in keys if (value := self._values.get(key)) is not None}
+        for key in found:
+            self._values.move_to_end(key)
+        return found
+
+    async def put_many(self, entries: Mapping[str, bytes]) -> None:
+        """Keep `entries`, which are new."""
+        for key, value in entries.items():
+            self._values[key] = value
+            self._room -= len(value) + _ENTRY_BYTES
+        while self._room < 0:
+            _, value = self._values.popitem(last=False)
+            self._room += len(value) + _ENTRY_BYTES
 
 
 def encode(outcome: ResponseWrapper[ResponseT]) -> bytes:
@@ -55,7 +93,7 @@ class AnswerStore:
     the keys that are not stored yet; `failed` rows are never handed in.
     """
 
-    def __init__(self, cache: CacheProvider) -> None:
+    def __init__(self, cache: Keeper) -> None:
         self._cache = cache
         self._pending: dict[str, bytes] = {}
         self._writer: asyncio.Task[None] | None = None
