@@ -10,6 +10,7 @@ import re
 import struct
 import sys
 import termios
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import TextIO
@@ -171,6 +172,34 @@ def test_a_pipe_whose_reader_has_gone_silences_it() -> None:
         for _ in range(3):
             display.notify(Notice("unheard"))
         display.notify(RunFinished(picture()))
+
+
+class _Slow(io.StringIO):
+    """A stream in whose first write another thread notifies, too."""
+
+    display: Listener
+    other: threading.Thread | None = None
+    alone = False
+
+    def write(self, text: str) -> int:
+        if self.other is None:
+            self.other = threading.Thread(target=self.display.notify, args=[Notice("second")])
+            self.other.start()
+            self.other.join(0.05)  # a moment in which it would finish, were it not made to wait
+            self.alone = self.other.is_alive()
+        return super().write(text)
+
+
+@pytest.mark.parametrize("name", ["rich", "plain", "json"])
+def test_threads_write_one_after_the_other(name: str) -> None:
+    """A file is fetched in a thread while the run draws from its loop: no text gets into another one."""
+    stream = _Slow()
+    stream.display = registry.find("progress", name)(stream)
+    stream.display.notify(Notice("first"))
+    assert stream.other is not None
+    stream.other.join()
+    assert stream.alone
+    assert stream.getvalue().index("first") < stream.getvalue().index("second")
 
 
 def _auto(monkeypatch: pytest.MonkeyPatch, stream: TextIO | None, term: str = "xterm-256color") -> Listener:
