@@ -44,6 +44,7 @@ class InputFile:
         self.name = name or str(path)
         self._settings = settings
         self._limit = limit
+        self._checked: tuple[int, ...] | None = None
 
     @property
     def limited(self) -> bool:
@@ -57,6 +58,7 @@ class InputFile:
             InputError: the file cannot be read.
         """
         seen = NumberTable() if seen is None else seen
+        checked = self._checked is not None and self._checked == self._state()
         for number, line in islice(numbered_lines(self.path), self._limit):
             content: dict[str, Any] = {}
             custom_id = f"line-{number}"
@@ -64,15 +66,14 @@ class InputFile:
             try:
                 content = parse_row(line)
                 own = row_id(content)
-                custom_id = own or _content_id(content, seen)
-                identity = id_number(custom_id)
-                if earlier := seen.get(identity):
-                    raise InvalidRequest(
-                        f"the id {custom_id!r} stands on line {earlier % _ONCE} already "
-                        f"and again on line {number}"
-                    )
-                seen.put(identity, number if own else number + _ONCE)
-                request = read_row(content, self._settings)
+                if own is not None:
+                    custom_id = own
+                    if not checked:
+                        _note(seen, own, number, number)
+                request = read_row(content, self._settings, checked=checked)
+                if own is None:
+                    custom_id = _content_id(content, seen)
+                    _note(seen, custom_id, number, number + _ONCE)
             except InvalidRequest as refused:
                 problem = refused
                 if not content:
@@ -87,6 +88,7 @@ class InputFile:
         """
         count = 0
         ids = NumberTable()
+        before = self._state()
         for row in self.rows(ids):
             if stop():
                 break
@@ -100,7 +102,32 @@ class InputFile:
                 )
             if row.problem is not None and ids.get(id_number(row.custom_id)) is None:
                 ids.put(id_number(row.custom_id), row.number)
+        else:
+            if on_bad_row == "fail":
+                self._checked = before  # every row is good, as long as the file stays as it was
         return count, ids
+
+    def _state(self) -> tuple[int, ...]:
+        """What changes when the file does."""
+        try:
+            state = self.path.stat()
+        except OSError:
+            return ()
+        return (state.st_ino, state.st_size, state.st_mtime_ns)
+
+
+def _note(seen: NumberTable, custom_id: str, number: int, value: int) -> None:
+    """Remember an id.
+
+    Raises:
+        InvalidRequest: an earlier line has it.
+    """
+    identity = id_number(custom_id)
+    if earlier := seen.get(identity):
+        raise InvalidRequest(
+            f"the id {custom_id!r} stands on line {earlier % _ONCE} already and again on line {number}"
+        )
+    seen.put(identity, value)
 
 
 def _content_id(content: dict[str, Any], seen: NumberTable) -> str:

@@ -43,7 +43,7 @@ def parse_row(line: bytes) -> dict[str, Any]:
     """One JSONL line as an object.
 
     Raises:
-        InvalidRequest: it is no JSON, no object, nested too deeply, or holds a number beyond 64 bits.
+        InvalidRequest: it is no JSON or no object.
     """
     try:
         row = orjson.loads(line)
@@ -51,32 +51,36 @@ def parse_row(line: bytes) -> dict[str, Any]:
         raise InvalidRequest(f"not valid JSON: {error.msg} at column {error.colno}") from None
     if not isinstance(row, dict):
         raise InvalidRequest(f"a row must be a JSON object, not {json_kind(row)}")
-    check_numbers(row)
     return row
 
 
-def read_row(row: Mapping[str, Any], settings: RowSettings) -> LLMRequest:
+def read_row(row: Mapping[str, Any], settings: RowSettings, *, checked: bool = False) -> LLMRequest:
     """The request that a row means; its `custom_id` is None where the row has no id.
+
+    Args:
+        row: the row's object.
+        settings: what fills its gaps.
+        checked: this row has been read before with these settings, and nothing was wrong with it.
 
     Raises:
         InvalidRequest: with what is wrong and what to do.
     """
     if "body" in row and "url" in row:
-        return _batch_line(row, settings)
+        return _batch_line(row, settings, checked)
     if settings.template is not None:
-        return _chat(row, [{"role": "user", "content": settings.template.fill(row)}], settings, _TEMPLATED)
+        return _chat(row, [{"role": "user", "content": settings.template.fill(row)}], settings, checked, _TEMPLATED)
     if "messages" in row:
         if "prompt" in row:
             raise InvalidRequest("the row has both messages and prompt; which one is meant?")
         messages = row["messages"]
-        return _chat(row, list(messages) if isinstance(messages, list) else messages, settings)
+        return _chat(row, list(messages) if isinstance(messages, list) else messages, settings, checked)
     if "prompt" in row:
         prompt = row["prompt"]
         if not isinstance(prompt, str):
             raise InvalidRequest(f"prompt must be a string, not {json_kind(prompt)}")
-        return _chat(row, [{"role": "user", "content": prompt}], settings)
+        return _chat(row, [{"role": "user", "content": prompt}], settings, checked)
     if "input" in row:
-        return _request(EMBEDDINGS, row, {"input": row["input"]}, settings)
+        return _request(EMBEDDINGS, row, {"input": row["input"]}, settings, checked)
     keys = ", ".join(map(repr, row)) or "no keys"
     raise InvalidRequest(
         f"the row has none of prompt, messages, input or body (it has {keys}); "
@@ -84,7 +88,7 @@ def read_row(row: Mapping[str, Any], settings: RowSettings) -> LLMRequest:
     )
 
 
-def _batch_line(row: Mapping[str, Any], settings: RowSettings) -> LLMRequest:
+def _batch_line(row: Mapping[str, Any], settings: RowSettings, checked: bool) -> LLMRequest:
     """An OpenAI batch line, taken as it is; only a missing model is filled in."""
     if row.get("method", "POST") != "POST":
         raise InvalidRequest(f"method must be POST, not {row['method']!r}")
@@ -96,12 +100,15 @@ def _batch_line(row: Mapping[str, Any], settings: RowSettings) -> LLMRequest:
     if body.get("model") is None and settings.model is not None:
         body = {"model": settings.model, **body}
     carried = {key: row[key] for key in row if key not in ("body", "url", "method", "custom_id", *_IGNORED)}
-    request = LLMRequest(url, body, custom_id=row_id(row), metadata=_flat(carried))
-    return _with_model(request, settings)
+    return _made(url, body, row, carried, settings, checked)
 
 
 def _chat(
-    row: Mapping[str, Any], messages: Any, settings: RowSettings, keep: frozenset[str] = frozenset()
+    row: Mapping[str, Any],
+    messages: Any,
+    settings: RowSettings,
+    checked: bool,
+    keep: frozenset[str] = frozenset(),
 ) -> LLMRequest:
     system = row.get("system") if isinstance(row.get("system"), str) else None
     if system is None and row.get("system") is not None:
@@ -112,7 +119,7 @@ def _chat(
         messages = [{"role": "system", "content": system}, *messages]
     elif row.get("system") is not None and isinstance(messages, list):
         raise InvalidRequest("the row has both a system key and a system message; which one is meant?")
-    return _request(CHAT, row, {"messages": messages}, settings, keep)
+    return _request(CHAT, row, {"messages": messages}, settings, checked, keep)
 
 
 def _has_system(messages: list[Any]) -> bool:
@@ -124,6 +131,7 @@ def _request(
     row: Mapping[str, Any],
     start: dict[str, Any],
     settings: RowSettings,
+    checked: bool,
     keep: frozenset[str] = frozenset(),
 ) -> LLMRequest:
     """Sort a row's keys into body and metadata, and fill the gaps of the body."""
@@ -146,12 +154,22 @@ def _request(
         body.update(extra)
     for key, value in settings.params.items():
         body.setdefault(key, value)
-    request = LLMRequest(endpoint, body, custom_id=row_id(row), metadata=_flat(carried))
-    return _with_model(request, settings)
+    return _made(endpoint, body, row, carried, settings, checked)
 
 
-def _with_model(request: LLMRequest, settings: RowSettings) -> LLMRequest:
-    if settings.needs_model and request.body.get("model") is None:
+def _made(
+    endpoint: str,
+    body: dict[str, Any],
+    row: Mapping[str, Any],
+    carried: dict[str, Any],
+    settings: RowSettings,
+    checked: bool,
+) -> LLMRequest:
+    """The request, once what is sent and what is carried are known to be writable."""
+    if not checked:
+        check_numbers(carried)
+    request = LLMRequest(endpoint, body, custom_id=row_id(row), metadata=_flat(carried), checked=checked)
+    if settings.needs_model and body.get("model") is None:
         raise InvalidRequest('no model: name one with -m or in the row ("model": "…")')
     return request
 

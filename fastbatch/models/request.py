@@ -18,6 +18,8 @@ class LLMRequest:
         body: the JSON body, parameters in the provider-agnostic (OpenAI) form; kept, not copied.
         custom_id: the caller's id, unique within a batch; None where there is none.
         metadata: anything to find again on the result; neither sent nor hashed.
+        request_id: the id to go by where there is no `custom_id`.
+        checked: the body has passed this check before (a file that is read a second time).
 
     Raises:
         InvalidRequest: the body could not mean anything; the message names the place.
@@ -37,8 +39,10 @@ class LLMRequest:
         custom_id: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         request_id: str | None = None,
+        checked: bool = False,
     ) -> None:
-        check_body(endpoint, body)
+        if not checked:
+            check_body(endpoint, body)
         self.endpoint = endpoint
         self.body = body
         self.custom_id = custom_id
