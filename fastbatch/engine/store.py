@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Protocol, TypeVar
 
 import orjson
@@ -19,8 +20,9 @@ ResponseT = TypeVar("ResponseT")
 
 _FORM = 1
 _BLOCK = 500  # entries in one put: the transaction size that measured best
-
-
+# A transaction costs the same for one answer as for a hundred: waiting this long while there are only a few
+# took 11 of 126 microseconds off a request. An answer is in the output, or at the caller, before that.
+_GATHER, _FEW = 0.02, 200
 _ENTRY_BYTES = 250  # what CPython keeps beside a value's own bytes: its key, two headers, a dictionary's slot
 
 
@@ -89,14 +91,15 @@ def decode(value: bytes, reader: ReplyReader[ResponseT], provider: str) -> Respo
 class AnswerStore:
     """A cache as one run uses it: looks up whole blocks, and stores behind the run's back in blocks.
 
-    Storing is group commit: what queues up while one block is being stored makes the next. `pending` names
-    the keys that are not stored yet; `failed` rows are never handed in.
+    Answers that come within `_GATHER` seconds are stored in one put, and what comes while one block is being
+    stored makes the next; failed rows are never handed in.
     """
 
     def __init__(self, cache: Keeper) -> None:
         self._cache = cache
         self._pending: dict[str, bytes] = {}
         self._writer: asyncio.Task[None] | None = None
+        self._enough = asyncio.Event()
 
     async def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
         """What the cache holds of `keys`."""
@@ -105,6 +108,8 @@ class AnswerStore:
     def put(self, key: str, value: bytes) -> None:
         """Store an answer soon."""
         self._pending[key] = value
+        if len(self._pending) >= _FEW:
+            self._enough.set()
         if self._writer is None or self._writer.done():
             self._writer = asyncio.get_running_loop().create_task(self._write())
 
@@ -114,7 +119,12 @@ class AnswerStore:
 
     async def _write(self) -> None:
         while self._pending:
-            block = dict(list(self._pending.items())[:_BLOCK])
+            if not self._enough.is_set():
+                timer = asyncio.get_running_loop().call_later(_GATHER, self._enough.set)
+                await self._enough.wait()
+                timer.cancel()
+            self._enough.clear()
+            block = dict(islice(self._pending.items(), _BLOCK))
             await self._cache.put_many(block)
             for key in block:
                 del self._pending[key]
@@ -122,4 +132,5 @@ class AnswerStore:
     async def flush(self) -> None:
         """Wait until everything put so far is stored."""
         while self._writer is not None and not self._writer.done():
+            self._enough.set()
             await asyncio.shield(self._writer)
