@@ -20,7 +20,9 @@ _KNOWN = ("smollm2",)
 # slots: 8 of them take 377 MB at 2,048 tokens (30 layers x 3 heads x 64 x 2 x 2 bytes = 23 kB a token).
 _CONTEXT = 2048
 
-# More slots than cores still help a little (each step computes all of them at once), up to about this number.
+# More slots than cores still help: each step computes all of them at once. Forty 16-token answers of the
+# default model take 7.8, 5.8, 5.0 and 5.2 s of CPU time with 1, 4, 8 and 16 slots on two cores, and 207, 347,
+# 531 and 906 MB of memory.
 _SLOTS = 8
 
 _CONNECTIONS = (64, 512)  # the least and the most that the server keeps threads for

@@ -68,7 +68,7 @@ def _by_pip(wheel: Wheel, into: Path, report: Report, env: Mapping[str, str]) ->
     # -P: a pip.py in the working directory is not pip. No cache: it would keep a second copy for ever.
     command = [sys.executable, "-P", "-m", "pip", "download", "--dest", str(found)]
     command += ["-r", _pinned(wheel, into), "--no-deps", "--only-binary=:all:", "--no-cache-dir"]
-    command += ["--require-hashes", "--no-input", "--disable-pip-version-check", "--quiet", "--quiet"]
+    command += ["--require-hashes", "--no-input", "--disable-pip-version-check", "--quiet"]
     # pip downloads below TMPDIR and moves the file when it is whole, so that is where it can be seen growing.
     own = {**env, "TMPDIR": str(scratch)}
     _run("pip", command, into, own, lambda done: report(FetchProgress(wheel.filename, done, wheel.size)))

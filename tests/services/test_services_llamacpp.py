@@ -139,23 +139,67 @@ async def test_start_twice_is_one_server_and_stop_frees_the_port(model_file, cap
     assert capfd.readouterr() == ("", "")
 
 
-async def test_stop_does_not_wait_for_requests_in_flight(model_file):
-    """A client that waits for a long answer loses its connection; the engine alone would hang for ever."""
-    service = LlamaCppService("smollm2")
-    address = urlsplit(await service.start(slots=2)).netloc
-    asked = http.client.HTTPConnection(address, timeout=100)
-    body = {"prompt": "Once upon a time", "max_tokens": 2000, "ignore_eos": True, "stream": True}
-    asked.request("POST", "/v1/completions", json.dumps(body), {"Content-Type": "application/json"})
-    reply = await asyncio.to_thread(asked.getresponse)
-    await asyncio.to_thread(reply.readline)  # it is being answered
-    await asyncio.wait_for(service.stop(), 60)
-    with pytest.raises((http.client.HTTPException, OSError)):
-        reply.read()
-    asked.close()
+def alone(script, model_file):
+    """What `script` told, in a process of its own, which prints nothing; an engine that hangs hangs there."""
+    mine, theirs = os.pipe()
+    with os.fdopen(mine) as told:
+        try:
+            done = subprocess.run(
+                [sys.executable, "-c", script, str(model_file), str(theirs)],
+                capture_output=True,
+                pass_fds=[theirs],
+                timeout=60,
+                check=False,
+            )
+        finally:
+            os.close(theirs)
+        assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+        return json.loads(told.read())
+
+
+BUSY = """
+import asyncio, http.client, json, os, sys, threading
+from fastbatch.services.llamacpp import LlamaCppService
+
+def ask(address, ends):
+    asked = http.client.HTTPConnection(address, timeout=50)
+    body = {"prompt": "Once upon a time", "max_tokens": 2000, "ignore_eos": True}
+    try:
+        asked.request("POST", "/v1/completions", json.dumps(body), {"Content-Type": "application/json"})
+        ends.append(asked.getresponse().status)
+    except (http.client.HTTPException, OSError):
+        ends.append("lost")
+
+def waiting(address):
+    asked = http.client.HTTPConnection(address, timeout=50)
+    asked.request("GET", "/metrics")
+    return "llamacpp:requests_deferred 2" in asked.getresponse().read().decode()
+
+async def main():
+    service = LlamaCppService(sys.argv[1])
+    address = (await service.start(slots=2)).removeprefix("http://").removesuffix("/v1")
+    ends = []
+    clients = [threading.Thread(target=ask, args=(address, ends)) for _ in range(4)]
+    for client in clients:
+        client.start()
+    while not waiting(address):  # two are being answered, two wait for a slot
+        pass
+    await service.stop()
+    for client in clients:
+        client.join()
+    os.write(int(sys.argv[2]), json.dumps(ends).encode())
+
+asyncio.run(main())
+"""
+
+
+def test_stop_does_not_wait_for_requests_in_flight(model_file):
+    """Clients that wait for long answers lose their connections; the engine alone would hang for ever."""
+    assert alone(BUSY, model_file) == ["lost"] * 4
 
 
 FIVE_TIMES = """
-import asyncio, os, sys, threading
+import asyncio, json, os, sys, threading
 from fastbatch.services.llamacpp import LlamaCppService
 
 async def main():
@@ -167,7 +211,7 @@ async def main():
         foreign = len(os.listdir("/proc/self/task")) - threading.active_count()
         counts.append([foreign, len(os.listdir("/proc/self/fd"))])
     await service.start(slots=1)  # and never stopped: the end of the program must not hang
-    os.write(int(sys.argv[2]), repr((counts[0], counts[-1])).encode())
+    os.write(int(sys.argv[2]), json.dumps([counts[0], counts[-1]]).encode())
 
 asyncio.run(main())
 """
@@ -176,18 +220,7 @@ asyncio.run(main())
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts threads in /proc")
 def test_starting_and_stopping_leaks_nothing_and_prints_nothing(model_file):
     """Five more starts leave as many threads and descriptors as one; nothing reaches stdout or stderr."""
-    mine, theirs = os.pipe()
-    with os.fdopen(mine) as told:
-        done = subprocess.run(
-            [sys.executable, "-c", FIVE_TIMES, str(model_file), str(theirs)],
-            capture_output=True,
-            pass_fds=[theirs],
-            timeout=100,
-            check=False,
-        )
-        os.close(theirs)
-        first, last = eval(told.read())
-    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    first, last = alone(FIVE_TIMES, model_file)
     assert first == last
 
 
@@ -218,15 +251,17 @@ async def test_a_file_that_is_no_model_is_named(model_file, tmp_path, capfd):
 
 async def test_a_start_that_is_cancelled_ends_its_fetch(monkeypatch):
     """The thread that fetches leaves at its next report, and no server is started."""
-    begun, left = threading.Event(), threading.Event()
+    begun, left, over = threading.Event(), threading.Event(), threading.Event()
 
     def endless(folder, report):
+        begun.set()
         try:
-            while True:
-                begun.set()
+            while not over.is_set():
                 report(None)
-        finally:
+        except Exception:
             left.set()
+            raise
+        raise ServiceError("nobody ended the fetch")
 
     monkeypatch.setattr(llamacpp, "fetch_smollm2", endless)
     starting = asyncio.create_task(LlamaCppService("smollm2", report=lambda told: None).start(slots=1))
@@ -234,7 +269,10 @@ async def test_a_start_that_is_cancelled_ends_its_fetch(monkeypatch):
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await starting
-    assert await asyncio.to_thread(left.wait, 10)
+    try:
+        assert await asyncio.to_thread(left.wait, 10)
+    finally:
+        over.set()
 
 
 async def test_a_missing_engine_is_named_with_its_cure(monkeypatch, tmp_path):

@@ -136,7 +136,7 @@ def test_a_listener_that_raises_ends_the_tool(tiny, tmp_path, no_pip):
     script = (
         "pathlib.Path(__file__).with_name('pid').write_text(str(__import__('os').getpid()))\n"
         "pathlib.Path(sys.argv[sys.argv.index('-r') + 1]).with_name('part').write_bytes(b'x' * 5000)\n"
-        "time.sleep(60)"
+        "time.sleep(600)"
     )
     path = tool(tmp_path / "bin", script)
     into = tmp_path / "into"
