@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import shutil
 import signal
 import sys
@@ -24,7 +25,7 @@ from fastbatch.engine.done import Plan
 from fastbatch.engine.events import Fetching, Listener, Notice
 from fastbatch.engine.filerun import FileRun
 from fastbatch.engine.manager import RequestManager
-from fastbatch.errors import ConfigError, RunStopped
+from fastbatch.errors import ConfigError, RunStopped, mask_secrets
 from fastbatch.limits.options import Limits
 from fastbatch.retry import RetryPolicy
 
@@ -60,6 +61,7 @@ def execute(input: str, output: str, resolved: Resolved) -> int:
         identical=options.identical,
         progress=listener,
     )
+    logging.getLogger("fastbatch").addHandler(_Notices(listener))
     with _spooled(input) as (source, name), _destination(output) as target:
         _say(f"fastbatch {__version__} · {name} → {output} · {options.model} · cache {kept_at}")
         file_run = manager.file_run(
@@ -71,8 +73,8 @@ def execute(input: str, output: str, resolved: Resolved) -> int:
             on_bad_row=options.on_bad_row,
             input_name=name,
         )
-        # What is loaded stays loaded, and a request makes little garbage with cycles: looking for it less often
-        # took 4 of 126 microseconds off a request. A process of our own may decide that; the library does not.
+        # What is loaded stays loaded, and requests make few cycles: looking for garbage less often took 4 of
+        # 126 microseconds off a request. A process of our own may decide that; the library does not.
         gc.freeze()
         gc.set_threshold(10_000, 20, 20)
         with asyncio.Runner(loop_factory=new_loop) as runner:
@@ -110,6 +112,22 @@ async def _finish(
     if summary.interrupted:
         return signals.code
     return 1 if summary.failed else 0
+
+
+class _Notices(logging.Handler):
+    """Warnings of the library, such as a cache that broke, are said above the display."""
+
+    def __init__(self, listener: Listener | None) -> None:
+        super().__init__(logging.WARNING)
+        self._listener = listener
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say one warning."""
+        text = mask_secrets(record.getMessage())
+        if self._listener is None:
+            _say(text)
+        else:
+            self._listener.notify(Notice(text))
 
 
 class _Signals:

@@ -61,7 +61,10 @@ Event = RunStarted | Progressed | Notice | Fetching | RunFinished
 
 
 class Listener(Protocol):
-    """Hears what a run tells. Called in the loop's thread: it must return quickly and must not raise."""
+    """Hears what a run tells. It must return quickly and must not raise.
+
+    Called in the loop's thread, but for `Fetching`, which comes from the thread that fetches.
+    """
 
     def notify(self, event: Event) -> None:
         """Take one event."""

@@ -77,16 +77,21 @@ class SlowCache:
 
 
 async def test_storing_is_group_commit():
-    """What comes while a block is being stored makes the next ones, of five hundred at most."""
+    """Few answers wait for company; what comes while a block is being stored makes the next, of 500 at most."""
     cache = SlowCache()
     store = AnswerStore(cache)
     store.put("first", b"")
     await asyncio.sleep(0)
+    assert cache.blocks == []
+    for number in range(199):
+        store.put(f"early {number}", b"")
+    while not cache.blocks:
+        await asyncio.sleep(0)
     for number in range(1200):
         store.put(str(number), b"")
     assert not store.stored("first")
     cache.go.set()
     await store.flush()
-    assert cache.blocks == [1, 500, 500, 200]
+    assert cache.blocks == [200, 500, 500, 200]
     assert store.stored("first")
     assert store.stored("7")
