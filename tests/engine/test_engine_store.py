@@ -66,6 +66,7 @@ class SlowCache:
 
     def __init__(self):
         self.blocks = []
+        self.came = asyncio.Event()
         self.go = asyncio.Event()
 
     async def get_many(self, keys):
@@ -73,11 +74,12 @@ class SlowCache:
 
     async def put_many(self, entries):
         self.blocks.append(len(entries))
+        self.came.set()
         await self.go.wait()
 
 
 async def test_storing_is_group_commit():
-    """Few answers wait for company; what comes while a block is being stored makes the next, of 500 at most."""
+    """Few answers wait for company; what comes during one put makes the next, of 500 at most."""
     cache = SlowCache()
     store = AnswerStore(cache)
     store.put("first", b"")
@@ -85,8 +87,7 @@ async def test_storing_is_group_commit():
     assert cache.blocks == []
     for number in range(199):
         store.put(f"early {number}", b"")
-    while not cache.blocks:
-        await asyncio.sleep(0)
+    await cache.came.wait()
     for number in range(1200):
         store.put(str(number), b"")
     assert not store.stored("first")
