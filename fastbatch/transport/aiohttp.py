@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from urllib.request import getproxies, proxy_bypass
 
@@ -123,7 +124,8 @@ def _connect_problem(url: URL, error: aiohttp.ClientConnectorError) -> str:
         return f"the name {url.host} cannot be resolved; check the base URL and the network"
     if isinstance(error, aiohttp.ClientSSLError | aiohttp.ClientConnectorCertificateError):
         return f"TLS with {where} failed: {_first_words(error)}"
-    return f"cannot connect to {where}: {_first_words(error.os_error)}"
+    number = error.os_error.errno
+    return f"cannot connect to {where}: {os.strerror(number) if number else _first_words(error.os_error)}"
 
 
 def _first_words(error: BaseException) -> str:
