@@ -28,11 +28,12 @@ from fastbatch.errors import MissingExtra, ServiceError
 _HOST = "127.0.0.1"
 _SILENT = -1  # below every level of its log
 
-# Idle threads of an OpenMP team spin by default. With as many of them as cores, anything else that runs on
-# the machine then costs the team whole time slices: 40 answers of 16 tokens on two cores took 44 s beside two
-# busy processes, 9 s with a team that sleeps (2.8 and 3.1 s with nothing beside them).
-# libgomp reads the first variable once, when it is loaded; who has set either knows better.
-_WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+# How often a thread of the OpenMP team looks for its next piece of work before it sleeps; libgomp's default is
+# 300,000. With as many threads as cores, anything else that runs on the machine makes a spinning team wait for
+# whole time slices: beside two busy processes, 40 answers of 16 tokens on two cores took 10 to 61 s by default
+# and 6 s with 300; alone 2.5 s with either. (OMP_WAIT_POLICY=passive: 7 and 4 s.) Read when libgomp is loaded.
+_SPINS = ("GOMP_SPINCOUNT", "300")
+_CHOSEN = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")  # who has set one of these knows better
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,7 @@ def _check(file: Path) -> None:
 
 
 def _engine() -> Any:
-    with _passive_team(os.environ):
+    with _sleepy_team(os.environ):
         try:
             import xllamacpp
         except ModuleNotFoundError as missing:
@@ -135,16 +136,17 @@ def _engine() -> Any:
 
 
 @contextmanager
-def _passive_team(env: MutableMapping[str, str]) -> Iterator[None]:
+def _sleepy_team(env: MutableMapping[str, str]) -> Iterator[None]:
     """Have libgomp, which the engine's import loads, put idle threads to sleep; unless the person chose."""
-    if any(name in env for name in _WAITING):
+    if any(name in env for name in _CHOSEN):
         yield
         return
-    env[_WAITING[0]] = "passive"
+    name, value = _SPINS
+    env[name] = value
     try:
         yield
     finally:
-        env.pop(_WAITING[0], None)  # not for the processes that are started from here
+        env.pop(name, None)  # not for the processes that are started from here
 
 
 def _hang_up(port: int) -> None:

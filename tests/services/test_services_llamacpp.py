@@ -350,6 +350,6 @@ def test_idle_threads_sleep_unless_the_person_chose():
     """The variable is there while the engine's library is loaded, and for nobody else."""
     for env in ({}, {"OMP_WAIT_POLICY": "active"}, {"GOMP_SPINCOUNT": "7"}):
         before = dict(env)
-        with llama_server._passive_team(env):
-            assert env == (before or {"OMP_WAIT_POLICY": "passive"})
+        with llama_server._sleepy_team(env):
+            assert env == (before or {"GOMP_SPINCOUNT": "300"})
         assert env == before
