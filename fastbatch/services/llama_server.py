@@ -28,10 +28,11 @@ from fastbatch.errors import MissingExtra, ServiceError
 _HOST = "127.0.0.1"
 _SILENT = -1  # below every level of its log
 
-# How often a thread of the OpenMP team looks for its next piece of work before it sleeps; libgomp's default is
-# 300,000. With as many threads as cores, anything else that runs on the machine makes a spinning team wait for
-# whole time slices: beside two busy processes, 40 answers of 16 tokens on two cores took 10 to 61 s by default
-# and 6 s with 300; alone 2.5 s with either. (OMP_WAIT_POLICY=passive: 7 and 4 s.) Read when libgomp is loaded.
+# How often a thread of the OpenMP team looks for its next piece of work before it sleeps; libgomp's default
+# is 300,000. With as many threads as cores, anything else that runs on the machine makes a spinning team wait
+# for whole time slices: beside two busy processes, 40 answers of 16 tokens on two cores took 10 to 74 s by
+# default and 6 s with 300; alone 2.5 s with either. (OMP_WAIT_POLICY=passive: 7 and 4 s.) Read when libgomp
+# is loaded.
 _SPINS = ("GOMP_SPINCOUNT", "300")
 _CHOSEN = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")  # who has set one of these knows better
 
