@@ -11,7 +11,7 @@ def summary_lines(summary: Summary, output: str) -> list[str]:
     done = summary.ok + summary.failed + summary.skipped
     counts = [f"{summary.ok:,} ok", f"{summary.failed:,} failed"]
     if summary.skipped:
-        counts.append(f"{summary.skipped:,} skipped (answered before)")
+        counts.append(f"{summary.skipped:,} skipped ({_why_skipped(summary)})")
     lines = [f"{done:,} of {summary.total:,} rows: " + ", ".join(counts)]
     spared = []
     if summary.cached:
@@ -37,6 +37,13 @@ def summary_lines(summary: Summary, output: str) -> list[str]:
     if done < summary.total:
         lines.append(f"{summary.total - done:,} rows are open; run the same command again to go on")
     return lines
+
+
+def _why_skipped(summary: Summary) -> str:
+    answered = summary.skipped - summary.left_out
+    if not summary.left_out:
+        return "answered before"
+    return f"{answered:,} answered before, {summary.left_out:,} bad" if answered else "bad rows, left out"
 
 
 def plan_lines(plan: Plan) -> list[str]:

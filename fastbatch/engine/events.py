@@ -80,6 +80,7 @@ class Counters:
         "completion_tokens",
         "failed",
         "in_flight",
+        "left_out",
         "ok",
         "prompt_tokens",
         "reasoning_tokens",
@@ -93,7 +94,7 @@ class Counters:
 
     def __init__(self) -> None:
         self.total: int | None = None
-        self.ok = self.failed = self.skipped = self.cached = self.shared = 0
+        self.ok = self.failed = self.skipped = self.left_out = self.cached = self.shared = 0
         self.in_flight = self.waiting = self.sent = self.retries = 0
         self.prompt_tokens = self.cached_tokens = self.completion_tokens = self.reasoning_tokens = 0
 
@@ -180,6 +181,7 @@ class Meter:
             sent=count.sent,
             output=output,
             errors=errors,
+            left_out=count.left_out,
             gone=gone,
             interrupted=interrupted,
         )

@@ -158,6 +158,7 @@ class FileRun(Generic[ResponseT]):
             job = self._job(row, index, samples)
             if job is None or done.keys.get(id_number(row.custom_id)) == key_number(job.key):
                 session.counters.skipped += 1
+                session.counters.left_out += job is None
                 if session.counters.skipped % _SKIPS == 0:
                     await asyncio.sleep(0)
                 continue

@@ -117,7 +117,8 @@ class Summary:
         total: rows of the input, as far as it was read.
         ok: rows answered in this run, cached and shared ones included.
         failed: rows that ended in an error record.
-        skipped: rows that had their answer in the output already.
+        skipped: rows that were not run: they had their answer in the output already, or were left out.
+        left_out: those of them that are bad and were left out, as asked (`on_bad_row="skip"`).
         cached: rows answered by the cache.
         shared: rows that took the answer of an identical row of the same run.
         usage: the tokens, requests and retries of this run; cached answers add no tokens.
@@ -139,6 +140,7 @@ class Summary:
     sent: int
     output: str = ""
     errors: str = ""
+    left_out: int = 0
     gone: int = 0
     interrupted: bool = False
 

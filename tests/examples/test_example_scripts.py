@@ -18,6 +18,7 @@ def run_example(name: str, tmp_path: Path) -> str:
     done = subprocess.run(
         [sys.executable, str(EXAMPLES / name)],
         cwd=tmp_path,
+        check=False,
         capture_output=True,
         text=True,
         timeout=110,

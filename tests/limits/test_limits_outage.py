@@ -6,11 +6,17 @@ from fastbatch.limits.outage import Outage
 
 
 def test_tries_become_rarer_up_to_five_seconds() -> None:
-    """Quick for a server that is just starting, then every five seconds, for ever so many refusals."""
+    """Half as long as the outage has lasted: quick for a server that is just starting, then every 5 s."""
     outage = Outage()
-    assert [outage.refused(0.0) for _ in range(7)] == [0.25, 0.5, 1.0, 2.0, 4.0, 5.0, 5.0]
-    for _ in range(2000):
-        assert outage.refused(1.0) == 5.0
+    outage.answered()
+    times = [0.0, 0.25, 1.0, 3.0, 9.0, 10.0, 500.0]
+    assert [outage.refused(now) for now in times] == [0.25, 0.25, 0.5, 1.5, 4.5, 5.0, 5.0]
+
+
+def test_many_refusals_at_once_make_nobody_wait_longer() -> None:
+    """A thousand requests that find the door shut together all come back soon."""
+    outage = Outage()
+    assert {outage.refused(1.0) for _ in range(1000)} == {0.25}
 
 
 def test_an_endpoint_that_never_answered_gets_thirty_seconds() -> None:
