@@ -60,6 +60,6 @@ class Endpoint(Generic[ResponseT]):
         return self.provider
 
     async def close(self) -> None:
-        """Stop the service, if this run started it."""
-        if self.ready and self._service is not None:
+        """Stop the service, also one whose start was cancelled half-way."""
+        if self._service is not None:
             await self._service.stop()

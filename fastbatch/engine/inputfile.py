@@ -7,6 +7,7 @@ fingerprint of its content and the number of its occurrence, so that rows insert
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -59,6 +60,7 @@ class InputFile:
         """
         seen = NumberTable() if seen is None else seen
         checked = self._checked is not None and self._checked == self._state()
+        settings = replace(self._settings, checked=checked)
         for number, line in islice(numbered_lines(self.path), self._limit):
             content: dict[str, Any] = {}
             custom_id = f"line-{number}"
@@ -70,7 +72,7 @@ class InputFile:
                     custom_id = own
                     if not checked:
                         _note(seen, own, number, number)
-                request = read_row(content, self._settings, checked=checked)
+                request = read_row(content, settings)
                 if own is None:
                     custom_id = _content_id(content, seen)
                     _note(seen, custom_id, number, number + _ONCE)

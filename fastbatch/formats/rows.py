@@ -29,7 +29,7 @@ class RowSettings:
 
     `model` and `params` fill a body's gaps, `template` makes the prompt of every row but a batch line,
     `system` stands where a chat row has no system message. Without `needs_model` a request may name no model
-    yet.
+    yet. `checked` says that the rows have been read before with these settings, and nothing was wrong.
     """
 
     model: str | None = None
@@ -37,6 +37,7 @@ class RowSettings:
     system: str | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     needs_model: bool = True
+    checked: bool = False
 
 
 def parse_row(line: bytes) -> dict[str, Any]:
@@ -54,33 +55,28 @@ def parse_row(line: bytes) -> dict[str, Any]:
     return row
 
 
-def read_row(row: Mapping[str, Any], settings: RowSettings, *, checked: bool = False) -> LLMRequest:
+def read_row(row: Mapping[str, Any], settings: RowSettings) -> LLMRequest:
     """The request that a row means; its `custom_id` is None where the row has no id.
-
-    Args:
-        row: the row's object.
-        settings: what fills its gaps.
-        checked: this row has been read before with these settings, and nothing was wrong with it.
 
     Raises:
         InvalidRequest: with what is wrong and what to do.
     """
     if "body" in row and "url" in row:
-        return _batch_line(row, settings, checked)
+        return _batch_line(row, settings)
     if settings.template is not None:
-        return _chat(row, [{"role": "user", "content": settings.template.fill(row)}], settings, checked, _TEMPLATED)
+        return _chat(row, [{"role": "user", "content": settings.template.fill(row)}], settings, _TEMPLATED)
     if "messages" in row:
         if "prompt" in row:
             raise InvalidRequest("the row has both messages and prompt; which one is meant?")
         messages = row["messages"]
-        return _chat(row, list(messages) if isinstance(messages, list) else messages, settings, checked)
+        return _chat(row, list(messages) if isinstance(messages, list) else messages, settings)
     if "prompt" in row:
         prompt = row["prompt"]
         if not isinstance(prompt, str):
             raise InvalidRequest(f"prompt must be a string, not {json_kind(prompt)}")
-        return _chat(row, [{"role": "user", "content": prompt}], settings, checked)
+        return _chat(row, [{"role": "user", "content": prompt}], settings)
     if "input" in row:
-        return _request(EMBEDDINGS, row, {"input": row["input"]}, settings, checked)
+        return _request(EMBEDDINGS, row, {"input": row["input"]}, settings)
     keys = ", ".join(map(repr, row)) or "no keys"
     raise InvalidRequest(
         f"the row has none of prompt, messages, input or body (it has {keys}); "
@@ -88,7 +84,7 @@ def read_row(row: Mapping[str, Any], settings: RowSettings, *, checked: bool = F
     )
 
 
-def _batch_line(row: Mapping[str, Any], settings: RowSettings, checked: bool) -> LLMRequest:
+def _batch_line(row: Mapping[str, Any], settings: RowSettings) -> LLMRequest:
     """An OpenAI batch line, taken as it is; only a missing model is filled in."""
     if row.get("method", "POST") != "POST":
         raise InvalidRequest(f"method must be POST, not {row['method']!r}")
@@ -100,14 +96,13 @@ def _batch_line(row: Mapping[str, Any], settings: RowSettings, checked: bool) ->
     if body.get("model") is None and settings.model is not None:
         body = {"model": settings.model, **body}
     carried = {key: row[key] for key in row if key not in ("body", "url", "method", "custom_id", *_IGNORED)}
-    return _made(url, body, row, carried, settings, checked)
+    return _made(url, body, row, carried, settings)
 
 
 def _chat(
     row: Mapping[str, Any],
     messages: Any,
     settings: RowSettings,
-    checked: bool,
     keep: frozenset[str] = frozenset(),
 ) -> LLMRequest:
     system = row.get("system") if isinstance(row.get("system"), str) else None
@@ -119,7 +114,7 @@ def _chat(
         messages = [{"role": "system", "content": system}, *messages]
     elif row.get("system") is not None and isinstance(messages, list):
         raise InvalidRequest("the row has both a system key and a system message; which one is meant?")
-    return _request(CHAT, row, {"messages": messages}, settings, checked, keep)
+    return _request(CHAT, row, {"messages": messages}, settings, keep)
 
 
 def _has_system(messages: list[Any]) -> bool:
@@ -131,7 +126,6 @@ def _request(
     row: Mapping[str, Any],
     start: dict[str, Any],
     settings: RowSettings,
-    checked: bool,
     keep: frozenset[str] = frozenset(),
 ) -> LLMRequest:
     """Sort a row's keys into body and metadata, and fill the gaps of the body."""
@@ -154,7 +148,7 @@ def _request(
         body.update(extra)
     for key, value in settings.params.items():
         body.setdefault(key, value)
-    return _made(endpoint, body, row, carried, settings, checked)
+    return _made(endpoint, body, row, carried, settings)
 
 
 def _made(
@@ -163,12 +157,13 @@ def _made(
     row: Mapping[str, Any],
     carried: dict[str, Any],
     settings: RowSettings,
-    checked: bool,
 ) -> LLMRequest:
     """The request, once what is sent and what is carried are known to be writable."""
-    if not checked:
+    if not settings.checked:
         check_numbers(carried)
-    request = LLMRequest(endpoint, body, custom_id=row_id(row), metadata=_flat(carried), checked=checked)
+    request = LLMRequest(
+        endpoint, body, custom_id=row_id(row), metadata=_flat(carried), checked=settings.checked
+    )
     if settings.needs_model and body.get("model") is None:
         raise InvalidRequest('no model: name one with -m or in the row ("model": "…")')
     return request

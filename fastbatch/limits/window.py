@@ -35,10 +35,10 @@ class Arrivals:
 class SlidingWindow:
     """At most `limit` units may arrive at the server in any `per` seconds.
 
-    Two queues, each in the order of leaving, keep every operation O(1): `_sent` holds requests in the order of
-    sending, due to leave `transit + per` later; one whose reply comes before `transit` is over has certainly
-    arrived by then and moves to `_arrived`, due `per` after its reply. All times are seconds of one monotonic
-    clock and never go back.
+    Two queues, each in the order of leaving, keep every operation O(1): `_sent` holds requests in the order
+    of sending, due to leave `transit + per` later; one whose reply comes before `transit` is over has
+    certainly arrived by then and moves to `_arrived`, due `per` after its reply. All times are seconds of one
+    monotonic clock and never go back.
     """
 
     __slots__ = ("_arrived", "_grain", "_sent", "_transit", "limit", "name", "per", "used")
