@@ -38,6 +38,7 @@ class Endpoint(Generic[ResponseT]):
         self._service = service
         self._slots = slots
         self._starting = asyncio.Lock()
+        self._begun = False
         self._failed: FastbatchError | None = None
 
     async def open(self) -> Provider[ResponseT]:
@@ -50,6 +51,7 @@ class Endpoint(Generic[ResponseT]):
             if self._failed is not None:
                 raise self._failed
             if not self.ready and self._service is not None:
+                self._begun = True
                 try:
                     base_url = await self._service.start(slots=self._slots)
                 except FastbatchError as failed:
@@ -61,5 +63,5 @@ class Endpoint(Generic[ResponseT]):
 
     async def close(self) -> None:
         """Stop the service, also one whose start was cancelled half-way."""
-        if self._service is not None:
+        if self._begun and self._failed is None and self._service is not None:
             await self._service.stop()
