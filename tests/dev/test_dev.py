@@ -20,15 +20,26 @@ LOCK = (ROOT / "requirements.lock").read_text("utf-8")
 COMMANDS = {"demo", "test", "check", "lock"}
 
 
-@pytest.fixture
-def dev() -> ModuleType:
-    """dev.py as a module of its own for each test."""
-    spec = importlib.util.spec_from_file_location("dev", ROOT / "dev.py")
+def loaded(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def dev() -> ModuleType:
+    """dev.py as a module of its own for each test."""
+    return loaded(ROOT / "dev.py")
+
+
+@pytest.fixture
+def wheel(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """.ci/wheel.py as a module; it imports dev.py."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    return loaded(ROOT / ".ci" / "wheel.py")
 
 
 @pytest.fixture
@@ -224,17 +235,17 @@ def test_lock_holds_no_address() -> None:
     assert not re.search(r"(^|[ =])[/~]\w|file:|--(?!hash=)", LOCK, re.M)
 
 
-def test_lock_covers_what_the_project_asks_for(dev: ModuleType) -> None:
+def test_lock_covers_what_the_project_asks_for(wheel: ModuleType) -> None:
     """Every dependency and extra is pinned, the build backend too, since .venv builds without isolation."""
     tables = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     asked = [*tables["project"]["dependencies"], *tables["build-system"]["requires"], "editables"]
     for extra in tables["project"]["optional-dependencies"].values():
         asked += extra
-    pinned = {dev.project_name(line) for line in re.findall(r"^\w.*", LOCK, re.M)}
-    assert {dev.project_name(line) for line in asked} - {"fastbatch"} <= pinned
+    pinned = {wheel.project_name(line) for line in re.findall(r"^\w.*", LOCK, re.M)}
+    assert {wheel.project_name(line) for line in asked} - {"fastbatch"} <= pinned
 
 
-def test_core_pins_follow_the_notes_of_the_lock(dev: ModuleType) -> None:
+def test_core_pins_follow_the_notes_of_the_lock(wheel: ModuleType) -> None:
     """The wheel's environment gets the core's dependencies and theirs, nothing of an extra."""
     lock = (
         "a-b==1 ; python_version < '4' \\\n    --hash=sha256:aa\n    # via fastbatch (pyproject.toml)\n"
@@ -242,7 +253,7 @@ def test_core_pins_follow_the_notes_of_the_lock(dev: ModuleType) -> None:
         "d==3 \\\n    --hash=sha256:dd\n    # via c\n"
         "tool==4 \\\n    --hash=sha256:ee\n    # via fastbatch (pyproject.toml)\n"
     )
-    pins = dev.core_pins(lock, ["A_b[x]>=1", 'tool>=4; extra == "dev"'])
+    pins = wheel.core_pins(lock, ["A_b[x]>=1", 'tool>=4; extra == "dev"'])
     assert re.findall(r"^\w\S*", pins, re.M) == ["a-b==1", "c==2", "d==3"]
     assert "--hash=sha256:cc" in pins
 
@@ -280,7 +291,6 @@ def test_check_names_failed_steps_before_pytest(
         return int("mypy" in ran[-1])
 
     monkeypatch.setattr(dev, "call", call)
-    monkeypatch.setattr(dev, "wheel", lambda: 0)
     assert dev.check([]) == 1
     assert ran[-1].endswith("-m pytest")
     out = capsys.readouterr().out
