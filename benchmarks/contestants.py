@@ -43,3 +43,8 @@ CONTESTANTS = (
     Contestant("cached", "fastbatch: run_file, all cached", "engine:cached", "row", "engine:prepare"),
     Contestant("resumed", "fastbatch: run_file, all done before", "engine:resumed", "row", "engine:prepare"),
 )
+
+# Other people's packages, each in a throw-away environment: only with `--peers`, or named with `--only`.
+PEERS = (
+    Contestant("openai-sdk", "openai SDK, all tasks behind a semaphore", "sdk:openai", needs=("openai",)),
+)

@@ -1,7 +1,7 @@
 """CPU a request: fastbatch's engine beside a bare aiohttp loop, in one run.
 
     python benchmarks/run.py [--rows 10000] [--rounds 5] [--concurrency 64,256] [--only NAME,...]
-                             [--json OUT] [--plot OUT.svg]
+                             [--peers] [--json OUT] [--plot OUT.svg]
 
 Compare figures of one run only: machines differ, and so do their busy minutes. Nothing here asserts a time.
 """
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from arguments import count, counts, main_of
-from contestants import BASELINE, CONTESTANTS, Contestant
+from contestants import BASELINE, CONTESTANTS, PEERS, Contestant
 from measure import Cores, split_cores
 from rounds import Race, Result
 from servers import KINDS, Server, serving
@@ -36,7 +36,7 @@ _HEAD = (
 def main() -> None:
     """Measure, print, and write what was asked for."""
     options = parser().parse_args()
-    chosen: tuple[Contestant, ...] = options.only
+    chosen: tuple[Contestant, ...] = options.only + (PEERS if options.peers else ())
     cores = split_cores()
     with tempfile.TemporaryDirectory(prefix="fastbatch-benchmark-") as made:
         folder = Path(made)
@@ -67,6 +67,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--only", type=_named, default=CONTESTANTS, metavar="NAME,...", help=", ".join(_names())
     )
+    made.add_argument("--peers", action="store_true", help="measure other people's packages too")
     made.add_argument("--server", choices=KINDS, default="auto", help="auto: nginx where there is one")
     made.add_argument("--json", metavar="OUT", help="write all raw figures")
     made.add_argument("--plot", metavar="OUT.svg", help="write a bar chart")
@@ -114,14 +115,14 @@ def _groups(results: Sequence[Result]) -> dict[str, list[tuple[str, float]]]:
 
 
 def _names() -> list[str]:
-    return [contestant.name for contestant in CONTESTANTS]
+    return [contestant.name for contestant in CONTESTANTS + PEERS]
 
 
 def _named(text: str) -> tuple[Contestant, ...]:
     wanted = text.split(",")
     if unknown := sorted(set(wanted) - set(_names())):
         raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}; known: {', '.join(_names())}")
-    return tuple(contestant for contestant in CONTESTANTS if contestant.name in wanted)
+    return tuple(contestant for contestant in CONTESTANTS + PEERS if contestant.name in wanted)
 
 
 if __name__ == "__main__":
