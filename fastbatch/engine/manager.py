@@ -43,7 +43,7 @@ class RequestManager(Generic[ResponseT]):
             `"local:smollm2"`, whose model is then the default model (a `Route` is such a name, resolved).
         model: the model of requests that name none.
         params: body parameters of requests that do not set them.
-        concurrency: how many requests are in flight at most.
+        concurrency: how many requests are in flight at most; a local model takes as many as it has slots.
         limits: what the provider allows; kept over all runs of this manager.
         cache: where answers are kept; None keeps none beyond the run.
         retry: how often to try again.
@@ -85,10 +85,11 @@ class RequestManager(Generic[ResponseT]):
             route: Route = registry.find("assembly", "route")(provider)
         else:
             route = provider if isinstance(provider, Route) else Route(provider)
+        served = concurrency if route.service is None else route.service.slots(concurrency)
         self._settings: Settings[ResponseT] = Settings(
             provider=route.provider,
             service=route.service,
-            concurrency=concurrency,
+            concurrency=served,
             ledger=SharedLedger(Ledger(limits or Limits())),
             estimator=TokenEstimator(),
             cache=guarded(cache),

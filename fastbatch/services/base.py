@@ -22,6 +22,10 @@ class Service(Protocol):
         """
         ...
 
+    def slots(self, wanted: int) -> int:
+        """How many requests it answers at once when `wanted` are wanted; more would only wait inside it."""
+        ...
+
     async def start(self, *, slots: int) -> str:
         """Start for `slots` requests at once and return the base URL with `/v1`; twice is the same server.
 

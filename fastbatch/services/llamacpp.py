@@ -80,6 +80,10 @@ class LlamaCppService:
                 ) from error
         return f"local:sha256:{self._digest}"
 
+    def slots(self, wanted: int) -> int:
+        """min(wanted, max(8, usable cores)): more would wait in the server while their timeout runs."""
+        return load_for(wanted, usable_cores()).slots
+
     async def start(self, *, slots: int) -> str:
         """Start for `slots` requests at once and return the base URL, `/v1` included.
 

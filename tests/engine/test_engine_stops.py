@@ -149,6 +149,9 @@ class Local:
     def identity(self):
         return "local:sha256:1"
 
+    def slots(self, wanted):
+        return min(wanted, 8)
+
     async def start(self, *, slots):
         self.log.append(f"start {slots}")
         if self.failure:
@@ -190,7 +193,7 @@ async def test_a_service_that_does_not_start_is_one_clear_error(rows):
     service = Local(ServiceError("the model file is broken"))
     with pytest.raises(ServiceError, match=r"^the model file is broken$"):
         await local_manager(FakeTransport(), service).run_async(asks(*map(str, range(rows))))
-    assert service.log == ["start 64"]
+    assert service.log == ["start 8"]
 
 
 class BrokenCache:
@@ -245,3 +248,18 @@ async def test_a_listener_hears_beginning_pictures_and_end():
     assert end.stopped == ""
     assert clock.timers == 0
     assert not any(isinstance(event, Notice) for event in listener.events)
+
+
+async def test_a_local_model_gets_as_many_requests_as_it_has_slots():
+    """More than that would wait inside the service while their timeout runs."""
+    held = Held()
+    manager = local_manager(FakeTransport(held), Local(), concurrency=64)
+    run = asyncio.create_task(manager.run_async(asks(*map(str, range(20)))))
+    most = 0
+    for number in range(20):
+        await held.arrived(min(8, 20 - number))
+        most = max(most, len(held.waiting))
+        held.release(next(prompt for prompt, reply in held.waiting.items() if not reply.done()))
+        await asyncio.sleep(0)
+    assert all(result.ok for result in await run)
+    assert most == 8
