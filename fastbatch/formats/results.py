@@ -4,8 +4,9 @@
      "fastbatch": {"row", "key", "model", "provider", "cached", "shared", "attempts", "latency_s", "cost_usd",
                    "crc"}}
 
-`row` is the 1-based input line, `key` the request hash, `crc` the CRC-32 (8 hex digits) of the line's bytes
-before its own `,"crc":`. It stands last, so that it can be checked without parsing.
+`id` belongs to the row and its request and is the same in every run. `row` is the 1-based input line, `key`
+the request hash, `crc` the CRC-32 (8 hex digits) of the line's bytes before its own `,"crc":`. It stands last,
+so that it can be checked without parsing.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import orjson
+from xxhash import xxh3_128_hexdigest
 
 from fastbatch.models.response import ResponseWrapper
 
@@ -29,7 +31,7 @@ def result_line(custom_id: str, row: int, outcome: ResponseWrapper[Any]) -> byte
     # between values, where a space means the same. All else is embedded as it came.
     body = orjson.Fragment(raw.replace(b"\n", b" "))
     record: dict[str, Any] = {
-        "id": f"batch_req_{outcome.key}",
+        "id": f"batch_req_{xxh3_128_hexdigest((outcome.key + custom_id).encode())}",
         "custom_id": custom_id,
         "response": {
             "status_code": outcome.status,

