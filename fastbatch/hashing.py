@@ -1,10 +1,14 @@
 """The request hash: what decides an answer, all of it, and nothing else (law 6).
 
 In: the endpoint's identity (the base URL; for a local model file its digest, not its port), the path and the
-whole body. Out: ids and carried metadata. Keys are sorted, except inside JSON schemas and tool definitions,
-where the order of properties steers the answer. `1`, `1.0` and `true` differ, and so do `""` and absent.
+whole body. Out: ids and carried metadata. `1`, `1.0` and `true` differ, and so do `""` and absent.
 
-`SCHEME` opens every hash: a change of this file that changes a hash must change it too.
+The canonical form is the sorted dump of everything whose key order is known to mean nothing, then one dump
+for each other key, in the author's order: the order of properties in a schema or a tool definition steers the
+answer, and every provider has places of its own for them. So an unknown object is taken as it is written: a
+wrong hit costs correctness, a miss only money.
+
+`SCHEME` opens every hash: a change of this file that gives an existing hash another meaning must change it.
 """
 
 from __future__ import annotations
@@ -19,23 +23,27 @@ from fastbatch.models.check import check_numbers
 
 SCHEME = b"fastbatch-1"
 
-# Below these keys the author's order is kept. `format` is Ollama's schema, `guided_json` and
-# `structured_outputs` are vLLM's, `text` is where the Responses API keeps its schema.
-_ORDERED = frozenset(
+# Objects and lists of objects whose key order says nothing to a model, by their top-level key; `messages` is
+# one of them since a schema inside a message is text. Scalars and lists of scalars need no entry.
+_ORDER_FREE = frozenset(
     (
-        "tools",
-        "functions",
-        "schema",
-        "json_schema",
-        "guided_json",
-        "structured_outputs",
-        "format",
-        "parameters",
+        "audio",
+        "include",
+        "logit_bias",
+        "messages",
+        "metadata",
+        "modalities",
+        "prediction",
+        "reasoning",
+        "stop",
+        "stream_options",
+        "web_search_options",
     )
 )
-# Top-level keys below which an ordered subtree may stand. Bodies without them, nearly all, are dumped in one
-# call; `messages` is not among them, since a schema inside a message is text to the model.
-_MAY_HOLD_ORDERED = _ORDERED | {"response_format", "text", "tool_choice"}
+# Wrappers around a schema or a choice: their own keys mean the same in any order, what stands below may not.
+_WRAPPERS = frozenset(("response_format", "text", "tool_choice"))
+
+_SCALARS = frozenset((str, int, float, bool, type(None)))
 
 _SORTED = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
 _AS_IS = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
@@ -58,10 +66,10 @@ def compute_request_hash(identity: str, path: str, body: dict[str, Any], occurre
     True
     """
     try:
-        if body.keys().isdisjoint(_MAY_HOLD_ORDERED):
-            canonical = orjson.dumps(body, option=_SORTED)
-        else:
-            canonical = orjson.dumps(_sorted_outside_schemas(body), option=_AS_IS)
+        canonical = orjson.dumps(body, option=_SORTED)
+        # Without a second brace nothing inside has keys, a list of a thousand tokens for one.
+        if canonical.find(b"{", 1) > 0 and _order_may_count(body):
+            canonical = _canonical_in_parts(body)
         head = b"\0".join((SCHEME, identity.encode(), path.encode(), b"%d" % occurrence))
     except (TypeError, UnicodeEncodeError) as refused:
         raise InvalidRequest(f"the body is not JSON: {refused}") from None
@@ -91,12 +99,31 @@ def _refuse_hidden_nulls(body: dict[str, Any], written: bytes) -> None:
         check_numbers(body)
 
 
-def _sorted_outside_schemas(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {
-            key: value[key] if key in _ORDERED and isinstance(value[key], dict | list) else deeper
-            for key, deeper in ((key, _sorted_outside_schemas(value[key])) for key in sorted(value))
-        }
+def _order_may_count(body: dict[str, Any]) -> bool:
+    """Whether a body has anything but scalars and order-free keys; nearly none has."""
+    for key, value in body.items():  # noqa: SIM110 - twice as fast as any()
+        if type(value) not in _SCALARS and key not in _ORDER_FREE:
+            return True
+    return False
+
+
+def _canonical_in_parts(body: dict[str, Any]) -> bytes:
+    """The order-free part, then every other key by itself; no dump holds the byte that parts them."""
+    free: dict[str, Any] = {}
+    ordered: dict[str, Any] = {}
+    for key, value in body.items():
+        if key in _ORDER_FREE or _holds_no_keys(value):
+            free[key] = value
+        elif key in _WRAPPERS and isinstance(value, dict):
+            ordered[key] = {inner: value[inner] for inner in sorted(value)}
+        else:
+            ordered[key] = value
+    parts = [orjson.dumps({key: ordered[key]}, option=_AS_IS) for key in sorted(ordered)]
+    return b"\0".join((orjson.dumps(free, option=_SORTED), *parts))
+
+
+def _holds_no_keys(value: Any) -> bool:
+    """Whether `value` is a scalar or lists of nothing else, such as texts or tokens."""
     if isinstance(value, list | tuple):
-        return [_sorted_outside_schemas(inner) for inner in value]
-    return value
+        return set(map(type, value)) <= _SCALARS or all(map(_holds_no_keys, value))
+    return value is None or isinstance(value, str | int | float)
