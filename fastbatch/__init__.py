@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fastbatch.cache.memory import InMemoryCache
     from fastbatch.engine.events import Listener
     from fastbatch.engine.manager import RequestManager
+    from fastbatch.engine.tracker import ProgressTracker
     from fastbatch.errors import FastbatchError, RequestError, RunStopped
     from fastbatch.formats.batchfile import read_batch, write_batch
     from fastbatch.hashing import compute_request_hash
@@ -45,6 +46,7 @@ _HOME = {
     "Listener": "engine.events",
     "Message": "models.message",
     "OpenAIProvider": "providers.openai",
+    "ProgressTracker": "engine.tracker",
     "Provider": "providers.base",
     "RequestBatch": "models.batch",
     "RequestError": "errors",
@@ -71,6 +73,7 @@ __all__ = [
     "Listener",
     "Message",
     "OpenAIProvider",
+    "ProgressTracker",
     "Provider",
     "RequestBatch",
     "RequestError",

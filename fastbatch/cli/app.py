@@ -52,9 +52,6 @@ def main() -> None:
         # Who read our output has gone; Python would complain once more while closing stdout.
         sys.stderr.close()
         sys.exit(1)
-    except KeyboardInterrupt:
-        typer.echo("fastbatch: interrupted", err=True)
-        sys.exit(130)
     except OSError as error:
         typer.echo(f"fastbatch: {mask_secrets(str(error))}", err=True)
         sys.exit(5)

@@ -41,6 +41,10 @@ def run(
     ] = None,
     rpm: Annotated[int | None, typer.Option(metavar="N", help="Requests a minute.")] = None,
     tpm: Annotated[int | None, typer.Option(metavar="N", help="Tokens a minute.")] = None,
+    window: Annotated[
+        list[str] | None,
+        typer.Option(metavar="N/SPAN", help="A further limit: 25/s, 1500/5s, 90000tok/60s (repeatable)."),
+    ] = None,
     timeout: Annotated[
         float | None, typer.Option(metavar="S", help="Seconds for one attempt [default: 120].")
     ] = None,
@@ -92,6 +96,7 @@ def run(
         "concurrency": concurrency,
         "rpm": rpm,
         "tpm": tpm,
+        "window": window or None,
         "timeout": timeout,
         "max_attempts": max_attempts,
         "cache": cache,

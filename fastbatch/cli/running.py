@@ -18,7 +18,7 @@ import typer
 
 from fastbatch import __version__, registry
 from fastbatch.assembly import open_cache, open_route
-from fastbatch.cli.summary import plan_lines, summary_lines
+from fastbatch.cli.summary import counted, plan_lines, summary_lines
 from fastbatch.config import Resolved, RunOptions
 from fastbatch.engine.bridge import new_loop
 from fastbatch.engine.done import Plan
@@ -26,7 +26,7 @@ from fastbatch.engine.events import Fetching, Listener, Notice
 from fastbatch.engine.filerun import FileRun
 from fastbatch.engine.manager import RequestManager
 from fastbatch.errors import ConfigError, RunStopped, mask_secrets
-from fastbatch.limits.options import Limits
+from fastbatch.limits.options import Limits, Window
 from fastbatch.retry import RetryPolicy
 
 _DRAIN = {signal.SIGINT: 30.0, signal.SIGTERM: 10.0}  # seconds that requests in flight may take to finish
@@ -54,7 +54,7 @@ def execute(input: str, output: str, resolved: Resolved) -> int:
         route,
         params=options.param,
         concurrency=options.concurrency,
-        limits=Limits(rpm=options.rpm, tpm=options.tpm),
+        limits=Limits(rpm=options.rpm, tpm=options.tpm, windows=tuple(map(Window.parse, options.window))),
         cache=cache,
         retry=RetryPolicy(attempts=options.max_attempts),
         timeout=options.timeout,
@@ -63,7 +63,8 @@ def execute(input: str, output: str, resolved: Resolved) -> int:
     )
     logging.getLogger("fastbatch").addHandler(_Notices(listener))
     with _spooled(input) as (source, name), _destination(output) as target:
-        _say(f"fastbatch {__version__} · {name} → {output} · {options.model} · cache {kept_at}")
+        if options.progress != "json":
+            _say(f"fastbatch {__version__} · {name} → {output} · {options.model} · cache {kept_at}")
         file_run = manager.file_run(
             source,
             target,
@@ -96,9 +97,13 @@ async def _finish(
             return 0
         asks = not options.yes and sys.stdin.isatty() and sys.stderr.isatty()
         with signals.heard():
-            summary = await file_run.run(_ask if asks else None)
+            summary = await file_run.run(signals.ask if asks else None)
+    except typer.Abort:
+        _say("Nothing was sent.")
+        return 130
     except RunStopped as stopped:
-        _say(*summary_lines(stopped.summary, output))
+        if options.progress != "json":
+            _say(*summary_lines(stopped.summary, output))
         raise
     except asyncio.CancelledError:
         _say("Stopped at once; what was answered before is saved. Run the same command again to go on.")
@@ -107,8 +112,9 @@ async def _finish(
         await manager.aclose()
     if summary is None:
         _say("Nothing was sent.")
-        return 0
-    _say(*summary_lines(summary, output))
+        return 2
+    if options.progress != "json":
+        _say(*summary_lines(summary, output))
     if summary.interrupted:
         return signals.code
     return 1 if summary.failed else 0
@@ -152,6 +158,27 @@ class _Signals:
             for number in _DRAIN:
                 loop.remove_signal_handler(number)
 
+    def ask(self, plan: Plan) -> bool:
+        """Ask before answers are replaced; Ctrl-C at the question ends it, as at any question.
+
+        Raises:
+            typer.Abort: by Ctrl-C or the end of the input.
+        """
+        with self._deaf():
+            return _ask(plan)
+
+    @contextmanager
+    def _deaf(self) -> Iterator[None]:
+        """Let signals do what they do to a program that waits for a person."""
+        loop = asyncio.get_running_loop()
+        for number in _DRAIN:
+            loop.remove_signal_handler(number)
+        try:
+            yield
+        finally:
+            for number in _DRAIN:
+                loop.add_signal_handler(number, self._came, number)
+
     def _came(self, number: signal.Signals) -> None:
         assert self._task is not None
         if self.code:
@@ -169,10 +196,10 @@ class _Signals:
 
 def _ask(plan: Plan) -> bool:
     _say(
-        f"{plan.changed:,} of {plan.rows:,} rows have an answer in the output to another request "
-        "(their content, the model or a parameter changed)."
+        f"{plan.changed:,} of {counted(plan.rows, 'row')} were answered with a different prompt, model or "
+        "parameters before."
     )
-    return typer.confirm("Send them again and replace those answers?", err=True)
+    return typer.confirm("Send them and replace those answers?", err=True)
 
 
 def _reporter(listener: Listener | None) -> Callable[[Any], None]:
@@ -192,7 +219,11 @@ def _spooled(input: str) -> Iterator[tuple[Path, str]]:
         yield Path(input), input
         return
     with tempfile.NamedTemporaryFile(prefix="fastbatch-", suffix=".jsonl") as spool:
-        shutil.copyfileobj(sys.stdin.buffer, spool)
+        try:
+            shutil.copyfileobj(sys.stdin.buffer, spool)
+        except KeyboardInterrupt:
+            _say("Interrupted while standard input was being read; nothing was sent.")
+            raise typer.Exit(130) from None
         spool.flush()
         yield Path(spool.name), "stdin"
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from fastbatch.engine.done import Plan
-from fastbatch.models.stats import Summary
+from fastbatch.models.stats import Failure, Summary
+
+_SHOWN = 3  # ways of failing that the summary names; all of them are in the errors file
 
 
 def summary_lines(summary: Summary, output: str) -> list[str]:
@@ -12,13 +14,13 @@ def summary_lines(summary: Summary, output: str) -> list[str]:
     counts = [f"{summary.ok:,} ok", f"{summary.failed:,} failed"]
     if summary.skipped:
         counts.append(f"{summary.skipped:,} skipped ({_why_skipped(summary)})")
-    lines = [f"{done:,} of {summary.total:,} rows: " + ", ".join(counts)]
+    lines = [f"{done:,} of {counted(summary.total, 'row')}: " + ", ".join(counts)]
     spared = []
     if summary.cached:
         spared.append(f"{summary.cached:,} from the cache")
     if summary.shared:
         spared.append(f"{summary.shared:,} shared with an identical row")
-    sent = f"{summary.sent:,} requests sent"
+    sent = f"{counted(summary.sent, 'request')} sent"
     if summary.usage.retries:
         sent += f", {summary.usage.retries:,} of them retries"
     lines.append("; ".join([sent, *spared]))
@@ -27,16 +29,34 @@ def summary_lines(summary: Summary, output: str) -> list[str]:
         f"{usage.prompt_tokens:,} tokens in, {usage.completion_tokens:,} out"
         f" · {summary.tokens_per_s:,.0f} tokens/s · {duration(summary.elapsed)}"
     )
+    lines += [_why_failed(failure) for failure in summary.failures[:_SHOWN]]
+    if len(summary.failures) > _SHOWN:
+        lines.append(f"  and {counted(len(summary.failures) - _SHOWN, 'other way')} of failing")
+    if summary.replaced:
+        lines.append(f"{counted(summary.replaced, 'earlier answer')} replaced")
     if output == "-":
         return lines
     lines.append(f"results: {summary.output}")
     if summary.errors:
         lines.append(f"errors:  {summary.errors} (an input again: fix the cause and run it)")
     if summary.gone:
-        lines.append(f"{summary.gone:,} answers in the output belong to rows that the input does not hold")
+        lines.append(f"{counted(summary.gone, 'answer')} in the output without a row in the input")
     if done < summary.total:
-        lines.append(f"{summary.total - done:,} rows are open; run the same command again to go on")
+        lines.append(f"{counted(summary.total - done, 'row')} open; run the same command again to go on")
     return lines
+
+
+def _why_failed(failure: Failure) -> str:
+    """`  3 × NotFound 404 (model_not_found): The model …`."""
+    told = " ".join(str(part) for part in (failure.kind, failure.status) if part is not None)
+    code = f" ({failure.code})" if failure.code and failure.code != str(failure.status) else ""
+    message = " ".join(failure.message.split())
+    return f"  {failure.count:,} × {told}{code}: {message if len(message) <= 160 else message[:159] + '…'}"
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 row`, `2,000 rows`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _why_skipped(summary: Summary) -> str:
@@ -48,14 +68,17 @@ def _why_skipped(summary: Summary) -> str:
 
 def plan_lines(plan: Plan) -> list[str]:
     """What a run would do, for people."""
-    lines = [f"{plan.rows:,} rows: {plan.to_send:,} requests to send, about {plan.prompt_tokens:,} tokens in"]
+    lines = [
+        f"{counted(plan.rows, 'row')}: {counted(plan.to_send, 'request')} to send, "
+        f"about {plan.prompt_tokens:,} tokens in"
+    ]
     for count, words in (
         (plan.answered, "answered already, to be skipped"),
-        (plan.changed, "answered before to another request, to be replaced"),
+        (plan.changed, "answered with a different prompt, model or parameters before, to be replaced"),
         (plan.cached, "in the cache"),
         (plan.identical, "identical to another row, to share its answer"),
         (plan.bad, "bad, without a request"),
-        (plan.gone, "answers in the output belong to rows that the input does not hold"),
+        (plan.gone, "in the output without a row in the input"),
     ):
         if count:
             lines.append(f"{count:,} {words}")

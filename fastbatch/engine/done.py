@@ -35,7 +35,7 @@ class Done(NamedTuple):
     repeated: int = 0
 
     @classmethod
-    def read(cls, output: Path) -> Done:
+    def read(cls, output: Path, stop: Callable[[], bool] = lambda: False) -> Done:
         """Read an output file; one that is missing holds nothing, and a torn last line counts as missing.
 
         Raises:
@@ -45,6 +45,8 @@ class Done(NamedTuple):
         lines = 0
         if output.exists():
             for number, line in numbered_lines(output):
+                if stop():
+                    break
                 finished = read_result(line)
                 if finished is None:
                     if _is_torn(output, line):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -11,6 +12,8 @@ from fastbatch.providers.base import Provider
 from fastbatch.services.base import Service
 
 ResponseT = TypeVar("ResponseT")
+
+_LOOK_AGAIN = 0.02  # seconds; two runs meet here only while a model loads or unloads
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,19 +29,59 @@ class Route:
     service: Service | None = None
 
 
+class SharedService:
+    """A service and how many runs use it: started by the first that needs it, stopped after the last.
+
+    The runs of one manager may live in different loops and threads, so taking turns is a lock of threads;
+    nobody waits in it: starting and stopping take a moment, and meanwhile the others look again.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._turn = threading.Lock()
+        self._users = 0
+
+    async def enter(self, slots: int) -> str:
+        """Use the service: its base URL, once it runs.
+
+        Raises:
+            FastbatchError: it cannot be started.
+        """
+        await self._take_turn()
+        try:
+            base_url = await self._service.start(slots=slots)
+            self._users += 1
+            return base_url
+        finally:
+            self._turn.release()
+
+    async def leave(self) -> None:
+        """Use it no more."""
+        await self._take_turn()
+        try:
+            self._users -= 1
+            if not self._users:
+                await self._service.stop()
+        finally:
+            self._turn.release()
+
+    async def _take_turn(self) -> None:
+        while not self._turn.acquire(blocking=False):  # noqa: ASYNC110  (the other one may be in another loop)
+            await asyncio.sleep(_LOOK_AGAIN)
+
+
 class Endpoint(Generic[ResponseT]):
     """The provider of one run; its service is started by the first request that is really sent.
 
     So a run that the cache answers starts no model, and fetches none.
     """
 
-    def __init__(self, provider: Provider[ResponseT], service: Service | None, slots: int) -> None:
+    def __init__(self, provider: Provider[ResponseT], service: SharedService | None, slots: int) -> None:
         self.provider = provider
         self.ready = service is None
         self._service = service
         self._slots = slots
         self._starting = asyncio.Lock()
-        self._begun = False
         self._failed: FastbatchError | None = None
 
     async def open(self) -> Provider[ResponseT]:
@@ -51,9 +94,8 @@ class Endpoint(Generic[ResponseT]):
             if self._failed is not None:
                 raise self._failed
             if not self.ready and self._service is not None:
-                self._begun = True
                 try:
-                    base_url = await self._service.start(slots=self._slots)
+                    base_url = await self._service.enter(self._slots)
                 except FastbatchError as failed:
                     self._failed = failed
                     raise
@@ -62,6 +104,7 @@ class Endpoint(Generic[ResponseT]):
         return self.provider
 
     async def close(self) -> None:
-        """Stop the service, also one whose start was cancelled half-way."""
-        if self._begun and self._failed is None and self._service is not None:
-            await self._service.stop()
+        """Let the service go, if this run came to use it."""
+        if self.ready and self._service is not None:
+            self.ready = False
+            await self._service.leave()

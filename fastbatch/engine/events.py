@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from fastbatch.engine.clock import Clock, Timer
-from fastbatch.models.stats import Saturation, Snapshot, Summary, TokenStats
+from fastbatch.errors import RequestError
+from fastbatch.models.stats import Failure, Saturation, Snapshot, Summary, TokenStats
 
 INTERVAL = 0.25  # seconds between two pictures: four a second look live and cost nothing
 _SPAN = 10.0  # seconds that speeds look back
+_WAYS = 20  # ways of failing that are told apart; more would be a message per row
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,7 @@ class Counters:
         "cached_tokens",
         "completion_tokens",
         "failed",
+        "failures",
         "in_flight",
         "left_out",
         "ok",
@@ -98,10 +101,21 @@ class Counters:
         self.in_flight = self.waiting = self.sent = self.retries = 0
         self.prompt_tokens = self.cached_tokens = self.completion_tokens = self.reasoning_tokens = 0
 
+        self.failures: dict[tuple[str, int | None, str | None], list[Any]] = {}  # kind -> [count, message]
+
     @property
     def done(self) -> int:
         """Rows that have their record."""
         return self.ok + self.failed + self.skipped
+
+    def fail(self, error: RequestError) -> None:
+        """Count a failed row, and the way it failed (of the first `_WAYS` ways there are)."""
+        self.failed += 1
+        way = (type(error).__name__, error.status, error.code)
+        if way in self.failures:
+            self.failures[way][0] += 1
+        elif len(self.failures) < _WAYS:
+            self.failures[way] = [1, error.message]
 
     def usage(self) -> TokenStats:
         """The sums as a value."""
@@ -142,6 +156,7 @@ class Meter:
         span = now - then
         rate = (answered - rows) / span if span > 0 else 0.0
         left = None if count.total is None else max(0, count.total - count.done)
+        eta = None if left is None else _time_left(left, rate, saturation)
         return Snapshot(
             elapsed=now - self._began,
             total=count.total,
@@ -159,13 +174,19 @@ class Meter:
             rows_per_s=rate,
             prompt_tokens_per_s=(count.prompt_tokens - prompt) / span if span > 0 else 0.0,
             completion_tokens_per_s=(count.completion_tokens - completion) / span if span > 0 else 0.0,
-            eta=0.0 if left == 0 else left / rate if left is not None and rate > 0 else None,
+            eta=eta,
             saturation=saturation,
             waiting_for=waiting_for,
         )
 
     def summary(
-        self, *, output: str = "", errors: str = "", gone: int = 0, interrupted: bool = False
+        self,
+        *,
+        output: str = "",
+        errors: str = "",
+        replaced: int = 0,
+        gone: int = 0,
+        interrupted: bool = False,
     ) -> Summary:
         """What the run has done, now that it is over."""
         count = self._counters
@@ -182,9 +203,28 @@ class Meter:
             output=output,
             errors=errors,
             left_out=count.left_out,
+            replaced=replaced,
+            failures=tuple(
+                Failure(*way, number, message)
+                for way, (number, message) in sorted(count.failures.items(), key=lambda item: -item[1][0])
+            ),
             gone=gone,
             interrupted=interrupted,
         )
+
+
+def _time_left(left: int, rate: float, saturation: tuple[Saturation, ...]) -> float | None:
+    """Seconds until `left` rows are done: by the speed of late, and not sooner than the limits allow."""
+    if not left:
+        return 0.0
+    allowed = [
+        (left - max(0.0, limit.limit - limit.used)) * limit.per / limit.limit
+        for limit in saturation
+        if limit.name.startswith("requests")
+    ]
+    known = [left / rate] if rate > 0 else []
+    known += [seconds for seconds in allowed if seconds > 0]
+    return max(known, default=None)
 
 
 class Ticker:

@@ -19,7 +19,7 @@ from fastbatch.engine.inputfile import InputFile, OnBadRow, Row
 from fastbatch.engine.journal import ResultFile, replace_file
 from fastbatch.engine.pipeline import Job
 from fastbatch.engine.session import Session, Settings
-from fastbatch.errors import InvalidRequest, OutputError, RunStopped
+from fastbatch.errors import InvalidRequest, OutputError, RunStopped, StorageError
 from fastbatch.formats.lines import numbered_lines
 from fastbatch.formats.results import error_line, result_line
 from fastbatch.formats.rows import RowSettings, parse_row
@@ -100,8 +100,8 @@ class FileRun(Generic[ResponseT]):
         # In a thread, so that a signal is heard while a large file is being checked.
         total, ids = await asyncio.to_thread(self._input.check, self._on_bad_row, lambda: self._interrupted)
         with ResultFile(self._output, LINE_BEGINS) as results:
-            done = await asyncio.to_thread(Done.read, self._output)
-            if confirm is not None and len(done.keys):
+            done = await asyncio.to_thread(Done.read, self._output, lambda: self._interrupted)
+            if confirm is not None and len(done.keys) and not self._interrupted:
                 plan = await self._planned(done, ids)
                 if plan.changed and not confirm(plan):
                     return None
@@ -120,10 +120,12 @@ class FileRun(Generic[ResponseT]):
         counters.total = total
         failed = ResultFile(_fresh(self._errors))
         failed.path.unlink(missing_ok=True)
-        replaced = done.repeated
+        # Which rows have an outcome now need be known only where older failures are on record.
+        touched = NumberTable() if self._errors.exists() else None
+        replaced = 0
         stop: RunStopped | None = None
         with failed:
-            run = session.run(self._jobs(session, done))
+            run = session.run(self._jobs(session, done, touched))
             self._drain = run.drain
             if self._interrupted:
                 run.drain()
@@ -131,16 +133,20 @@ class FileRun(Generic[ResponseT]):
                 # Closed at once when a write fails: nothing more is sent then.
                 async with aclosing(run.blocks()) as finished:
                     async for block in finished:
-                        replaced += _write(block, results, failed, done)
+                        replaced += _write(block, results, failed, done, touched)
             except RunStopped as stopped:
                 stop = stopped
                 session.stopped = stopped.message
-        if replaced:
+            finally:
+                # Failures are put on record while the output is still held, however the run ended.
+                with suppress(StorageError):
+                    self._settle_errors(failed.path, touched)
+        if replaced or done.repeated:
             replace_file(self._output, last_answers(self._output))
-        self._settle_errors(failed.path, ids)
         summary = session.meter.summary(
             output=str(self._output),
             errors=str(self._errors) if self._errors.exists() else "",
+            replaced=replaced,
             # Of an input that was not read to its end nobody can say what it does not hold.
             gone=0 if self._interrupted or self._input.limited else done.gone(ids),
             interrupted=self._interrupted and (counters.done < total or not total),
@@ -150,7 +156,9 @@ class FileRun(Generic[ResponseT]):
             raise stop
         return summary
 
-    async def _jobs(self, session: Session[ResponseT], done: Done) -> AsyncIterator[list[Job[ResponseT]]]:
+    async def _jobs(
+        self, session: Session[ResponseT], done: Done, touched: NumberTable | None
+    ) -> AsyncIterator[list[Job[ResponseT]]]:
         """The rows that are not answered yet, in blocks."""
         samples = NumberTable() if self._settings.identical == "sample" else None
         block: list[Job[ResponseT]] = []
@@ -159,6 +167,10 @@ class FileRun(Generic[ResponseT]):
             if job is None or done.keys.get(id_number(row.custom_id)) == key_number(job.key):
                 session.counters.skipped += 1
                 session.counters.left_out += job is None
+                if touched is not None and job is not None:
+                    touched.put(id_number(row.custom_id), 1)
+                if self._interrupted:
+                    break
                 if session.counters.skipped % _SKIPS == 0:
                     await asyncio.sleep(0)
                 continue
@@ -188,14 +200,14 @@ class FileRun(Generic[ResponseT]):
         job.outcome = ResponseWrapper(provider.reader, provider=provider.name, error=problem)
         return job
 
-    def _settle_errors(self, fresh: Path, ids: NumberTable) -> None:
-        """The errors file: this run's failures, and older ones of rows that this input does not hold."""
+    def _settle_errors(self, fresh: Path, touched: NumberTable | None) -> None:
+        """The errors file: this run's failures, and older ones of rows that it brought no outcome."""
 
         def lines() -> Iterator[bytes]:
-            if self._errors.exists():
+            if touched is not None:
                 for _, line in numbered_lines(self._errors):
                     with suppress(InvalidRequest):
-                        if ids.get(id_number(str(parse_row(line).get("custom_id")))) is None:
+                        if touched.get(id_number(str(parse_row(line).get("custom_id")))) is None:
                             yield line + b"\n"
             for _, line in numbered_lines(fresh):
                 yield line + b"\n"
@@ -204,7 +216,9 @@ class FileRun(Generic[ResponseT]):
         fresh.unlink(missing_ok=True)
 
 
-def _write(block: list[Job[Any]], results: ResultFile, failed: ResultFile, done: Done) -> int:
+def _write(
+    block: list[Job[Any]], results: ResultFile, failed: ResultFile, done: Done, touched: NumberTable | None
+) -> int:
     """Append the records of finished rows; returns how many of them replace an older answer."""
     answered: list[bytes] = []
     broken: list[bytes] = []
@@ -213,11 +227,13 @@ def _write(block: list[Job[Any]], results: ResultFile, failed: ResultFile, done:
         row: Row = job.tag
         outcome = job.outcome
         assert outcome is not None
+        if touched is not None:
+            touched.put(id_number(row.custom_id), 1)
         if outcome.error is None:
-            answered.append(result_line(row.custom_id, row.number, outcome))
+            answered.append(result_line(row.custom_id, row.first, outcome))
             replaced += done.keys.get(id_number(row.custom_id)) is not None
         else:
-            broken.append(error_line(row.custom_id, row.content, row.number, outcome.error.to_dict()))
+            broken.append(error_line(row.custom_id, row.content, row.first, outcome.error.to_dict()))
     if answered:
         results.append(answered)
     if broken:

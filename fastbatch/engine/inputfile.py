@@ -33,6 +33,8 @@ class Row(NamedTuple):
     content: dict[str, Any]
     request: LLMRequest | None
     problem: InvalidRequest | None = None
+    first: int = 0
+    """The line it first stood on: for a row of an errors file the line that is on record, else `number`."""
 
 
 class InputFile:
@@ -69,9 +71,10 @@ class InputFile:
                 content = parse_row(line)
                 own = row_id(content)
                 if own is not None:
-                    custom_id = own
+                    custom_id = f"{own}-line-{number}"  # so that a second row of one id never takes its place
                     if not checked:
                         _note(seen, own, number, number)
+                    custom_id = own
                 request = read_row(content, settings)
                 if own is None:
                     custom_id = _content_id(content, seen)
@@ -80,7 +83,7 @@ class InputFile:
                 problem = refused
                 if not content:
                     content = {"raw": line[:65536].decode("utf-8", "replace")}
-            yield Row(number, custom_id, content, request, problem)
+            yield Row(number, custom_id, content, request, problem, _first_line(content) or number)
 
     def check(self, on_bad_row: OnBadRow, stop: Callable[[], bool]) -> tuple[int, NumberTable]:
         """Read everything once: the number of rows, and the numbers of their ids; less once `stop()` says so.
@@ -116,6 +119,15 @@ class InputFile:
         except OSError:
             return ()
         return (state.st_ino, state.st_size, state.st_mtime_ns)
+
+
+def _first_line(content: dict[str, Any]) -> int | None:
+    """The line that an error record was made of; None for any other row."""
+    ours = content.get("fastbatch")
+    if "error" not in content or not isinstance(ours, dict):
+        return None
+    number = ours.get("row")
+    return number if type(number) is int and number > 0 else None
 
 
 def _note(seen: NumberTable, custom_id: str, number: int, value: int) -> None:

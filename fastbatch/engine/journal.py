@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -78,7 +79,8 @@ class ResultFile:
             while left:  # a disk that fills up writes a part first, and says so only at the next call
                 left = left[os.write(self._fd, left) :]
         except OSError as error:
-            os.ftruncate(self._fd, self._end)
+            with suppress(OSError):  # the next opening cuts off what this could not
+                os.ftruncate(self._fd, self._end)
             raise StorageError(_storage_sentence(self.path, error)) from None
         self._end += size
 

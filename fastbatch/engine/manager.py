@@ -12,7 +12,7 @@ from typing_extensions import TypeVar
 from fastbatch import registry
 from fastbatch.cache.base import CacheProvider
 from fastbatch.engine.bridge import run_sync
-from fastbatch.engine.endpoint import Route
+from fastbatch.engine.endpoint import Route, SharedService
 from fastbatch.engine.events import Listener
 from fastbatch.engine.filerun import FileRun
 from fastbatch.engine.gate import SharedLedger
@@ -25,6 +25,7 @@ from fastbatch.formats.template import PromptTemplate
 from fastbatch.limits.ledger import Ledger
 from fastbatch.limits.options import Limits
 from fastbatch.limits.tokens import TokenEstimator
+from fastbatch.models.request import LLMRequest
 from fastbatch.models.response import ResponseWrapper
 from fastbatch.models.stats import Summary
 from fastbatch.providers.base import Provider
@@ -81,6 +82,12 @@ class RequestManager(Generic[ResponseT]):
             raise ConfigError("must be seconds above 0", key="timeout", value=timeout)
         if identical not in ("share", "sample"):
             raise ConfigError("must be 'share' or 'sample'", key="identical", value=identical)
+        if cache is not None and not hasattr(cache, "get_many"):
+            problem = f"must be a cache, such as DiskCache({str(cache)!r}) or InMemoryCache()"
+            raise ConfigError(problem, key="cache", value=cache)
+        for key, value, kind in (("limits", limits, Limits), ("retry", retry, RetryPolicy)):
+            if value is not None and not isinstance(value, kind):
+                raise ConfigError(f"must be a {kind.__name__}", key=key, value=value)
         if isinstance(provider, str):
             route: Route = registry.find("assembly", "route")(provider)
         else:
@@ -88,7 +95,7 @@ class RequestManager(Generic[ResponseT]):
         served = concurrency if route.service is None else route.service.slots(concurrency)
         self._settings: Settings[ResponseT] = Settings(
             provider=route.provider,
-            service=route.service,
+            service=None if route.service is None else SharedService(route.service),
             concurrency=served,
             ledger=SharedLedger(Ledger(limits or Limits())),
             estimator=TokenEstimator(),
@@ -114,7 +121,12 @@ class RequestManager(Generic[ResponseT]):
 
         Raises:
             RunStopped: the run cannot go on (key, quota, endpoint); what could be answered came before.
+            TypeError: `rows` is one request and not an iterable of them.
         """
+        if isinstance(rows, str | bytes | Mapping | LLMRequest):
+            raise TypeError(
+                f"rows must be an iterable of requests, not one {type(rows).__name__}: put it in a list"
+            )
         async with Session(self._settings, title=self._title) as session:
             if isinstance(rows, Sized):
                 session.counters.total = len(rows)

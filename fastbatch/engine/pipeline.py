@@ -20,6 +20,8 @@ from fastbatch.transport.base import Transport
 
 ResponseT = TypeVar("ResponseT")
 
+_REFUSALS = 20  # a request that alone cannot connect so often fails; in an outage all of them wait
+
 
 class Job(Generic[ResponseT]):
     """One row on its way through the engine.
@@ -27,7 +29,18 @@ class Job(Generic[ResponseT]):
     `tag` is the source's own note on it (a file's line); `followers` are identical rows that take its answer.
     """
 
-    __slots__ = ("attempts", "broken", "followers", "index", "key", "outcome", "request", "tag")
+    __slots__ = (
+        "answers_then",
+        "attempts",
+        "broken",
+        "followers",
+        "index",
+        "key",
+        "outcome",
+        "refused",
+        "request",
+        "tag",
+    )
 
     def __init__(self, request: LLMRequest, index: int, key: str, tag: Any = None) -> None:
         self.request = request
@@ -36,6 +49,8 @@ class Job(Generic[ResponseT]):
         self.tag = tag
         self.attempts = 0
         self.broken = 0  # replies that were no answer
+        self.refused = 0  # connections that did not come about
+        self.answers_then = 0  # replies to everybody at the first of these
         self.followers: list[Job[ResponseT]] | None = None
         self.outcome: ResponseWrapper[ResponseT] | None = None
 
@@ -129,6 +144,12 @@ class Pipeline(Generic[ResponseT]):
     def _judge(self, error: RequestError, job: Job[ResponseT]) -> RetryDecision | None:
         error.attempts = job.attempts
         if isinstance(error, ConnectFailed):
+            if job.refused == 0:
+                job.answers_then = self._outage.answers
+            job.refused += 1
+            # Others are answered while this one finds no connection again and again: it is not the endpoint.
+            if job.refused > _REFUSALS and self._outage.answers > job.answers_then + _REFUSALS:
+                return None
             wait = self._outage.refused(self._clock.time())
             if wait is None:
                 return RetryDecision("stop", "the endpoint cannot be reached")

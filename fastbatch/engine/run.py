@@ -243,7 +243,7 @@ class Run(Generic[ResponseT]):
         outcome, counters = job.outcome, self._counters
         assert outcome is not None
         if outcome.error is not None:
-            counters.failed += 1
+            counters.fail(outcome.error)
         else:
             counters.ok += 1
             if outcome.cached:

@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Generic, Literal, Self, TypeVar
+from typing import Generic, Literal, Self, TypeVar
 
 from fastbatch import registry
 from fastbatch.cache.base import CacheProvider
 from fastbatch.cache.guarded import GuardedCache
 from fastbatch.engine.clock import Clock, SystemClock
-from fastbatch.engine.endpoint import Endpoint
+from fastbatch.engine.endpoint import Endpoint, SharedService
 from fastbatch.engine.events import Counters, Listener, Meter, RunFinished, RunStarted, Ticker
 from fastbatch.engine.gate import Gate, SharedLedger
 from fastbatch.engine.pipeline import Job, Pipeline
@@ -25,7 +25,6 @@ from fastbatch.models.request import LLMRequest
 from fastbatch.models.stats import Snapshot
 from fastbatch.providers.base import Provider
 from fastbatch.retry import RetryPolicy
-from fastbatch.services.base import Service
 from fastbatch.transport.base import Transport
 
 ResponseT = TypeVar("ResponseT")
@@ -49,7 +48,7 @@ class Settings(Generic[ResponseT]):
     """Everything that stays the same from run to run of one manager."""
 
     provider: Provider[ResponseT]
-    service: Service | None
+    service: SharedService | None
     concurrency: int
     ledger: SharedLedger
     estimator: TokenEstimator
@@ -116,10 +115,12 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
         self._gate.shut()
         try:
             await self._transport.close()
-            await self.endpoint.close()
         finally:
-            if self.listener is not None and self._ticker is not None:
-                self.listener.notify(RunFinished(self.picture(), self.stopped or _reason(error)))
+            try:
+                await self.endpoint.close()
+            finally:
+                if self.listener is not None and self._ticker is not None:
+                    self.listener.notify(RunFinished(self.picture(), self.stopped or _reason(error)))
 
     def run(self, source: AsyncIterator[list[Job[ResponseT]]]) -> Run[ResponseT]:
         """The run of `source`; tells the listener that it starts."""
@@ -151,5 +152,5 @@ def guarded(cache: CacheProvider | None) -> CacheProvider | None:
     return cache if cache is None or isinstance(cache, GuardedCache) else GuardedCache(cache)
 
 
-def _reason(error: BaseException | Any) -> str:
+def _reason(error: BaseException | None) -> str:
     return "" if error is None or isinstance(error, GeneratorExit) else str(error) or type(error).__name__

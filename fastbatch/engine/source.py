@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, Mapping
+from contextlib import aclosing
 from itertools import islice
 from typing import Any
 
@@ -32,17 +33,22 @@ class JobSource:
         self._provider = settings.provider.name
         self._samples = NumberTable() if settings.identical == "sample" else None
 
-    async def blocks(self, rows: Rows) -> AsyncIterator[list[Job[Any]]]:
+    async def blocks(self, rows: Rows) -> AsyncGenerator[list[Job[Any]], None]:
         """The jobs of `rows` in their order."""
         if isinstance(rows, AsyncIterable):
-            async for block in self._async_blocks(rows):
-                yield block
+            async with aclosing(self._async_blocks(rows)) as blocks:
+                async for block in blocks:
+                    yield block
             return
         jobs = (self._job(row, index) for index, row in enumerate(rows))
-        while block := list(islice(jobs, _BLOCK)):
-            yield block
+        try:
+            while block := list(islice(jobs, _BLOCK)):
+                yield block
+        finally:
+            if isinstance(rows, Generator):  # read ahead of its caller, so of no use to anybody any more
+                rows.close()
 
-    async def _async_blocks(self, rows: AsyncIterable[RowLike]) -> AsyncIterator[list[Job[Any]]]:
+    async def _async_blocks(self, rows: AsyncIterable[RowLike]) -> AsyncGenerator[list[Job[Any]], None]:
         """A slow source is not waited for: what has come is handed on."""
         ready: list[Job[Any]] = []
         came = asyncio.Event()
@@ -59,6 +65,8 @@ class JobSource:
                         room.clear()
                         await room.wait()
             finally:
+                if isinstance(rows, AsyncGenerator):
+                    await rows.aclose()
                 came.set()
 
         reader = asyncio.get_running_loop().create_task(read())

@@ -15,19 +15,20 @@ class Outage:
 
     def __init__(self) -> None:
         self._since: float | None = None
-        self._answered = False
+        self.answers = 0
+        """How many replies have come in all; tells a request that others are being answered meanwhile."""
 
     def answered(self) -> None:
         """A reply came, of any status."""
         self._since = None
-        self._answered = True
+        self.answers += 1
 
     def refused(self, now: float) -> float | None:
         """No connection came about: seconds to wait before the next try, None when it has lasted too long."""
         if self._since is None:
             self._since = now
         lasted = now - self._since
-        if lasted > (_PATIENCE if self._answered else _PATIENCE_AT_FIRST):
+        if lasted > (_PATIENCE if self.answers else _PATIENCE_AT_FIRST):
             return None
         return min(_LONGEST, max(_SHORTEST, lasted * _SHARE))
 

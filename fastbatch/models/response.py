@@ -59,6 +59,7 @@ class ResponseWrapper(Generic[ResponseT]):
         error: why there is no answer, else None.
         cached: answered from fastbatch's cache.
         shared: took the answer of an identical request of the same run.
+        tokens: the reply's own count of tokens, also where the answer is cached or shared.
         attempts: how often it was sent; 0 for cached and shared ones.
         latency: seconds from sending to the complete reply, last attempt; 0.0 for cached and shared ones.
     """
@@ -166,13 +167,17 @@ class ResponseWrapper(Generic[ResponseT]):
 
     @property
     def usage(self) -> TokenStats:
-        """The tokens that this answer took; what a cached or shared one took when it was first bought."""
+        """What this row used in this run, so that the sum over all results is what the run used.
+
+        A cached or shared answer used no tokens; `tokens` says what it took when it was bought.
+        """
+        bought = self.ok and not (self.cached or self.shared)
         return TokenStats(
-            *self.tokens,
-            requests=1,
+            *(self.tokens if bought else Usage()),
+            requests=int(self.ok),
             cache_hits=int(self.cached),
             retries=max(0, self.attempts - 1),
-            unpriced=int(self.ok),
+            unpriced=int(bought),
         )
 
     @property

@@ -110,6 +110,17 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class Failure:
+    """Rows that failed in one way: the error's class, status and code, how many, the first one's message."""
+
+    kind: str
+    status: int | None
+    code: str | None
+    count: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """What a finished (or stopped) run did; `ok + failed + skipped` is `total` unless it stopped early.
 
@@ -125,6 +136,8 @@ class Summary:
         elapsed: wall time in seconds.
         sent: requests that left this machine, retries included.
         output, errors: paths of the result files, empty where there are none.
+        replaced: answers of earlier runs that new ones took the place of.
+        failures: the ways in which rows failed, the most frequent first.
         gone: answers in the output whose rows the input does not hold any more.
         interrupted: the run was asked to stop and drained.
     """
@@ -141,6 +154,8 @@ class Summary:
     output: str = ""
     errors: str = ""
     left_out: int = 0
+    replaced: int = 0
+    failures: tuple[Failure, ...] = ()
     gone: int = 0
     interrupted: bool = False
 

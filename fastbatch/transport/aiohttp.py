@@ -10,7 +10,7 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 from yarl import URL
 
-from fastbatch.errors import ConnectFailed, ConnectionLost, RequestTimeout, ResponseTooLarge
+from fastbatch.errors import ConnectFailed, ConnectionLost, InvalidRequest, RequestTimeout, ResponseTooLarge
 from fastbatch.models.http import HTTPCall, HTTPReply
 from fastbatch.transport.base import MAX_RESPONSE_BYTES
 
@@ -78,8 +78,8 @@ class AiohttpTransport:
             raise ConnectFailed(_connect_problem(url, error)) from None
         except (aiohttp.ClientError, ConnectionError, ssl.SSLError) as error:
             raise ConnectionLost(f"the connection to {url.host} broke: {_first_words(error)}") from None
-        except ValueError as error:  # aiohttp's words for a header or a URL that cannot be sent
-            raise ConnectFailed(f"the call to {url.host} cannot be sent: {_first_words(error)}") from None
+        except ValueError as error:  # aiohttp's words for a URL or a header that cannot be sent
+            raise InvalidRequest(f"the call to {url.host} cannot be sent: {_first_words(error)}") from None
 
     async def _read(self, reply: aiohttp.ClientResponse) -> bytes:
         """The decompressed body, cut off at the bound."""

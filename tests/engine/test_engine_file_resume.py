@@ -317,9 +317,9 @@ async def test_a_long_resume_lets_the_loop_live(rows, out):
     seen = []
     jobs = type(file_run)._jobs
 
-    async def watched(self, session, done):
+    async def watched(self, *given):
         seen.append(turns)
-        async for block in jobs(self, session, done):
+        async for block in jobs(self, *given):
             yield block
         seen.append(turns)
 
@@ -332,3 +332,88 @@ async def test_a_long_resume_lets_the_loop_live(rows, out):
         over.set()
         await counting
     assert seen[1] - seen[0] >= 6000 // 1024
+
+
+async def test_a_replayed_row_keeps_its_first_line(rows, out, errors):
+    """What an errors file says of a row's line stands in the output, whatever its line in that file."""
+    write(rows, *({"id": name, "prompt": name} for name in "abcd"))
+    await run(refusing("b", "d"), rows, out)
+    assert [line["fastbatch"]["row"] for line in read(errors)] == [2, 4]
+    again = out.parent / "again.jsonl"
+    again.write_bytes(errors.read_bytes())
+    await run(refusing("d"), again, out)
+    assert [line["fastbatch"]["row"] for line in read(errors)] == [4]
+    assert {line["custom_id"]: line["fastbatch"]["row"] for line in read(out)} == {"a": 1, "b": 2, "c": 3}
+
+
+async def test_a_run_that_stops_keeps_the_failures_of_rows_it_never_reached(rows, out, errors):
+    """Five rows failed; the next run is stopped by its key at once: their records are still there."""
+    write(rows, *({"id": str(n), "prompt": str(n)} for n in range(5)))
+    await run(FakeTransport(lambda call: refusal(400)), rows, out)
+    before = errors.read_bytes()
+    with pytest.raises(RunStopped):
+        await manager_on(FakeTransport(lambda call: refusal(401))).run_file_async(rows, out)
+    assert errors.read_bytes() == before
+
+
+async def test_a_changed_row_that_fails_keeps_its_old_answer(rows, out, errors):
+    """What was paid for is not thrown away: the old answer and the new failure are both on record."""
+    write(rows, {"id": "a", "prompt": "one"})
+    await run(FakeTransport(), rows, out)
+    write(rows, {"id": "a", "prompt": "two"})
+    summary = await run(refusing("two"), rows, out)
+    assert (summary.failed, summary.replaced) == (1, 0)
+    assert answers(out) == {"a": "You said one"}
+    assert [line["custom_id"] for line in read(errors)] == ["a"]
+    summary = await run(FakeTransport(), rows, out)
+    assert (summary.ok, summary.replaced) == (1, 1)
+    assert answers(out) == {"a": "You said two"}
+    assert not errors.exists()
+
+
+async def test_a_second_row_of_an_id_never_takes_the_first_ones_place(rows, out, errors):
+    """Recorded as bad, it has an id of its own, so that running its record again replaces nothing."""
+    write(rows, {"id": "a", "prompt": "one"}, {"id": "a", "prompt": "two"})
+    await run(FakeTransport(), rows, out, on_bad_row="record")
+    assert [line["custom_id"] for line in read(errors)] == ["a-line-2"]
+    again = out.parent / "again.jsonl"
+    again.write_bytes(errors.read_bytes())
+    await run(FakeTransport(), again, out)
+    assert answers(out) == {"a": "You said one", "a-line-2": "You said two"}
+
+
+async def test_the_summary_tells_the_ways_of_failing(rows, out):
+    """Kind, status, code, number and the first message, the most frequent way first."""
+    write(rows, *({"id": str(n), "prompt": str(n)} for n in range(5)))
+    transport = FakeTransport(
+        lambda call: refusal(404, "no_model", "no such model") if prompt_of(call) == "3" else refusal(400)
+    )
+    summary = await run(transport, rows, out)
+    assert [(way.kind, way.status, way.code, way.count) for way in summary.failures] == [
+        ("BadRequest", 400, summary.failures[0].code, 4),
+        ("NotFound", 404, "no_model", 1),
+    ]
+    assert summary.failures[1].message == "no such model"
+
+
+async def test_skipping_ends_when_asked(rows, out):
+    """A run that is drained while it skips answered rows ends, and says that it is not whole."""
+    write(rows, *({"prompt": str(number)} for number in range(3000)))
+    await run(FakeTransport(), rows, out)
+    file_run = manager_on(FakeTransport()).file_run(rows, out)
+    done_at = []
+    jobs = type(file_run)._jobs
+
+    async def drained_on_the_way(self, *given):
+        self.drain()
+        async for block in jobs(self, *given):
+            yield block
+        done_at.append(given[0].counters.skipped)
+
+    try:
+        type(file_run)._jobs = drained_on_the_way
+        summary = await file_run.run()
+    finally:
+        type(file_run)._jobs = jobs
+    assert summary.interrupted
+    assert summary.skipped < 3000

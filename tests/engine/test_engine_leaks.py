@@ -167,3 +167,40 @@ async def test_a_failed_request_does_not_keep_the_run_alive():
     results = await manager_on(transport).run_async(asks("a", "b"))
     assert results[0].error.__traceback__ is None
     assert results[0].error.__context__ is None
+
+
+@pytest.mark.parametrize("leave", ["close", "cancel"])
+async def test_a_source_held_back_by_a_full_window_is_closed_too(leave):
+    """An async source that has far more than fits is closed when its stream is left, at once."""
+    before, held, source = belongings(), Held(), Source(asks(*map(str, range(5000))))
+    manager = manager_on(FakeTransport(held), concurrency=2)
+    if leave == "close":
+        async with aclosing(manager.stream(aiter(source))) as stream:
+            first = asyncio.ensure_future(anext(stream))
+            await held.arrived(2)
+            held.release(next(iter(held.waiting)))
+            await first
+    else:
+        running = asyncio.create_task(manager.run_async(aiter(source)))
+        await held.arrived(2)
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+    assert source.closed
+    assert await settled_belongings(before) == before
+
+
+async def test_a_generator_is_closed_when_its_stream_is_left():
+    """Its `finally` runs then, not when somebody collects garbage."""
+    closed = []
+
+    def rows():
+        try:
+            yield from asks(*map(str, range(5000)))
+        finally:
+            closed.append(True)
+
+    source = rows()
+    async with aclosing(manager_on(FakeTransport(), concurrency=2).stream(source)) as stream:
+        await anext(stream)
+    assert closed == [True]

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 
 import pytest
 from fakes import Collected, FakeTransport, Held, answer_to, asks, echo, manager_on, prompt_of, refusal, texts
@@ -9,7 +10,7 @@ from fakes import Collected, FakeTransport, Held, answer_to, asks, echo, manager
 from fastbatch import InMemoryCache, Limits, OpenAIProvider, RetryPolicy
 from fastbatch.engine.endpoint import Route
 from fastbatch.engine.events import Notice, Progressed, RunFinished, RunStarted
-from fastbatch.errors import CacheError, ConnectFailed, RunStopped, ServiceError
+from fastbatch.errors import CacheError, ConfigError, ConnectFailed, RunStopped, ServiceError
 from fastbatch.testing import ManualClock
 
 REFUSALS = {
@@ -263,3 +264,56 @@ async def test_a_local_model_gets_as_many_requests_as_it_has_slots():
         await asyncio.sleep(0)
     assert all(result.ok for result in await run)
     assert most == 8
+
+
+async def test_two_runs_share_a_local_model():
+    """The run that ends first leaves the service to the other; the last one stops it."""
+    service, held = Local(), Held()
+    manager = local_manager(FakeTransport(held), service, concurrency=2)
+    short = asyncio.create_task(manager.run_async(asks("a")))
+    await held.arrived(1)
+    long = asyncio.create_task(manager.run_async(asks("b", "c")))
+    await held.arrived(3)
+    held.release("a")
+    assert texts(await short) == ["You said a"]
+    assert service.log == ["start 2", "start 2"]
+    held.release("b")
+    held.release("c")
+    assert texts(await long) == ["You said b", "You said c"]
+    assert service.log == ["start 2", "start 2", "stop"]
+
+
+async def test_one_row_that_never_connects_fails_alone():
+    """While others are answered it is not the endpoint's outage: the row fails and the run goes on."""
+    clock = ManualClock()
+
+    def answer(call):
+        if prompt_of(call) == "bad":
+            raise ConnectFailed("cannot connect to fake.test:80")
+        return echo(call)
+
+    manager = manager_on(FakeTransport(answer), clock=clock, concurrency=1)
+    rows = ({"prompt": "bad" if n == 3 else str(n)} for n in range(3000))
+    results = await clock.run(manager.run_async(rows))
+    assert [result.index for result in results if not result.ok] == [3]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"cache": "/tmp/answers"}, "DiskCache('/tmp/answers')"),
+        ({"limits": 500}, "must be a Limits"),
+        ({"retry": 3}, "must be a RetryPolicy"),
+    ],
+)
+def test_a_wrong_kind_of_argument_is_said_at_once(wrong, says):
+    """Not when the run is under way, and never by running without it."""
+    with pytest.raises(ConfigError, match=re.escape(says)):
+        manager_on(FakeTransport(), **wrong)
+
+
+@pytest.mark.parametrize("rows", ["a prompt", b"bytes", {"prompt": "a"}])
+async def test_one_request_is_no_batch(rows):
+    """A string or a single row is refused instead of being taken apart."""
+    with pytest.raises(TypeError, match="put it in a list"):
+        await manager_on(FakeTransport()).run_async(rows)
