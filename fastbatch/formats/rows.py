@@ -14,7 +14,8 @@ from xxhash import xxh3_64_intdigest
 
 from fastbatch.errors import InvalidRequest
 from fastbatch.formats.template import PromptTemplate
-from fastbatch.models.check import check_numbers, json_kind
+from fastbatch.models.check import check_numbers
+from fastbatch.models.kinds import json_kind
 from fastbatch.models.params import CHAT, EMBEDDINGS, KNOWN
 from fastbatch.models.request import LLMRequest
 

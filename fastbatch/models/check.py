@@ -11,7 +11,8 @@ from math import isfinite
 from typing import Any
 
 from fastbatch.errors import InvalidRequest, did_you_mean
-from fastbatch.models.params import CHAT, COMPLETIONS, EMBEDDINGS, KNOWN, MODERATIONS, RESPONSES
+from fastbatch.models.kinds import KINDS, check_kind, json_kind
+from fastbatch.models.params import CHAT, COMPLETIONS, EMBEDDINGS, KNOWN, MODERATIONS, RESPONSES, ROLES
 
 # A JSON integer beyond 64 bits arrives from the parser as a float at or above this.
 _INTEGER_BOUND = 2.0**63
@@ -19,7 +20,7 @@ _INTEGER_BOUND = 2.0**63
 _DEEPEST = 128
 
 _LIST = (list, tuple)
-_ROLES = frozenset(("system", "developer", "user", "assistant", "function", "tool"))
+_ROLES = frozenset(ROLES)
 
 
 def check_body(endpoint: str, body: Mapping[str, Any]) -> None:
@@ -40,6 +41,11 @@ def check_body(endpoint: str, body: Mapping[str, Any]) -> None:
         raise InvalidRequest(f"model must be a non-empty string, not {model!r}")
     check(body)
     check_numbers(body)
+    kinds = KINDS[endpoint]
+    for name, value in body.items():
+        kind = kinds.get(name)
+        if kind is not None and type(value) not in kind.usual:
+            check_kind(name, value, kind)
 
 
 def check_numbers(value: Any, place: str = "", depth: int = 0) -> None:
@@ -152,19 +158,6 @@ def _check_responses(body: Mapping[str, Any]) -> None:
 def _check_moderations(body: Mapping[str, Any]) -> None:
     if not isinstance(body.get("input"), str | list | tuple):
         raise InvalidRequest("input must be a string or a list")
-
-
-def json_kind(value: Any) -> str:
-    """A person's word for the JSON type of a value."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "a boolean"
-    if isinstance(value, int | float):
-        return "a number"
-    if isinstance(value, str):
-        return "a string"
-    return "a list" if isinstance(value, _LIST) else "an object" if isinstance(value, dict) else repr(value)
 
 
 _CHECKS: dict[str, Callable[[Mapping[str, Any]], None]] = {

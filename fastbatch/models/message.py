@@ -11,8 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Tag
 
-Role = Literal["system", "developer", "user", "assistant", "function", "tool"]
-ROLES: tuple[Role, ...] = ("system", "developer", "user", "assistant", "function", "tool")
+from fastbatch.models.params import Role
 
 
 class _Wire(BaseModel):

@@ -9,7 +9,7 @@ Parameters that are not listed go into `extra_body` too and are sent as they are
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, Required, TypedDict, get_args
 
 if TYPE_CHECKING:
     from fastbatch.models.message import Message
@@ -21,6 +21,9 @@ RESPONSES = "/v1/responses"
 COMPLETIONS = "/v1/completions"
 EMBEDDINGS = "/v1/embeddings"
 MODERATIONS = "/v1/moderations"
+
+Role = Literal["system", "developer", "user", "assistant", "function", "tool"]
+ROLES: tuple[Role, ...] = get_args(Role)
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 
@@ -75,7 +78,7 @@ class ChatParams(ChatOptions, total=False):
     """Parameters of `POST /v1/chat/completions`."""
 
     model: str
-    messages: Sequence[Mapping[str, JSON] | Message]
+    messages: Required[Sequence[Mapping[str, JSON] | Message]]
 
 
 class ResponsesParams(SamplingParams, total=False):
@@ -100,7 +103,7 @@ class CompletionParams(CommonParams, total=False):
     """Parameters of `POST /v1/completions`."""
 
     model: str
-    prompt: str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]]
+    prompt: Required[str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]]]
     best_of: int
     echo: bool
     frequency_penalty: float
@@ -120,7 +123,7 @@ class EmbeddingParams(CommonParams, total=False):
     """Parameters of `POST /v1/embeddings`."""
 
     model: str
-    input: str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]]
+    input: Required[str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]]]
     dimensions: int
     encoding_format: Literal["float", "base64"]
 

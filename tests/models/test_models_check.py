@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fastbatch.errors import InvalidRequest
-from fastbatch.models.check import check_body, check_numbers, json_kind
+from fastbatch.models.check import check_body, check_numbers
 from fastbatch.models.params import CHAT, COMPLETIONS, EMBEDDINGS, KNOWN, MODERATIONS, RESPONSES
 
 
@@ -175,25 +175,6 @@ def test_a_cycle_is_refused() -> None:
     body["again"] = body
     with pytest.raises(InvalidRequest, match="nested deeper"):
         check_body(CHAT, body)
-
-
-@pytest.mark.parametrize(
-    ("value", "kind"),
-    [
-        (None, "null"),
-        (True, "a boolean"),
-        (1, "a number"),
-        (1.5, "a number"),
-        ("", "a string"),
-        ([], "a list"),
-        ((), "a list"),
-        ({}, "an object"),
-        (b"", "b''"),
-    ],
-)
-def test_kinds_have_a_persons_words(value: Any, kind: str) -> None:
-    """Messages speak JSON, not Python."""
-    assert json_kind(value) == kind
 
 
 def test_every_known_endpoint_is_checked() -> None:

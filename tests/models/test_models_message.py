@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from fastbatch import Message
 from fastbatch.models.check import check_body
-from fastbatch.models.message import ROLES, ContentPart, FunctionCall, ToolCall, image, text
-from fastbatch.models.params import CHAT
+from fastbatch.models.message import ContentPart, FunctionCall, ToolCall, image, text
+from fastbatch.models.params import CHAT, ROLES
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
 WIRE: list[dict[str, Any]] = [

@@ -40,7 +40,7 @@ VALUES: dict[str, Any] = {
     "include": [],
     "instructions": "",
     "logit_bias": {"50256": -100},
-    "logprobs": 0,
+    "logprobs": False,
     "max_completion_tokens": 1,
     "max_output_tokens": 1,
     "max_tokens": 0,
@@ -77,7 +77,7 @@ VALUES: dict[str, Any] = {
 NEEDED: dict[str, dict[str, Any]] = {
     CHAT: {"messages": MESSAGES},
     RESPONSES: {"input": "Hi", "prompt": {"id": "p"}},
-    COMPLETIONS: {"prompt": "Hi"},
+    COMPLETIONS: {"prompt": "Hi", "logprobs": 0},  # a number here, a boolean for a chat
     EMBEDDINGS: {"input": ["a", ""]},
 }
 TYPED = {
