@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+from time import perf_counter
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from fastbatch.errors import (
     mask_secrets,
 )
 
+LONG = "abcdEFGH0123ijkl4567"
 CLASSES = {name: kind for name in errors.__all__ if isinstance(kind := getattr(errors, name), type)}
 REQUEST_ERRORS = {name: kind for name, kind in CLASSES.items() if issubclass(kind, RequestError)}
 
@@ -115,20 +117,61 @@ def test_messages_are_bounded() -> None:
         ("key sk-abcdefghijklmnop", "key sk-…"),
         ("Authorization: Bearer abcdefgh.ijkl-mnop_qrst==", "Authorization: Bearer …"),
         ("bearer ABCDEFGH12345", "bearer …"),
-        ("gsk_abcdefgh1234 and xai-abcdefgh1234", "gsk-… and xai-…"),
-        ("hf_abcdefghijkl", "hf-…"),
+        ("BEARER\tabcdefgh", "BEARER\t…"),
+        (f"gsk_{LONG} and xai-{LONG}", "gsk_… and xai-…"),
+        (f"hf_{LONG}", "hf_…"),
+        (f"r8_{LONG}, pplx-{LONG}, fw_{LONG}, csk-{LONG}", "r8_…, pplx-…, fw_…, csk-…"),
+        (f"nvapi-{LONG}-_{LONG}.", "nvapi-…."),
+        (f"sk_live_{LONG} rk_test_{LONG} pk-lf-{LONG}", "sk_live_… rk_test_… pk-lf-…"),
         ("AIzaSyA1234567890abcdefghijklmnop", "AIza…"),
+        ("AKIAIOSFODNN7EXAMPLE and ASIAIOSFODNN7EXAMPLE", "AKIA… and ASIA…"),
+        ('{"t":"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.s-_g"}', '{"t":"eyJ…"}'),
+        ("Bearer eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.s-_g", "Bearer …"),
         ("sk-abcd****efgh", "sk-…"),
-        (
-            "nothing to hide: task-management, risk-assessment",
-            "nothing to hide: task-management, risk-assessment",
-        ),
+        (f"https://h/v1?key=hf_{LONG}&x=1", "https://h/v1?key=hf_…&x=1"),
         ("", ""),
     ],
 )
 def test_secrets_are_masked(text: str, masked: str) -> None:
-    """Everything key-shaped loses its body; other words stay."""
+    """Everything key-shaped loses its body."""
     assert mask_secrets(text) == masked
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "task-management, risk-assessment",
+        "hf_datasets_2024.jsonl",
+        "hf_transformers_checkpoints_2024",
+        "key-value-pairs-of-2024-and-later",
+        "key_value_pairs_of_2024_and_later",
+        "gsk_thiswordhasnodigitinit",
+        "xai-explanations",
+        "r8_results_of_the_first_run",
+        "pplx-perplexity-scores-2024",
+        "nvapi-compatible-servers-are-many",
+        "nvapi-v2-servers",
+        "pk_customer_orders_2024_copy",
+        "AKIATHIS is a word, AKIAIOSFODNN7EXAMPLELONGER another",
+        "eyJust.a.word",
+        "bearer of news",
+    ],
+)
+def test_other_words_stay(text: str) -> None:
+    """A file name or a compound in a message is no key because it begins like one."""
+    assert mask_secrets(text) == text
+
+
+@pytest.mark.parametrize(
+    "piece",
+    "sk- hf_ nvapi- nvapi-a pk_live_ AIza AIza- AKIA eyJ eyJ- eyJaaaaaaaaa. eyJaaaaaaaaa- bearer a -".split()
+    + [" ", "bearer ", "bearer\n\n"],
+)
+def test_masking_takes_linear_time(piece: str) -> None:
+    """A provider's megabyte of anything is read once: the work grows with its length, not with its square."""
+    started = perf_counter()
+    mask_secrets("bearer nvapi-" + piece * (1_000_000 // len(piece)))
+    assert perf_counter() - started < 5  # 0.1 s here; a square would take hours
 
 
 @pytest.mark.parametrize("name", sorted(CLASSES))
