@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from math import isfinite
 
 from fastbatch.errors import ConfigError
+
+_WINDOW = re.compile(
+    r"(?P<amount>[0-9]{1,18})\s*(?P<what>req|requests|tok|tokens)?"
+    r"\s*/\s*(?P<number>[0-9]{1,18}(?:\.[0-9]{1,18})?)?\s*(?P<unit>[a-z]+)?"
+)
+# Seconds.
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0, "day": 86_400.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +38,29 @@ class Window:
         if not (isfinite(self.per) and self.per > 0):
             raise ConfigError("must be seconds above 0", key="Window.per", value=self.per)
 
+    @classmethod
+    def parse(cls, text: str, *, key: str = "window") -> Window:
+        """Read `"1500/5s"`, `"90000tok/60s"`, `"500/min"` or `"25/s"`; a number without a unit is seconds.
+
+        Units are ms, s, m or min, h, and d or day. `key` is the setting that an error is about.
+
+        Raises:
+            ConfigError: the text has another form, or allows nothing.
+
+        >>> Window.parse("90000tok/60s")
+        Window(requests=None, tokens=90000, per=60.0)
+        """
+        match = _WINDOW.fullmatch(text.strip())
+        unit = _UNITS.get(match["unit"] or "s") if match else None
+        if match is None or unit is None or not (match["number"] or match["unit"]):
+            raise ConfigError("write it like 1500/5s, 90000tok/60s, 500/min or 25/s", key=key, value=text)
+        amount, per = int(match["amount"]), float(match["number"] or 1) * unit
+        if not (amount and per):
+            raise ConfigError("must allow something, in some time", key=key, value=text)
+        if match["what"] in ("tok", "tokens"):
+            return cls(tokens=amount, per=per)
+        return cls(requests=amount, per=per)
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -38,9 +69,11 @@ class Limits:
     Attributes:
         rpm, tpm: requests and tokens in any 60 seconds.
         windows: further windows, all of which hold at once.
-        transit: seconds that a request may spend on its way before the server counts it, at most. A request
-            still without its reply then counts as arrived at that moment; raise it for a server behind a
-            slow queue, lower it to use long generations' quota sooner.
+        transit: seconds that a request may spend on its way before the server counts it, at most. The time
+            runs from the moment a request is let through, so that connecting (DNS, TLS) is part of it. One
+            still without its reply then counts as arrived at that moment: a request that was slower than
+            that may meet a 429. Raise it for slow connections or a server behind a queue, lower it to use
+            long generations' quota sooner.
 
     >>> Limits(rpm=500, windows=(Window(requests=25, per=1.0),)).declared()
     (Window(requests=500, tokens=None, per=60.0), Window(requests=25, tokens=None, per=1.0))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -11,13 +10,11 @@ from types import MappingProxyType
 from typing import Literal
 
 from fastbatch.errors import ConfigError, did_you_mean
+from fastbatch.limits.options import Window
 
 LimitKind = Literal["sliding", "bucket"]
 
 FAILURE_KINDS = ("500", "503", "429", "timeout", "reset", "truncated", "malformed", "empty")
-
-_LIMIT_TEXT = re.compile(r"(\d+)\s*(req|requests|tok|tokens)?\s*/\s*(\d+(?:\.\d+)?)?\s*(ms|s|m|h|d)")
-_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,19 +61,13 @@ class SimulatedLimit:
 
     @classmethod
     def parse(cls, text: str, *, kind: LimitKind = "sliding") -> SimulatedLimit:
-        """Read `"1500/5s"`, `"10/100ms"` or `"90000tok/60s"`.
+        """Read `"1500/5s"`, `"10/100ms"` or `"90000tok/60s"`, as `Window.parse` does.
 
         Raises:
             ConfigError: the text has another form.
         """
-        match = _LIMIT_TEXT.fullmatch(text.strip())
-        if match is None:
-            raise ConfigError("write it like 1500/5s or 90000tok/60s", key="--limit", value=text)
-        amount, what, number, unit = match.groups()
-        per = float(number or 1) * _UNIT_SECONDS[unit]
-        if what in ("tok", "tokens"):
-            return cls(tokens=int(amount), per=per, kind=kind)
-        return cls(requests=int(amount), per=per, kind=kind)
+        window = Window.parse(text, key="--limit")
+        return cls(requests=window.requests, tokens=window.tokens, per=window.per, kind=kind)
 
 
 @dataclass(frozen=True, kw_only=True)
