@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -43,6 +44,7 @@ def fastbatch(
 
 def main() -> None:
     """Run the command line; every error of ours becomes a sentence and an exit code."""
+    _open_standard_streams()
     try:
         app()
     except FastbatchError as error:
@@ -55,3 +57,14 @@ def main() -> None:
     except OSError as error:
         typer.echo(f"fastbatch: {mask_secrets(str(error))}", err=True)
         sys.exit(5)
+
+
+def _open_standard_streams() -> None:
+    """Make up for streams that the caller closed: the first file we open would take their place."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import shutil
 import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from fastbatch.engine.done import Plan
 from fastbatch.engine.events import Fetching, Listener, Notice
 from fastbatch.engine.filerun import FileRun
 from fastbatch.engine.manager import RequestManager
-from fastbatch.errors import ConfigError, RunStopped, mask_secrets
+from fastbatch.errors import ConfigError, RunStopped, StorageError, mask_secrets
 from fastbatch.limits.options import Limits, Window
 from fastbatch.retry import RetryPolicy
 
@@ -102,7 +103,7 @@ async def _finish(
         _say("Nothing was sent.")
         return 130
     except RunStopped as stopped:
-        if options.progress != "json":
+        if options.progress != "json" and stopped.summary is not None:
             _say(*summary_lines(stopped.summary, output))
         raise
     except asyncio.CancelledError:
@@ -117,7 +118,8 @@ async def _finish(
         _say(*summary_lines(summary, output))
     if summary.interrupted:
         return signals.code
-    return 1 if summary.failed else 0
+    # Rows may also be open because the input changed while it was run.
+    return 1 if summary.failed or summary.ok + summary.skipped < summary.total else 0
 
 
 class _Notices(logging.Handler):
@@ -214,18 +216,24 @@ def _reporter(listener: Listener | None) -> Callable[[Any], None]:
 
 @contextmanager
 def _spooled(input: str) -> Iterator[tuple[Path, str]]:
-    """The input as a file that can be read twice: stdin is written to a temporary one first."""
-    if input != "-":
-        yield Path(input), input
+    """The input as a file that can be read twice: stdin and pipes are written to a temporary one first."""
+    path = Path(input)
+    piped = input != "-" and path.exists() and not path.is_file() and not path.is_dir()
+    if input != "-" and not piped:
+        yield path, input
         return
     with tempfile.NamedTemporaryFile(prefix="fastbatch-", suffix=".jsonl") as spool:
         try:
-            shutil.copyfileobj(sys.stdin.buffer, spool)
+            if piped:
+                with path.open("rb") as pipe:
+                    shutil.copyfileobj(pipe, spool)
+            else:
+                shutil.copyfileobj(sys.stdin.buffer, spool)
         except KeyboardInterrupt:
             _say("Interrupted while standard input was being read; nothing was sent.")
             raise typer.Exit(130) from None
         spool.flush()
-        yield Path(spool.name), "stdin"
+        yield Path(spool.name), input if piped else "stdin"
 
 
 @contextmanager
@@ -234,20 +242,29 @@ def _destination(output: str) -> Iterator[Path]:
     if output != "-":
         yield Path(output)
         return
-    with tempfile.TemporaryDirectory(prefix="fastbatch-") as folder:
-        target = Path(folder, "results.jsonl")
+    folder = Path(tempfile.mkdtemp(prefix="fastbatch-"))
+    target = folder / "results.jsonl"
+    try:
+        yield target
+    finally:
+        errors = target.with_name(target.name + ".errors.jsonl")
+        if errors.exists():
+            _say(*errors.read_text("utf-8").splitlines())
         try:
-            yield target
-        finally:
             if target.exists():
                 with target.open("rb") as file:
                     shutil.copyfileobj(file, sys.stdout.buffer)
                 sys.stdout.buffer.flush()
-            errors = target.with_name(target.name + ".errors.jsonl")
-            if errors.exists():
-                sys.stderr.write(errors.read_text("utf-8"))
+        except OSError as error:
+            # Python would try, and complain, once more at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise StorageError(
+                f"Standard output takes no more ({error.strerror}); the answers are kept in {target}"
+            ) from None
+        shutil.rmtree(folder)
 
 
 def _say(*lines: str) -> None:
-    for line in lines:
-        typer.echo(line, err=True)
+    with suppress(OSError):  # a reader that has gone (2>&1 | head) does not change what the run did
+        for line in lines:
+            typer.echo(line, err=True)

@@ -230,8 +230,8 @@ def _time_left(left: int, rate: float, saturation: tuple[Saturation, ...]) -> fl
 class Ticker:
     """Shows a listener a picture every `INTERVAL` seconds, from the loop's timer."""
 
-    def __init__(self, listener: Listener, picture: Callable[[], Snapshot], clock: Clock) -> None:
-        self._listener = listener
+    def __init__(self, tell: Callable[[Event], None], picture: Callable[[], Snapshot], clock: Clock) -> None:
+        self._tell = tell
         self._picture = picture
         self._clock = clock
         self._timer: Timer | None = None
@@ -242,7 +242,7 @@ class Ticker:
 
     def _tick(self) -> None:
         self.start()
-        self._listener.notify(Progressed(self._picture()))
+        self._tell(Progressed(self._picture()))
 
     def stop(self) -> None:
         """Show no more."""

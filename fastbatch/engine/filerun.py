@@ -19,7 +19,7 @@ from fastbatch.engine.inputfile import InputFile, OnBadRow, Row
 from fastbatch.engine.journal import ResultFile, replace_file
 from fastbatch.engine.pipeline import Job
 from fastbatch.engine.session import Session, Settings
-from fastbatch.errors import InvalidRequest, OutputError, RunStopped, StorageError
+from fastbatch.errors import InvalidRequest, OutputError, RequestError, RunStopped, StorageError
 from fastbatch.formats.lines import numbered_lines
 from fastbatch.formats.results import error_line, result_line
 from fastbatch.formats.rows import RowSettings, parse_row
@@ -105,42 +105,42 @@ class FileRun(Generic[ResponseT]):
                 plan = await self._planned(done, ids)
                 if plan.changed and not confirm(plan):
                     return None
-            async with Session(self._settings, title=self._title) as session:
-                return await self._through(session, results, done, total, ids)
+            return await self._recorded(results, done, total, ids)
 
     async def _planned(self, done: Done, ids: NumberTable) -> Plan:
         settings = self._settings
         sample = settings.identical == "sample"
         return await make_plan(self._input, done, ids, settings.key, cache=settings.cache, sample=sample)
 
-    async def _through(
-        self, session: Session[ResponseT], results: ResultFile, done: Done, total: int, ids: NumberTable
-    ) -> Summary:
-        counters = session.counters
-        counters.total = total
-        failed = ResultFile(_fresh(self._errors))
-        failed.path.unlink(missing_ok=True)
+    async def _recorded(self, results: ResultFile, done: Done, total: int, ids: NumberTable) -> Summary:
+        """Run, and leave output and errors file as they should be, however the run ends."""
+        session: Session[ResponseT] = Session(self._settings, title=self._title)
+        session.counters.total = total
+        fresh = _fresh(self._errors)
+        fresh.unlink(missing_ok=True)
         # Which rows have an outcome now need be known only where older failures are on record.
         touched = NumberTable() if self._errors.exists() else None
         replaced = 0
         stop: RunStopped | None = None
-        with failed:
-            run = session.run(self._jobs(session, done, touched))
-            self._drain = run.drain
-            if self._interrupted:
-                run.drain()
+        with ResultFile(fresh) as failed:
             try:
-                # Closed at once when a write fails: nothing more is sent then.
-                async with aclosing(run.blocks()) as finished:
-                    async for block in finished:
-                        replaced += _write(block, results, failed, done, touched)
+                async with session:
+                    run = session.run(self._jobs(session, done, touched))
+                    self._drain = run.drain
+                    if self._interrupted:
+                        run.drain()
+                    # Closed at once when a write fails: nothing more is sent then.
+                    async with aclosing(run.blocks()) as finished:
+                        async for block in finished:
+                            replaced += _write(block, results, failed, done, touched)
             except RunStopped as stopped:
                 stop = stopped
-                session.stopped = stopped.message
-            finally:
-                # Failures are put on record while the output is still held, however the run ended.
-                with suppress(StorageError):
-                    self._settle_errors(failed.path, touched)
+            except BaseException:
+                with suppress(StorageError):  # what broke the run is what must be said
+                    self._settle_errors(fresh, touched)
+                raise
+            # The session is closed, its connections' descriptors are free; the output is still held.
+            self._settle_errors(fresh, touched)
         if replaced or done.repeated:
             replace_file(self._output, last_answers(self._output))
         summary = session.meter.summary(
@@ -149,7 +149,7 @@ class FileRun(Generic[ResponseT]):
             replaced=replaced,
             # Of an input that was not read to its end nobody can say what it does not hold.
             gone=0 if self._interrupted or self._input.limited else done.gone(ids),
-            interrupted=self._interrupted and (counters.done < total or not total),
+            interrupted=self._interrupted and (session.counters.done < total or not total),
         )
         if stop is not None:
             stop.summary = summary
@@ -221,7 +221,7 @@ def _write(
 ) -> int:
     """Append the records of finished rows; returns how many of them replace an older answer."""
     answered: list[bytes] = []
-    broken: list[bytes] = []
+    broken: list[tuple[Row, RequestError]] = []
     replaced = 0
     for job in block:
         row: Row = job.tag
@@ -233,11 +233,13 @@ def _write(
             answered.append(result_line(row.custom_id, row.first, outcome))
             replaced += done.keys.get(id_number(row.custom_id)) is not None
         else:
-            broken.append(error_line(row.custom_id, row.content, row.first, outcome.error.to_dict()))
-    if answered:
+            broken.append((row, outcome.error))
+    if answered:  # first of all what was paid for
         results.append(answered)
     if broken:
-        failed.append(broken)
+        failed.append(
+            [error_line(row.custom_id, row.content, row.first, error.to_dict()) for row, error in broken]
+        )
     return replaced
 
 

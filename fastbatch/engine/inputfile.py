@@ -16,6 +16,7 @@ from fastbatch.engine.index import NumberTable, id_number
 from fastbatch.errors import InputError, InvalidRequest
 from fastbatch.formats.lines import numbered_lines
 from fastbatch.formats.rows import RowSettings, fingerprint, parse_row, read_row, row_id
+from fastbatch.models.check import check_numbers
 from fastbatch.models.request import LLMRequest
 
 # A row's number stands in the low bits of its id's value (up to 68 billion), how often its content occurred
@@ -81,7 +82,7 @@ class InputFile:
                     _note(seen, custom_id, number, number + _ONCE)
             except InvalidRequest as refused:
                 problem = refused
-                if not content:
+                if not content or not _writable(content):
                     content = {"raw": line[:65536].decode("utf-8", "replace")}
             yield Row(number, custom_id, content, request, problem, _first_line(content) or number)
 
@@ -119,6 +120,15 @@ class InputFile:
         except OSError:
             return ()
         return (state.st_ino, state.st_size, state.st_mtime_ns)
+
+
+def _writable(content: dict[str, Any]) -> bool:
+    """Whether a bad row can be recorded as it is; one nested too deeply cannot."""
+    try:
+        check_numbers(content)
+    except InvalidRequest as refused:
+        return "nested" not in refused.message
+    return True
 
 
 def _first_line(content: dict[str, Any]) -> int | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shutil
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -73,6 +74,11 @@ class ResultFile:
 
     def append(self, lines: Iterable[bytes]) -> None:
         """Append whole lines; all of them or none stand in the file afterwards."""
+        if not _still_there(self._fd, self.path):
+            raise StorageError(
+                f"{self.path} was removed or replaced while the run was writing it, so the run stopped. "
+                "Answers that are not in the file are in the cache, if there is one; run again to go on."
+            )
         left = memoryview(b"".join(lines))
         size = len(left)
         try:
@@ -111,10 +117,13 @@ def replace_file(path: Path, lines: Iterable[bytes]) -> None:
     Raises:
         StorageError: it could not be written; `path` is as it was.
     """
+    path = path.resolve()  # a link stays a link
     part = path.with_name(path.name + ".part")
     written = 0
     try:
         with part.open("wb") as file:
+            if path.exists():
+                shutil.copymode(path, part)
             for line in lines:
                 written += file.write(line)
             file.flush()
@@ -126,8 +135,9 @@ def replace_file(path: Path, lines: Iterable[bytes]) -> None:
             path.unlink(missing_ok=True)
         _sync_directory(path.parent)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise StorageError(_storage_sentence(path, error)) from None
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _still_there(fd: int, path: Path) -> bool:

@@ -78,7 +78,7 @@ class RequestManager(Generic[ResponseT]):
     ) -> None:
         if not isinstance(concurrency, int) or concurrency < 1:
             raise ConfigError("must be a whole number of 1 or more", key="concurrency", value=concurrency)
-        if not timeout > 0:
+        if not isinstance(timeout, int | float) or not timeout > 0:
             raise ConfigError("must be seconds above 0", key="timeout", value=timeout)
         if identical not in ("share", "sample"):
             raise ConfigError("must be 'share' or 'sample'", key="identical", value=identical)
@@ -138,9 +138,6 @@ class RequestManager(Generic[ResponseT]):
                     for job in block:
                         assert job.outcome is not None
                         yield job.outcome
-            except RunStopped as stopped:
-                session.stopped = stopped.message
-                raise
             finally:
                 await finished.aclose()
 

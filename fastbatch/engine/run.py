@@ -166,7 +166,9 @@ class Run(Generic[ResponseT]):
             elif first.outcome is not None:
                 self._share(first.outcome, job)  # answered a moment ago, not stored yet
             else:
-                first.followers = [*(first.followers or ()), job]
+                if first.followers is None:
+                    first.followers = []
+                first.followers.append(job)
 
     def _let_go(self) -> None:
         """Forget finished keys that a lookup would find by now."""

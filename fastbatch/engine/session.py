@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
@@ -14,7 +15,7 @@ from fastbatch.cache.base import CacheProvider
 from fastbatch.cache.guarded import GuardedCache
 from fastbatch.engine.clock import Clock, SystemClock
 from fastbatch.engine.endpoint import Endpoint, SharedService
-from fastbatch.engine.events import Counters, Listener, Meter, RunFinished, RunStarted, Ticker
+from fastbatch.engine.events import Counters, Event, Listener, Meter, RunFinished, RunStarted, Ticker
 from fastbatch.engine.gate import Gate, SharedLedger
 from fastbatch.engine.pipeline import Job, Pipeline
 from fastbatch.engine.run import Run
@@ -28,6 +29,8 @@ from fastbatch.retry import RetryPolicy
 from fastbatch.transport.base import Transport
 
 ResponseT = TypeVar("ResponseT")
+
+logger = logging.getLogger(__name__)
 
 Identical = Literal["share", "sample"]
 
@@ -84,7 +87,6 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
         self.counters = Counters()
         self.meter = Meter(self.counters, settings.clock)
         self.endpoint = Endpoint(settings.provider, settings.service, settings.concurrency)
-        self.stopped = ""
         self._gate = Gate(settings.ledger, settings.clock)
         self._transport = settings.transport()
         self._pipeline = Pipeline(
@@ -120,7 +122,7 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
                 await self.endpoint.close()
             finally:
                 if self.listener is not None and self._ticker is not None:
-                    self.listener.notify(RunFinished(self.picture(), self.stopped or _reason(error)))
+                    self.tell(RunFinished(self.picture(), _reason(error)))
 
     def run(self, source: AsyncIterator[list[Job[ResponseT]]]) -> Run[ResponseT]:
         """The run of `source`; tells the listener that it starts."""
@@ -128,8 +130,8 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
         cache = settings.cache
         keeper = RecentAnswers(_OWN_MEMORY) if cache is None else cache
         if self.listener is not None:
-            self.listener.notify(RunStarted(self._title, self.counters.total))
-            self._ticker = Ticker(self.listener, self.picture, settings.clock)
+            self.tell(RunStarted(self._title, self.counters.total))
+            self._ticker = Ticker(self.tell, self.picture, settings.clock)
             self._ticker.start()
         return Run(
             source,
@@ -141,6 +143,16 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
             clock=settings.clock,
             concurrency=settings.concurrency,
         )
+
+    def tell(self, event: Event) -> None:
+        """Tell the listener; one that raises is told nothing more, and the run goes on."""
+        if self.listener is None:
+            return
+        try:
+            self.listener.notify(event)
+        except Exception:  # a user's own code: no display may cost paid answers
+            logger.warning("the progress display failed and is not used any more", exc_info=True)
+            self.listener = None
 
     def picture(self) -> Snapshot:
         """The run at this moment."""

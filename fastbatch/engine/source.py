@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, Mapping
 from contextlib import aclosing
-from itertools import islice
 from typing import Any
 
 from fastbatch.engine.index import NumberTable
@@ -21,6 +20,7 @@ RowLike = LLMRequest | Mapping[str, Any]
 Rows = Iterable[RowLike] | AsyncIterable[RowLike]
 
 _BLOCK = 256
+_PATIENCE = 0.005  # seconds that collecting a block may keep the loop
 
 
 class JobSource:
@@ -28,6 +28,7 @@ class JobSource:
 
     def __init__(self, settings: Settings[Any], rows: RowSettings) -> None:
         self._key = settings.key
+        self._clock = settings.clock
         self._rows = rows
         self._reader = settings.provider.reader
         self._provider = settings.provider.name
@@ -37,12 +38,21 @@ class JobSource:
         """The jobs of `rows` in their order."""
         if isinstance(rows, AsyncIterable):
             async with aclosing(self._async_blocks(rows)) as blocks:
-                async for block in blocks:
-                    yield block
+                async for full in blocks:
+                    yield full
             return
-        jobs = (self._job(row, index) for index, row in enumerate(rows))
         try:
-            while block := list(islice(jobs, _BLOCK)):
+            block: list[Job[Any]] = []
+            began = self._clock.time()
+            for index, row in enumerate(rows):
+                block.append(self._job(row, index))
+                # A slow source is not waited for until a block is full, and the loop gets its turn.
+                if len(block) >= _BLOCK or self._clock.time() - began > _PATIENCE:
+                    yield block
+                    block = []
+                    await asyncio.sleep(0)
+                    began = self._clock.time()
+            if block:
                 yield block
         finally:
             if isinstance(rows, Generator):  # read ahead of its caller, so of no use to anybody any more

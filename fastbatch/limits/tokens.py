@@ -13,6 +13,8 @@ _TOKENS_PER_MESSAGE = 4
 _TOKENS_PER_IMAGE = 800
 _WEIGHT = 0.05  # of the newest reply in the running average: twenty replies set it, one outlier does not
 
+_LEAST, _MOST = 0.1, 10.0  # real vocabularies stay well between these
+
 _LIMIT_KEYS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
 
@@ -31,7 +33,8 @@ class TokenEstimator:
         if prompt_tokens <= 0:
             return
         model = body.get("model")
-        seen = prompt_tokens / raw_tokens(body)
+        # A server that miscounts must not close the gate for every request after this one.
+        seen = min(_MOST, max(_LEAST, prompt_tokens / raw_tokens(body)))
         known = self._ratio.get(model)
         self._ratio[model] = seen if known is None else known + _WEIGHT * (seen - known)
 

@@ -10,7 +10,14 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 from yarl import URL
 
-from fastbatch.errors import ConnectFailed, ConnectionLost, InvalidRequest, RequestTimeout, ResponseTooLarge
+from fastbatch.errors import (
+    BadResponse,
+    ConnectFailed,
+    ConnectionLost,
+    InvalidRequest,
+    RequestTimeout,
+    ResponseTooLarge,
+)
 from fastbatch.models.http import HTTPCall, HTTPReply
 from fastbatch.transport.base import MAX_RESPONSE_BYTES
 
@@ -76,6 +83,10 @@ class AiohttpTransport:
             raise RequestTimeout(f"no complete reply from {url.host} within {timeout:g} s") from None
         except aiohttp.ClientConnectorError as error:
             raise ConnectFailed(_connect_problem(url, error)) from None
+        except aiohttp.ClientHttpProxyError as error:
+            raise ConnectFailed(f"the proxy refuses the way to {url.host}: HTTP {error.status}") from None
+        except aiohttp.ClientResponseError as error:
+            raise BadResponse(f"the reply of {url.host} is no HTTP: {_words(error.message)}") from None
         except (aiohttp.ClientError, ConnectionError, ssl.SSLError) as error:
             raise ConnectionLost(f"the connection to {url.host} broke: {_first_words(error)}") from None
         except ValueError as error:  # aiohttp's words for a URL or a header that cannot be sent
@@ -130,4 +141,8 @@ def _connect_problem(url: URL, error: aiohttp.ClientConnectorError) -> str:
 
 def _first_words(error: BaseException) -> str:
     """An error's own sentence, or its kind where it has none, on one line."""
-    return (str(error) or type(error).__name__).splitlines()[0][:300]
+    return _words(str(error) or type(error).__name__)
+
+
+def _words(text: str) -> str:
+    return text.splitlines()[0][:300].rstrip(": ")
