@@ -225,7 +225,7 @@ class RequestError(FastbatchError):
         maybe_billed: bool | None = None,
         retriable: bool | None = None,
     ) -> None:
-        super().__init__(message.encode("utf-8", "replace")[:_MESSAGE_LIMIT].decode("utf-8", "ignore"))
+        super().__init__(_cut(message, _MESSAGE_LIMIT))
         self.status = status
         self.code = code
         self.provider = provider
@@ -237,12 +237,18 @@ class RequestError(FastbatchError):
             self.retriable = retriable
 
     def hide(self, secret: str) -> None:
-        """Take a secret out of the message, whatever its shape: a server may echo the key it was given.
+        """Take a secret out of message and code, whatever its shape: a server may echo what it was given.
 
         Shorter ones than eight characters are no secrets but stand-ins for local servers.
         """
-        if len(secret) >= 8 and secret in self.message:
+        if len(secret) >= 8:
             self.args = (self.message.replace(secret, "…"),)
+            self.code = self.code and self.code.replace(secret, "…")
+
+    def advise(self, cure: str) -> None:
+        """End the message with what to do; a long one is cut for it."""
+        told = _cut(self.message, _MESSAGE_LIMIT - len(cure.encode()) - 2).rstrip(" .")
+        self.args = (f"{told}; {cure}",)
 
     def to_dict(self) -> dict[str, Any]:
         """The record written into an errors file: class, code, status, message, attempts, maybe_billed."""
@@ -266,6 +272,11 @@ class RequestError(FastbatchError):
             attempts=int(record.get("attempts") or 0),
             maybe_billed=bool(record.get("maybe_billed")),
         )
+
+
+def _cut(text: str, limit: int) -> str:
+    """At most `limit` bytes of `text`, cut between characters."""
+    return text.encode("utf-8", "replace")[:limit].decode("utf-8", "ignore")
 
 
 class InvalidRequest(RequestError):

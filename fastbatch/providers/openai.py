@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,13 +17,16 @@ from fastbatch.limits.tokens import output_allowance
 from fastbatch.models.http import HTTPCall, HTTPReply
 from fastbatch.models.request import LLMRequest
 from fastbatch.models.response import ResponseWrapper, Usage
-from fastbatch.providers.openai_errors import classify
+from fastbatch.providers.openai_errors import advise, classify
 from fastbatch.providers.openai_types import OpenAIReader, OpenAIReply
 
 BASE_URL = "https://api.openai.com/v1"
 
 # What an answer of each endpoint must hold; one of these in a 200, and not empty.
 _ANSWERS = ("choices", "output", "data", "results")
+
+# Names of headers that carry a credential: Authorization, api-key, x-auth-token and the like.
+_CREDENTIAL = re.compile("auth|key|token", re.IGNORECASE)
 
 
 class OpenAIProvider:
@@ -38,7 +42,7 @@ class OpenAIProvider:
         name: shown to people and in records.
         identity: what the endpoint is for the request hash; the base URL unless it says nothing (a local
             server on a changing port).
-        env: where keys are looked up.
+        env: where the variables are looked up; else the environment.
 
     Raises:
         ConfigError: OpenAI itself without a key, or a base URL that is none.
@@ -54,8 +58,9 @@ class OpenAIProvider:
         headers: Mapping[str, str] | None = None,
         name: str = "openai",
         identity: str | None = None,
-        env: Mapping[str, str] = os.environ,
+        env: Mapping[str, str] | None = None,
     ) -> None:
+        env = os.environ if env is None else env
         self.name = name
         self.base_url = _checked_url(
             (env.get("OPENAI_BASE_URL") or BASE_URL) if base_url is None else base_url
@@ -65,8 +70,8 @@ class OpenAIProvider:
         key = ((env.get("OPENAI_API_KEY") or "") if api_key is None else api_key).strip()
         if not key and self.base_url == BASE_URL:
             raise ConfigError(
-                "there is no key for OpenAI; set OPENAI_API_KEY (or --api-key-env), "
-                "or give --base-url for a server of your own",
+                "there is no key for OpenAI; set OPENAI_API_KEY, or name its variable with --api-key-env "
+                "(api_key= in Python), or give --base-url (base_url=) for a server of your own",
                 key="OPENAI_API_KEY",
             )
         self._headers = {
@@ -84,7 +89,9 @@ class OpenAIProvider:
             for ours in [known for known in self._headers if known.lower() == header.lower()]:
                 del self._headers[ours]
             self._headers[header] = _checked_header(header, value)
-        self._key = key
+        self._has_key = bool(key) or any(_CREDENTIAL.search(header) for header in headers or ())
+        # What a server may print back; the longest first, so that no part of one is left of it.
+        self._secrets = sorted({key, *_values(headers or {})}, key=len, reverse=True)
         self._urls: dict[str, str] = {}
 
     def at(self, base_url: str) -> OpenAIProvider:
@@ -116,6 +123,7 @@ class OpenAIProvider:
         told = _error_bearer(body)
         if not answered or told is not None:
             error = classify(status, headers, told, raw, provider=self.name, request_id=_request_id(headers))
+            advise(error, told, base_url=self.base_url, has_key=self._has_key)
             return self._outcome(reply, body, error)
         if not isinstance(body, dict) or not any(
             isinstance(body.get(key), list) and body[key] for key in _ANSWERS
@@ -137,7 +145,8 @@ class OpenAIProvider:
         self, reply: HTTPReply, body: Any = None, error: RequestError | None = None
     ) -> ResponseWrapper[OpenAIReply]:
         if error is not None:
-            error.hide(self._key)
+            for secret in self._secrets:
+                error.hide(secret)
         return ResponseWrapper(
             self.reader,
             provider=self.name,
@@ -178,6 +187,12 @@ def read_usage(body: Any) -> Usage:
         _count(completion),
         _count(outs.get("reasoning_tokens")) if isinstance(outs, dict) else 0,
     )
+
+
+def _values(headers: Mapping[str, str]) -> list[str]:
+    """The values, and of `Authorization: scheme token` the token as well."""
+    tokens = [value.split()[-1:] for header, value in headers.items() if "auth" in header.lower()]
+    return [*headers.values(), *(token for found in tokens for token in found)]
 
 
 def _request_id(headers: Mapping[str, str]) -> str | None:

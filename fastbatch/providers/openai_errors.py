@@ -80,6 +80,18 @@ def classify(
     )
 
 
+def advise(error: RequestError, body: Any, *, base_url: str, has_key: bool) -> None:
+    """Add the cure to an error that the server could not explain, since it does not know how it was asked."""
+    if isinstance(error, AuthenticationFailed) and not has_key:
+        error.advise(
+            "no key was sent: set OPENAI_API_KEY, or name its variable with --api-key-env "
+            "(api_key= in Python)"
+        )
+    explained = isinstance(body, dict) and isinstance(body.get("error"), dict)
+    if isinstance(error, NotFound) and not explained and not base_url.endswith("/v1"):
+        error.advise("does the base URL end in /v1?")
+
+
 def _kind(status: int, code: str | None) -> type[RequestError]:
     if code is not None and _means_quota(code):
         return QuotaExhausted

@@ -143,8 +143,11 @@ def test_headers_that_cannot_be_sent_are_refused(options: dict[str, Any]) -> Non
 @pytest.mark.parametrize("key", [None, "", "  "])
 def test_openai_itself_needs_a_key(key: str | None) -> None:
     """Said with the cure, before the first request; another server may need none."""
-    with pytest.raises(ConfigError, match="set OPENAI_API_KEY"):
+    with pytest.raises(ConfigError, match="set OPENAI_API_KEY") as refused:
         OpenAIProvider(key, env={})
+    assert all(
+        word in str(refused.value) for word in ("--api-key-env", "api_key=", "--base-url", "base_url=")
+    )
     OpenAIProvider(key, base_url="http://h/v1", env={})
 
 

@@ -209,6 +209,86 @@ def test_a_failure_keeps_the_wait_and_the_id() -> None:
     assert (error.retry_after, error.request_id) == (7.0, "req_1")
 
 
+KEYLESS = OpenAIProvider(base_url="http://h/v1", env={})
+NO_KEY = "no key was sent: set OPENAI_API_KEY, or name its variable with --api-key-env (api_key= in Python)"
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({}, True),
+        ({"api_key": ""}, True),
+        ({"headers": {"X-Title": "t"}}, True),
+        ({"api_key": "k"}, False),
+        ({"headers": {"api-key": "k"}}, False),
+        ({"headers": {"authorization": "Token t"}}, False),
+        ({"headers": {"X-Auth-Token": "t"}}, False),
+    ],
+)
+def test_a_refusal_without_a_key_says_that_none_was_sent(options: dict[str, Any], told: bool) -> None:
+    """The server only knows that it refuses; who asked knows why, and what to set."""
+    provider = OpenAIProvider(**{"base_url": "http://h/v1", **options}, env={})
+    for body in (b"", orjson.dumps(coded("invalid_api_key"))):
+        error = provider.parse(HTTPReply(401, {}, body)).error
+        assert error is not None
+        assert error.message.endswith(f"; {NO_KEY}") == told
+    assert error.message == (f"Words; {NO_KEY}" if told else "Words.")
+
+
+def test_other_refusals_without_a_key_stay_as_they_are() -> None:
+    """A 403 or a 429 has other reasons."""
+    for status in (400, 403, 404, 429, 500):
+        error = KEYLESS.parse(HTTPReply(status, {}, orjson.dumps(coded()))).error
+        assert error is not None
+        assert error.message == "Words."
+
+
+@pytest.mark.parametrize(
+    ("base_url", "body", "asked"),
+    [
+        ("http://h", b'{"detail":"Not Found"}', True),
+        ("http://h", b"404 page not found", True),
+        ("http://h/api", b"", True),
+        ("http://h", orjson.dumps({"error": "not found"}), True),
+        ("http://h", orjson.dumps(coded("model_not_found")), False),
+        ("http://h/v1", b'{"detail":"Not Found"}', False),
+        ("http://h/openai/v1/", b"", False),
+    ],
+)
+def test_a_404_that_is_no_answer_of_the_api_asks_for_v1(base_url: str, body: bytes, asked: bool) -> None:
+    """Forgetting `/v1` is the usual reason for a page that is not there."""
+    error = OpenAIProvider("k", base_url=base_url, env={}).parse(HTTPReply(404, {}, body)).error
+    assert error is not None
+    assert error.message.endswith("; does the base URL end in /v1?") == asked
+
+
+def test_a_cure_fits_behind_a_long_message() -> None:
+    """The message gives way, not the cure, and the bound holds."""
+    error = KEYLESS.parse(HTTPReply(401, {}, orjson.dumps({"error": {"message": "é" * 9000}}))).error
+    assert error is not None
+    assert error.message.endswith(NO_KEY)
+    assert len(error.message.encode()) <= 2048
+
+
+def test_echoed_headers_are_hidden() -> None:
+    """Every value that the caller gave as a header may be a secret, in the message and in the code."""
+    provider = OpenAIProvider(
+        "0123456789abcdef",
+        base_url="http://h/v1",
+        headers={
+            "api-key": "azure-key-0123456789abcdef",
+            "Authorization": "Token tttttttttt",
+            "X-Team": "blue",
+        },
+        env={},
+    )
+    said = "Got azure-key-0123456789abcdef, Token tttttttttt, then tttttttttt; team blue, 0123456789abcdef."
+    body = orjson.dumps({"error": {"message": said, "code": "bad:tttttttttt"}})
+    error = provider.parse(HTTPReply(400, {}, body)).error
+    assert error is not None
+    assert (error.message, error.code) == ("Got …, …, then …; team blue, ….", "bad:…")
+
+
 def test_an_echoed_key_is_hidden_whatever_its_shape() -> None:
     """A server that prints the key back, in an error or in a broken reply, does not get it into a message."""
     provider = OpenAIProvider("0123456789abcdef", base_url="http://h/v1", env={})
