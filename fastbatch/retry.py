@@ -8,7 +8,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from fastbatch.errors import BadResponse, ConfigError, RateLimited, RequestError
+from fastbatch.errors import (
+    AuthenticationFailed,
+    BadResponse,
+    ConfigError,
+    ConnectFailed,
+    ConnectionLost,
+    QuotaExhausted,
+    RateLimited,
+    RequestError,
+    RequestTimeout,
+    ServerError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +74,8 @@ class RetryPolicy:
         >>> RetryPolicy().decide(RateLimited("slow down", retry_after=2.0), attempt=1, jitter=0.0)
         RetryDecision(action='retry', reason='rate limited', wait=2.0, pause=True)
         """
-        reason = _REASONS.get(type(error).__name__, "failed")
+        # A plug-in's own kind is told as the kind it stands below.
+        reason = next((_REASONS[kind] for kind in type(error).__mro__ if kind in _REASONS), "failed")
         if error.stops_run:
             return RetryDecision("stop", reason)
         if not error.retriable:
@@ -80,13 +92,13 @@ class RetryPolicy:
         return RetryDecision("retry", reason, step * (0.5 + 0.5 * jitter), pause)
 
 
-_REASONS = {
-    "AuthenticationFailed": "the key is not accepted",
-    "QuotaExhausted": "the quota is used up",
-    "RateLimited": "rate limited",
-    "ServerError": "the provider failed",
-    "ConnectFailed": "no connection",
-    "ConnectionLost": "the connection broke",
-    "RequestTimeout": "no answer in time",
-    "BadResponse": "the reply was broken",
+_REASONS: dict[type, str] = {
+    AuthenticationFailed: "the key is not accepted",
+    QuotaExhausted: "the quota is used up",
+    RateLimited: "rate limited",
+    ServerError: "the provider failed",
+    ConnectFailed: "no connection",
+    ConnectionLost: "the connection broke",
+    RequestTimeout: "no answer in time",
+    BadResponse: "the reply was broken",
 }

@@ -127,6 +127,21 @@ def test_the_providers_word_on_retrying_wins() -> None:
     assert policy.decide(errors.AuthenticationFailed("x", retriable=True), 1, 0.0).action == "stop"
 
 
+def test_a_kind_of_a_plug_in_is_told_as_what_it_is() -> None:
+    """A subclass has the reason of the kind it stands below, not a bare "failed"."""
+
+    class TokensPerDay(errors.QuotaExhausted):
+        pass
+
+    class TokensPerDayHere(TokensPerDay):
+        pass
+
+    assert RetryPolicy().decide(TokensPerDayHere("x"), 1, 0.0) == RetryDecision(
+        "stop", "the quota is used up"
+    )
+    assert RetryPolicy().decide(errors.BadRequest("x"), 1, 0.0) == RetryDecision("fail", "failed")
+
+
 def test_decisions_are_values() -> None:
     """Equal decisions are equal, so that tests compare them and logs print them."""
     assert RetryPolicy().decide(errors.RateLimited("x", retry_after=2.0), 1, 0.0) == RetryDecision(
