@@ -53,7 +53,7 @@ def open_route(
     *,
     base_url: str | None = None,
     api_key_env: str | None = None,
-    env: Mapping[str, str] = os.environ,
+    env: Mapping[str, str] | None = None,
     report: Callable[[Any], None] | None = None,
 ) -> Route:
     """What `provider:model` stands for, ready to be used; nothing is contacted or started yet.
@@ -62,15 +62,16 @@ def open_route(
         name: such as `openai:gpt-4o-mini` or `local:smollm2`.
         base_url: another address for a hosted provider.
         api_key_env: the environment variable that holds the key.
-        env: where keys are looked up.
+        env: where keys and folders are looked up; else the environment.
         report: hears how a model file is being fetched.
 
     Raises:
         ConfigError, ServiceError, MissingExtra: said before anything is sent.
     """
+    env = os.environ if env is None else env
     provider, model = split_name(name)
     if provider in registry.names("services"):
-        return _served(provider, model, base_url, api_key_env, report)
+        return _served(provider, model, base_url=base_url, api_key_env=api_key_env, env=env, report=report)
     key = None
     if api_key_env is not None:
         key = env.get(api_key_env)
@@ -83,15 +84,17 @@ def open_route(
 def _served(
     name: str,
     model: str,
+    *,
     base_url: str | None,
     api_key_env: str | None,
+    env: Mapping[str, str],
     report: Callable[[Any], None] | None,
 ) -> Route:
     """A model that a service of ours runs; its provider is the OpenAI-shaped one at the service's address."""
     for key, value in (("base_url", base_url), ("api_key_env", api_key_env)):
         if value is not None:
             raise ConfigError(f"has no meaning for {name}:{model}, which runs in this process", key=key)
-    service = registry.find("services", name)(model, report=report)
+    service = registry.find("services", name)(model, report=report, env=env)
     # The address is known when the service runs; until then it stands for nothing and is never called.
     provider = registry.find("providers", "openai")(
         base_url="http://127.0.0.1/v1", name=name, identity=service.identity(), env={}
@@ -100,10 +103,25 @@ def _served(
 
 
 def open_cache(setting: str | None) -> tuple[CacheProvider | None, str]:
-    """The cache that `--cache DIR|memory|off` names, and what people call it; None: the user's."""
+    """The cache that `--cache DIR|NAME:DIR|memory|off` names, and what people call it; None: the user's.
+
+    NAME is a registered kind of cache that is made from a folder; write ./NAME:DIR for a folder of that name.
+
+    Raises:
+        ConfigError: NAME is a cache but takes no folder, or none is given.
+        MissingExtra: that cache is not installed.
+    """
     if setting == "off":
         return None, "off"
     if setting == "memory":
         return registry.find("caches", "memory")(), "memory"
+    kind, colon, directory = (setting or "").partition(":")
+    if colon and kind in registry.names("caches"):
+        if kind == "memory":
+            raise ConfigError("takes no folder; write memory alone", key="cache", value=setting)
+        if not directory:
+            raise ConfigError(f"names no folder; write {kind}:DIR", key="cache", value=setting)
+        folder = Path(directory).expanduser()
+        return registry.find("caches", kind)(folder), f"{kind}:{folder}"
     folder = Path(setting).expanduser() if setting else answers_folder()
     return registry.find("caches", "disk")(folder), str(folder)

@@ -9,6 +9,7 @@ import pytest
 
 from fastbatch import DiskCache, InMemoryCache, LLMRequest, OpenAIProvider, registry
 from fastbatch.assembly import open_cache, open_route, split_name
+from fastbatch.cache.diskcache import DiskCacheBackend
 from fastbatch.errors import ConfigError
 
 
@@ -85,8 +86,9 @@ def test_openai_without_a_key_is_refused() -> None:
 class FakeService:
     """A service that would run a model; it only says what it is."""
 
-    def __init__(self, model: str, *, report: Any = None) -> None:
+    def __init__(self, model: str, *, report: Any = None, env: Any = None) -> None:
         self.model = model
+        self.env = env
         self.report = report
 
     def identity(self) -> str:
@@ -117,6 +119,12 @@ def test_a_served_route_sends_no_key(served: None) -> None:
     assert "Authorization" not in provider.build(LLMRequest.from_prompt("x")).headers
 
 
+def test_a_service_looks_where_the_key_would_be_looked_up(served: None) -> None:
+    """What only stands in `.env`, such as FASTBATCH_MODELS, reaches the service."""
+    env = {"FASTBATCH_MODELS": "/data/models"}
+    assert vars(open_route("local:tiny", env=env).service)["env"] == env
+
+
 @pytest.mark.parametrize("option", ["base_url", "api_key_env"])
 def test_hosted_options_have_no_meaning_for_a_served_model(option: str) -> None:
     """They are refused rather than ignored."""
@@ -131,6 +139,34 @@ def test_caches_by_setting(tmp_path: Path) -> None:
     assert (type(cache), name) == (InMemoryCache, "memory")
     cache, name = open_cache(str(tmp_path / "kept"))
     assert (type(cache), name) == (DiskCache, str(tmp_path / "kept"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "made"), [("disk", DiskCache), ("diskcache", DiskCacheBackend), ("acme", DiskCache)]
+)
+def test_a_cache_of_another_kind_has_a_name(
+    kind: str, made: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`NAME:DIR` is any registered cache that takes a folder, a third party's too."""
+    monkeypatch.setitem(registry.BUILT_IN["caches"], "acme", "fastbatch.cache.disk:DiskCache")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    cache, name = open_cache(f"{kind}:~/kept")
+    assert (type(cache), name) == (made, f"{kind}:{tmp_path}/kept")
+
+
+@pytest.mark.parametrize("setting", ["diskcache", "acme:kept", "./diskcache:kept", "C:/kept", ":kept"])
+def test_what_names_no_kind_of_cache_is_a_folder(setting: str) -> None:
+    """Other colons, and names without one, are part of a path."""
+    cache, name = open_cache(setting)
+    assert (type(cache), name) == (DiskCache, str(Path(setting)))
+
+
+@pytest.mark.parametrize(("setting", "says"), [("memory:x", "takes no folder"), ("disk:", "write disk:DIR")])
+def test_a_kind_of_cache_that_cannot_be_made_so(setting: str, says: str) -> None:
+    """A folder that would be ignored, or is missing, is refused with the cure."""
+    with pytest.raises(ConfigError, match=says) as refused:
+        open_cache(setting)
+    assert refused.value.key == "cache"
 
 
 def test_the_users_cache_is_the_default() -> None:

@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Service(Protocol):
-    """A local model server of ours.
+    """A local model server of ours; a registered one is made by `name(model, report=…, env=…)`.
 
     Attributes:
         name: what people call it.

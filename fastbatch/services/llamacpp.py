@@ -7,6 +7,7 @@ import hashlib
 import os
 import threading
 import weakref
+from collections.abc import Mapping
 from pathlib import Path
 
 from fastbatch.errors import ServiceError, did_you_mean
@@ -39,6 +40,7 @@ class LlamaCppService:
     Args:
         model: `smollm2`, fetched on first use; or the path of a file that ends in `.gguf`.
         report: hears how the fetch goes, from a thread.
+        env: where `FASTBATCH_MODELS` is looked up; else the environment.
 
     Raises:
         ServiceError: no such model is known.
@@ -47,7 +49,9 @@ class LlamaCppService:
     'local:sha256:b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53'
     """
 
-    def __init__(self, model: str, *, report: Report | None = None) -> None:
+    def __init__(
+        self, model: str, *, report: Report | None = None, env: Mapping[str, str] | None = None
+    ) -> None:
         self._file = Path(model).expanduser() if model.lower().endswith(".gguf") else None
         if self._file is None and model not in _KNOWN:
             raise ServiceError(
@@ -57,6 +61,7 @@ class LlamaCppService:
         self.name = f"local:{model}"
         self._alias = model if self._file is None else self._file.stem
         self._report = report or ignore
+        self._env = env
         self._digest: str | None = None
         self._lock = threading.Lock()  # not asyncio's: one service may be used from several loops, one by one
         self._server: LlamaServer | None = None
@@ -113,7 +118,7 @@ class LlamaCppService:
 
         with self._lock:
             if self._server is None:
-                file = self._file or fetch_smollm2(models_folder(), report)
+                file = self._file or fetch_smollm2(models_folder(self._env), report)
                 if given_up.is_set():
                     raise _GaveUp
                 self._server = LlamaServer(file, self._alias, load_for(slots, usable_cores()))

