@@ -39,6 +39,7 @@ class RunOptions(BaseModel):
     concurrency: int = Field(64, ge=1, le=65536)
     rpm: int | None = Field(None, ge=1)
     tpm: int | None = Field(None, ge=1)
+    window: list[str] = Field(default_factory=list)
     cache: str | None = None
     identical: Literal["share", "sample"] = "share"
     timeout: float = Field(120.0, gt=0, allow_inf_nan=False)
@@ -146,6 +147,8 @@ def _environment(env: Mapping[str, str], source: str) -> dict[str, Any]:
         key = name.removeprefix(PREFIX).lower()
         if key == "param":
             found[key] = _json_object(name, value, source)
+        elif key == "window":
+            found[key] = [part.strip() for part in value.split(",")]
         elif key in RunOptions.model_fields:
             found[key] = value
         else:

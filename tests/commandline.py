@@ -24,7 +24,11 @@ class Ran(NamedTuple):
 
 
 def fastbatch(
-    *args: object, cwd: Path, stdin: bytes | None = b"", env: Mapping[str, str] | None = None
+    *args: object,
+    cwd: Path,
+    stdin: bytes | None = b"",
+    env: Mapping[str, str] | None = None,
+    timeout: float = 60,
 ) -> Ran:
     """Run `fastbatch ARGS` in `cwd` to its end; `env` comes on top of this process's environment."""
     ran = subprocess.run(
@@ -34,7 +38,7 @@ def fastbatch(
         env={**os.environ, **(env or {})},
         capture_output=True,
         check=False,
-        timeout=60,
+        timeout=timeout,
     )
     return Ran(ran.returncode, ran.stdout.decode(), ran.stderr.decode())
 
