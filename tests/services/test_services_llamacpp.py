@@ -11,6 +11,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -273,6 +274,22 @@ async def test_a_start_that_is_cancelled_ends_its_fetch(monkeypatch):
         assert await asyncio.to_thread(left.wait, 10)
     finally:
         over.set()
+
+
+async def test_the_models_folder_is_looked_up_in_the_environment_that_was_given(monkeypatch, tmp_path):
+    """FASTBATCH_MODELS may stand in `.env` alone, which is no part of the process's environment."""
+    monkeypatch.setenv("FASTBATCH_MODELS", "/nowhere")
+    asked = []
+
+    def fetch(folder, report):
+        asked.append(folder)
+        raise ServiceError("nothing to fetch here")
+
+    monkeypatch.setattr(llamacpp, "fetch_smollm2", fetch)
+    for env in ({"FASTBATCH_MODELS": str(tmp_path)}, None):
+        with pytest.raises(ServiceError, match="nothing to fetch"):
+            await LlamaCppService("smollm2", env=env).start(slots=1)
+    assert asked == [tmp_path, Path("/nowhere")]
 
 
 async def test_a_missing_engine_is_named_with_its_cure(monkeypatch, tmp_path):
