@@ -5,8 +5,8 @@
                    "crc"}}
 
 `id` belongs to the row and its request and is the same in every run. `row` is the 1-based input line, `key`
-the request hash, `crc` the CRC-32 (8 hex digits) of the line's bytes before its own `,"crc":`. It stands last,
-so that it can be checked without parsing.
+the request hash, `crc` the CRC-32 (8 hex digits) of the line's bytes before its own `,"crc":`. It stands
+last, so that it can be checked without parsing.
 """
 
 from __future__ import annotations

@@ -22,6 +22,8 @@ from fastbatch.models.request import LLMRequest
 _IGNORED = frozenset(("error", "fastbatch"))  # so that an error record is a valid input
 _TEMPLATED = frozenset(("prompt", "messages"))  # a template stands in their place; they are carried
 _OWN = frozenset(("custom_id", "extra_body", *_IGNORED))
+_RECORDED = frozenset(("custom_id", "raw", *_IGNORED))  # what the record of a line that was no row holds
+_BROKEN = "this line was broken when it was recorded: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +47,32 @@ def parse_row(line: bytes) -> dict[str, Any]:
     """One JSONL line as an object.
 
     Raises:
-        InvalidRequest: it is no JSON or no object.
+        InvalidRequest: it is no JSON or no object; what it looks like instead has its name.
     """
     try:
         row = orjson.loads(line)
     except orjson.JSONDecodeError as error:
-        raise InvalidRequest(f"not valid JSON: {error.msg} at column {error.colno}") from None
+        problem = _other_format(line) or f"not valid JSON: {error.msg} at column {error.colno}"
+        raise InvalidRequest(problem) from None
     if not isinstance(row, dict):
-        raise InvalidRequest(f"a row must be a JSON object, not {json_kind(row)}")
+        raise InvalidRequest(_other_format(line) or f"a row must be a JSON object, not {json_kind(row)}")
     return row
+
+
+def _other_format(line: bytes) -> str | None:
+    """What a line that is no row was probably meant to be, and how to make rows of it."""
+    if line[:2] in (b"\xff\xfe", b"\xfe\xff") or (b"\0" in line[:4] and line.strip(b"\0")):
+        return "this looks like UTF-16; save the file as UTF-8"
+    if line.startswith(b"["):
+        return (
+            "a row must be a JSON object, and this begins a JSON array; one object a line is wanted "
+            "(jq -c '.[]' makes that)"
+        )
+    if line == b"{":
+        return "an object that goes on over several lines; one object a line is wanted (jq -c . makes that)"
+    if b"{" not in line and b"," in line:
+        return "this looks like CSV; a row is a JSON object"
+    return None
 
 
 def read_row(row: Mapping[str, Any], settings: RowSettings) -> LLMRequest:
@@ -62,6 +81,8 @@ def read_row(row: Mapping[str, Any], settings: RowSettings) -> LLMRequest:
     Raises:
         InvalidRequest: with what is wrong and what to do.
     """
+    if "raw" in row:
+        _refuse_recorded(row)
     if "body" in row and "url" in row:
         return _batch_line(row, settings)
     if settings.template is not None:
@@ -78,11 +99,21 @@ def read_row(row: Mapping[str, Any], settings: RowSettings) -> LLMRequest:
         return _chat(row, [{"role": "user", "content": prompt}], settings)
     if "input" in row:
         return _request(EMBEDDINGS, row, {"input": row["input"]}, settings)
-    keys = ", ".join(map(repr, row)) or "no keys"
+    keys = ", ".join(repr(key) for key in row if key != "custom_id" and key not in _IGNORED) or "no keys"
     raise InvalidRequest(
         f"the row has none of prompt, messages, input or body (it has {keys}); "
         'give --prompt "… {key} …" to make prompts from its keys'
     )
+
+
+def _refuse_recorded(row: Mapping[str, Any]) -> None:
+    """Refuse the record of a line that was no row: what was wrong with it still is.
+
+    A record of a good row that failed and has a column named `raw` is no such record, and runs again.
+    """
+    error = row.get("error")
+    if row.keys() <= _RECORDED and isinstance(error, dict) and error.get("class") == InvalidRequest.__name__:
+        raise InvalidRequest(_BROKEN + str(error.get("message", "")).removeprefix(_BROKEN))
 
 
 def _batch_line(row: Mapping[str, Any], settings: RowSettings) -> LLMRequest:

@@ -71,7 +71,7 @@ def test_any_input_rows_make_a_batch(tmp_path: Path) -> None:
     ("content", "line", "says"),
     [
         ('{"prompt": "a"}\n\n{"prompt": 5}\n', 3, "prompt must be a string"),
-        ("{\n", 1, "not valid JSON"),
+        ('{"a"\n', 1, "not valid JSON"),
         ('{"id": 1, "prompt": "a"}\n{"id": "1", "prompt": "b"}\n', 2, "'1' is already in this batch"),
     ],
 )

@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from fastbatch.errors import InvalidRequest
+from fastbatch.formats.results import error_line
 from fastbatch.formats.rows import RowSettings, fingerprint, parse_row, read_row, row_id
 from fastbatch.formats.template import PromptTemplate
 from fastbatch.models.params import CHAT, EMBEDDINGS, RESPONSES
@@ -171,6 +172,8 @@ def test_an_id_that_is_none_is_refused(given: Any) -> None:
         ({}, "none of prompt, messages, input or body .it has no keys.; give --prompt"),
         ({"text": "x"}, "it has 'text'"),
         ({"body": {}, "text": 1}, "it has 'body', 'text'"),
+        ({"custom_id": "a", "text": 1, "error": {}, "fastbatch": {}}, "it has 'text'.; give --prompt"),
+        ({"custom_id": "a", "fastbatch": {}}, "it has no keys"),
         ({"prompt": 5}, "prompt must be a string, not a number"),
         ({"prompt": None}, "prompt must be a string, not null"),
         ({"prompt": ["x"]}, "prompt must be a string, not a list"),
@@ -203,6 +206,38 @@ def test_rows_that_are_refused(row: dict[str, Any], says: str) -> None:
         read_row(row, PLAIN)
 
 
+RECORDED: dict[str, Any] = {
+    "custom_id": "line-3",
+    "raw": '{"prompt": ',
+    "error": {"class": "InvalidRequest", "message": "not valid JSON: unexpected end at column 12"},
+    "fastbatch": {"row": 3},
+}
+
+
+@pytest.mark.parametrize("template", [None, "Sum: {text}", "Sum: {raw}"])
+def test_a_broken_line_that_was_recorded_stays_broken(template: str | None) -> None:
+    """Fed back it is refused with its own problem, also as often as that is recorded again."""
+    settings = RowSettings("d", template=None if template is None else PromptTemplate(template))
+    row = RECORDED
+    for _ in range(2):
+        with pytest.raises(InvalidRequest) as refused:
+            read_row(row, settings)
+        assert refused.value.message == (
+            "this line was broken when it was recorded: not valid JSON: unexpected end at column 12"
+        )
+        row = parse_row(error_line("line-3", {"raw": row["raw"]}, 3, refused.value.to_dict()))
+
+
+def test_a_column_of_that_name_is_no_broken_line() -> None:
+    """A good row with a key `raw` is read, and its record runs again."""
+    settings = RowSettings("d", template=PromptTemplate("Sum: {raw}"))
+    assert read_row({"raw": "A"}, settings).body["messages"] == [SUM_A]
+    failed = {"custom_id": "a", "raw": "A", "error": {"class": "ServerError"}, "fastbatch": {"row": 1}}
+    assert read_row(failed, settings).body["messages"] == [SUM_A]
+    row = {**RECORDED, "prompt": "Hi"}
+    assert read_row(row, PLAIN).body["messages"] == [USER]
+
+
 @pytest.mark.parametrize("row", [{"prompt": "Hi"}, {"url": CHAT, "body": {"messages": [USER]}}])
 def test_a_model_must_be_named_somewhere(row: dict[str, Any]) -> None:
     """In the row or by `-m`, unless a manager names it later."""
@@ -230,7 +265,8 @@ def test_lines_that_are_rows(line: bytes, row: dict[str, Any]) -> None:
     ("line", "says"),
     [
         (b"", "not valid JSON"),
-        (b"{", "not valid JSON: .* at column"),
+        (b'{"a"', "not valid JSON: .* at column"),
+        (b"{", "an object that goes on over several lines; .*jq -c . makes that"),
         (b'{"a": 1} x', "not valid JSON"),
         (b"{'a': 1}", "not valid JSON"),
         (b'{"a": NaN}', "not valid JSON"),
@@ -240,7 +276,18 @@ def test_lines_that_are_rows(line: bytes, row: dict[str, Any]) -> None:
         (b'{"a": "\0"}', "not valid JSON"),
         (b'{"a"\0: 1}', "not valid JSON"),
         (b'{"a": "\r"}', "not valid JSON"),
-        (b"[1]", "a row must be a JSON object, not a list"),
+        (b"[1]", r"this begins a JSON array; one object a line is wanted .jq -c '\.\[\]' makes that"),
+        (b'[{"prompt": "Hi"}, {"prompt": "Hi"}]', "this begins a JSON array"),
+        (b"[", "this begins a JSON array"),
+        (b'\xff\xfe{\0"\0a\0"\0', "this looks like UTF-16; save the file as UTF-8"),
+        (b'\xfe\xff\0{\0"\0a\0"', "this looks like UTF-16"),
+        (b'\0{\0"\0a\0"\0', "this looks like UTF-16"),
+        (b'{\0"\0a\0"\0', "this looks like UTF-16"),
+        (b"\0\0\0\0", "not valid JSON"),
+        (b"id,text", "this looks like CSV; a row is a JSON object"),
+        (b'1,"a, b"', "this looks like CSV"),
+        (b'{"a": 1},', "not valid JSON"),
+        (b"nonsense", "not valid JSON"),
         (b'"text"', "a row must be a JSON object, not a string"),
         (b"null", "a row must be a JSON object, not null"),
         (b"5", "a row must be a JSON object, not a number"),
