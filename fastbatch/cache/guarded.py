@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from fastbatch.cache.base import CacheProvider, CacheStats
+from fastbatch.errors import CacheError
 
 __all__ = ["GuardedCache"]
 
@@ -30,7 +31,14 @@ class GuardedCache:
 
     async def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
         """What `inner` finds, or nothing."""
-        return await self._try(lambda: self._inner.get_many(keys), {})
+
+        async def checked() -> dict[str, bytes]:
+            found = await self._inner.get_many(keys)
+            if not isinstance(found, dict) or not all(isinstance(value, bytes) for value in found.values()):
+                raise CacheError("get_many gave something else than a dictionary of bytes")
+            return found
+
+        return await self._try(checked, {})
 
     async def put_many(self, entries: Mapping[str, bytes]) -> None:
         """Store in `inner`, if it still works."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -108,3 +109,19 @@ async def test_a_disk_that_cannot_be_used(tmp_path: Path, caplog: pytest.LogCapt
     assert len(caplog.records) == 1
     assert str(tmp_path / "taken") in (cache.broken or "")
     await cache.close()
+
+
+@pytest.mark.parametrize("given", [None, "text", [], {"key": "text"}, {"key": None}])
+async def test_a_plug_in_that_gives_the_wrong_kind_is_broken(
+    given: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is no dictionary of bytes never reaches a run."""
+
+    class Wrong(InMemoryCache):
+        async def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
+            return given  # type: ignore[return-value]
+
+    cache = GuardedCache(Wrong())
+    assert await cache.get_many(["key"]) == {}
+    assert cache.broken is not None
+    assert len(caplog.records) == 1
