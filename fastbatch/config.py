@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,9 +20,12 @@ from fastbatch.errors import ConfigError, did_you_mean
 
 FILE = "fastbatch.toml"
 PREFIX = "FASTBATCH_"
-# Read from the environment elsewhere: where model files are kept.
-_FLAGS = "the command line"
-_OTHER_VARIABLES = frozenset(("FASTBATCH_MODELS",))
+# Where a value may come from, beside `FILE`, as errors say it.
+FLAGS = "the command line"
+ENVIRONMENT = "the environment"
+DOTENV = ".env"
+
+_OTHER_VARIABLES = frozenset(("FASTBATCH_MODELS",))  # read elsewhere: where model files are kept
 
 
 class RunOptions(BaseModel):
@@ -46,17 +49,27 @@ class RunOptions(BaseModel):
     max_attempts: int = Field(6, ge=1)
     limit: int | None = Field(None, ge=0)
     on_bad_row: Literal["fail", "record", "skip"] = "fail"
-    progress: Literal["auto", "rich", "plain", "json", "off"] = "auto"
+    progress: str = "auto"  # a registered name, plug-ins' among them, or off
     yes: bool = False
     dry_run: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """Checked options, and the environment that keys are looked up in (`.env` below the real one)."""
+    """Checked options, and the environment that keys are looked up in (`.env` below the real one).
+
+    `sources` says where each option that was given came from: the command line, the environment, a file.
+    """
 
     options: RunOptions
     env: Mapping[str, str]
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+    def refused(self, key: str, problem: str) -> ConfigError:
+        """The error that option `key` has a value which cannot be used, named as it was written."""
+        source = self.sources.get(key, "")
+        value = getattr(self.options, key)
+        return ConfigError(problem, key=_named(key, source), value=value, source=source)
 
 
 def resolve(flags: Mapping[str, Any], env: Mapping[str, str], folder: Path) -> Resolved:
@@ -75,9 +88,9 @@ def resolve(flags: Mapping[str, Any], env: Mapping[str, str], folder: Path) -> R
     sources: dict[str, str] = {}
     for source, layer in (
         (FILE, _file(folder / FILE)),
-        (".env", _environment(dotenv, ".env")),
-        ("the environment", _environment(env, "the environment")),
-        (_FLAGS, {key: value for key, value in flags.items() if value is not None}),
+        (DOTENV, _environment(dotenv, DOTENV)),
+        (ENVIRONMENT, _environment(env, ENVIRONMENT)),
+        (FLAGS, {key: value for key, value in flags.items() if value is not None}),
     ):
         for key, value in layer.items():
             if key == "param" and isinstance(value, Mapping):
@@ -85,7 +98,7 @@ def resolve(flags: Mapping[str, Any], env: Mapping[str, str], folder: Path) -> R
             values[key] = value
             sources[key] = source
     try:
-        return Resolved(RunOptions.model_validate(values), {**dotenv, **env})
+        return Resolved(RunOptions.model_validate(values), {**dotenv, **env}, sources)
     except ValidationError as refused:
         first = refused.errors(include_url=False)[0]
         key = str(first["loc"][0])
@@ -134,7 +147,7 @@ def _file(path: Path) -> dict[str, Any]:
 
 def _named(key: str, source: str) -> str:
     """An option as it is written in `source`."""
-    if source == _FLAGS:
+    if source == FLAGS:
         return f"--{key.replace('_', '-')}"
     return key if source == FILE else f"{PREFIX}{key.upper()}"
 
@@ -148,7 +161,7 @@ def _environment(env: Mapping[str, str], source: str) -> dict[str, Any]:
         if key == "param":
             found[key] = _json_object(name, value, source)
         elif key == "window":
-            found[key] = [part.strip() for part in value.split(",")]
+            found[key] = [part.strip() for part in value.split(",") if part.strip()]
         elif key in RunOptions.model_fields:
             found[key] = value
         else:

@@ -23,6 +23,7 @@ def test_defaults_without_anything(tmp_path: Path) -> None:
     assert options == RunOptions.model_validate({})
     assert (options.concurrency, options.timeout, options.max_attempts) == (64, 120.0, 6)
     assert (options.identical, options.on_bad_row, options.progress) == ("share", "fail", "auto")
+    assert options.window == []
     assert {options.rpm, options.tpm, options.limit, options.cache, options.model} == {None}
 
 
@@ -76,14 +77,14 @@ def test_every_option_can_stand_everywhere(tmp_path: Path) -> None:
     """Each option is read from the file, dashes or not, and from the environment."""
     sample: dict[str, Any] = {
         "model": "openai:m", "base_url": "http://h/v1", "api_key_env": "K", "prompt": "{a}", "system": "s",
-        "param": {"n": 1}, "concurrency": 2, "rpm": 3, "tpm": 4, "cache": "off", "identical": "sample",
-        "timeout": 5.5, "max_attempts": 7, "limit": 0, "on_bad_row": "skip", "progress": "json", "yes": True,
-        "dry_run": True,
+        "param": {"n": 1}, "concurrency": 2, "rpm": 3, "tpm": 4, "window": ["1500/5s", "90000tok/60s"],
+        "cache": "off", "identical": "sample", "timeout": 5.5, "max_attempts": 7, "limit": 0,
+        "on_bad_row": "skip", "progress": "json", "yes": True, "dry_run": True,
     }  # fmt: skip
     assert sample.keys() == RunOptions.model_fields.keys()
 
     def toml(value: Any) -> str:
-        return {True: "true"}.get(value) or repr(value) if not isinstance(value, dict) else "{n = 1}"
+        return "{n = 1}" if isinstance(value, dict) else "true" if value is True else repr(value)
 
     for dash in ("_", "-"):
         write(tmp_path, toml="\n".join(f"{key.replace('_', dash)} = {toml(v)}" for key, v in sample.items()))
@@ -91,6 +92,7 @@ def test_every_option_can_stand_everywhere(tmp_path: Path) -> None:
     write(tmp_path)
     env = {f"FASTBATCH_{key.upper()}": str(v) for key, v in sample.items() if key != "param"}
     env["FASTBATCH_PARAM"] = '{"n": 1}'
+    env["FASTBATCH_WINDOW"] = "1500/5s, 90000tok/60s,"
     assert resolve({}, env, tmp_path).options.model_dump() == sample
 
 
@@ -114,6 +116,8 @@ def test_every_option_can_stand_everywhere(tmp_path: Path) -> None:
         ({"limit": -1}, {}, "", "", r"--limit = -1"),
         ({"concurrency": 0}, {}, "", "", r"--concurrency = 0"),
         ({"max_attempts": 0}, {}, "", "", r"--max-attempts = 0"),
+        ({}, {}, "window = '1500/5s'", "", r"window = '1500/5s' \(from fastbatch\.toml\): .*list"),
+        ({}, {}, "progress = true", "", r"progress = True \(from fastbatch\.toml\): .*string"),
         ({}, {}, "param = 5", "", r"param = 5 \(from fastbatch\.toml\)"),
         ({}, {}, "modle = 'm'", "", r"modle = 'm' \(from fastbatch\.toml\): .*Did you mean 'model'"),
         (
@@ -148,6 +152,28 @@ def test_an_error_is_about_the_layer_that_won(tmp_path: Path) -> None:
     """A wrong value that a stronger layer replaces does no harm."""
     write(tmp_path, toml="rpm = 'x'")
     assert resolve({"rpm": 5}, {}, tmp_path).options.rpm == 5
+
+
+def test_a_display_may_be_a_plug_in(tmp_path: Path) -> None:
+    """Settings know no list of displays; the registry refuses a name that nobody registered."""
+    assert resolve({}, {"FASTBATCH_PROGRESS": "acme"}, tmp_path).options.progress == "acme"
+
+
+@pytest.mark.parametrize(
+    ("flags", "env", "toml", "dotenv", "says"),
+    [
+        ({"cache": "c"}, {}, "", "", "--cache = 'c' (from the command line): no"),
+        ({}, {"FASTBATCH_CACHE": "c"}, "", "", "FASTBATCH_CACHE = 'c' (from the environment): no"),
+        ({}, {}, "", "FASTBATCH_CACHE=c", "FASTBATCH_CACHE = 'c' (from .env): no"),
+        ({}, {}, "cache = 'c'", "", "cache = 'c' (from fastbatch.toml): no"),
+    ],
+)
+def test_an_option_is_refused_later_with_its_source(
+    tmp_path: Path, flags: dict[str, Any], env: dict[str, str], toml: str, dotenv: str, says: str
+) -> None:
+    """What only the use of a value shows is said in the same words as what its check shows."""
+    found = resolve(flags, env, write(tmp_path, toml=toml, dotenv=dotenv))
+    assert str(found.refused("cache", "no")) == says
 
 
 @pytest.mark.parametrize("name", ["fastbatch.toml", ".env"])
