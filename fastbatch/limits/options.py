@@ -39,10 +39,10 @@ class Window:
             raise ConfigError("must be seconds above 0", key="Window.per", value=self.per)
 
     @classmethod
-    def parse(cls, text: str, *, key: str = "window") -> Window:
+    def parse(cls, text: str) -> Window:
         """Read `"1500/5s"`, `"90000tok/60s"`, `"500/min"` or `"25/s"`; a number without a unit is seconds.
 
-        Units are ms, s, m or min, h, and d or day. `key` is the setting that an error is about.
+        Units are ms, s, m or min, h, and d or day.
 
         Raises:
             ConfigError: the text has another form, or allows nothing.
@@ -53,10 +53,12 @@ class Window:
         match = _WINDOW.fullmatch(text.strip())
         unit = _UNITS.get(match["unit"] or "s") if match else None
         if match is None or unit is None or not (match["number"] or match["unit"]):
-            raise ConfigError("write it like 1500/5s, 90000tok/60s, 500/min or 25/s", key=key, value=text)
+            raise ConfigError(
+                "write it like 1500/5s, 90000tok/60s, 500/min or 25/s", key="window", value=text
+            )
         amount, per = int(match["amount"]), float(match["number"] or 1) * unit
         if not (amount and per):
-            raise ConfigError("must allow something, in some time", key=key, value=text)
+            raise ConfigError("must allow something, in some time", key="window", value=text)
         if match["what"] in ("tok", "tokens"):
             return cls(tokens=amount, per=per)
         return cls(requests=amount, per=per)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -10,9 +11,24 @@ from types import MappingProxyType
 from typing import Literal
 
 from fastbatch.errors import ConfigError, did_you_mean
-from fastbatch.limits.options import Window
 
 LimitKind = Literal["sliding", "bucket"]
+
+# The notation of `Window.parse`, read here again: what judges the limits shares no code with them.
+_LIMIT_TEXT = re.compile(
+    r"([0-9]{1,18})\s*(req|requests|tok|tokens)?\s*/\s*(?=\S)([0-9]{1,18}(?:\.[0-9]{1,18})?)?\s*"
+    r"(ms|s|m|min|h|d|day|)"
+)
+_UNIT_SECONDS = {
+    "": 1.0,
+    "ms": 0.001,
+    "s": 1.0,
+    "m": 60.0,
+    "min": 60.0,
+    "h": 3600.0,
+    "d": 86_400.0,
+    "day": 86_400.0,
+}
 
 FAILURE_KINDS = ("500", "503", "429", "timeout", "reset", "truncated", "malformed", "empty")
 
@@ -61,13 +77,19 @@ class SimulatedLimit:
 
     @classmethod
     def parse(cls, text: str, *, kind: LimitKind = "sliding") -> SimulatedLimit:
-        """Read `"1500/5s"`, `"10/100ms"` or `"90000tok/60s"`, as `Window.parse` does.
+        """Read `"1500/5s"`, `"500/min"`, `"10/100ms"` or `"90000tok/60"`; without a unit it is seconds.
 
         Raises:
             ConfigError: the text has another form.
         """
-        window = Window.parse(text, key="--limit")
-        return cls(requests=window.requests, tokens=window.tokens, per=window.per, kind=kind)
+        match = _LIMIT_TEXT.fullmatch(text.strip())
+        if match is None:
+            raise ConfigError("write it like 1500/5s or 90000tok/60s", key="--limit", value=text)
+        amount, what, number, unit = match.groups()
+        per = float(number or 1) * _UNIT_SECONDS[unit]
+        if what in ("tok", "tokens"):
+            return cls(tokens=int(amount), per=per, kind=kind)
+        return cls(requests=int(amount), per=per, kind=kind)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -68,8 +68,10 @@ def test_windows_are_written_like_people_say_them(text: str, window: Window) -> 
 def test_other_words_for_a_window_are_refused(text: str) -> None:
     """The error names the setting and shows what to write."""
     with pytest.raises(ConfigError, match=r"write it like|must allow") as refused:
-        Window.parse(text, key="--window")
-    assert (refused.value.key, refused.value.value) == ("--window", text)
+        Window.parse(text)
+    assert (refused.value.key, refused.value.value) == ("window", text)
+    with pytest.raises(ConfigError):
+        SimulatedLimit.parse(text)
 
 
 @pytest.mark.parametrize(
