@@ -20,8 +20,6 @@ T = TypeVar("T")
 
 app = typer.Typer(no_args_is_help=True, help="Look at, empty and trim the answers kept on this machine.")
 
-_NO_DIRECTORY = ("memory", "off")  # what the setting of `fastbatch run --cache` may also be
-
 _AGES = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _SIZES = {unit: 1000**power for power, unit in enumerate(("b", "kb", "mb", "gb", "tb"))}
 _SIZES |= {unit: 1024**power for power, unit in enumerate(("kib", "mib", "gib", "tib"), start=1)}
@@ -30,7 +28,7 @@ _Directory = Annotated[
     Path | None,
     typer.Option(
         "--dir",
-        help="Directory of the cache; else FASTBATCH_CACHE, else the user's cache directory.",
+        help="Directory of the cache; else the one that `fastbatch run` uses here.",
         metavar="DIR",
     ),
 ]
@@ -73,10 +71,10 @@ def clear(
             raise UsageError(f"not cleared: nobody can be asked about {cache.path} here; say --yes")
         found = _run(cache, cache.stats)
         typer.confirm(
-            f"Remove {found.entries:,} answers ({_readable(found.bytes)}) from {cache.path}?", abort=True
+            f"Remove {_answers(found.entries)} ({_readable(found.bytes)}) from {cache.path}?", abort=True
         )
     removed = _run(cache, cache.clear)
-    typer.echo(f"Removed {removed:,} answers from {cache.path}.")
+    typer.echo(f"Removed {_answers(removed)} from {cache.path}.")
 
 
 @app.command()
@@ -111,7 +109,8 @@ def prune(
     removed = _run(cache, lambda: cache.prune(older_than=age, max_bytes=None if size is None else int(size)))
     left = _run(cache, cache.stats)
     typer.echo(
-        f"Removed {removed:,} answers from {cache.path}; {left.entries:,} are left, {_readable(left.bytes)}."
+        f"Removed {_answers(removed)} from {cache.path}; {_answers(left.entries)} left, "
+        f"{_readable(left.bytes)}."
     )
 
 
@@ -131,18 +130,27 @@ def _open(directory: Path | None) -> DiskCache | None:
 
 
 def _default() -> Path:
-    named = os.environ.get("FASTBATCH_CACHE", "")
-    if named in _NO_DIRECTORY:
-        from fastbatch.errors import ConfigError
-
-        raise ConfigError(
-            "is no directory; name one with --dir", key="FASTBATCH_CACHE", value=named, source="environment"
-        )
-    if named:
-        return Path(named)
+    """The directory that `fastbatch run` would use from here, by the same settings."""
+    from fastbatch import registry
+    from fastbatch.config import resolve
     from fastbatch.folders import answers_folder
 
-    return answers_folder()
+    settings = resolve({}, os.environ, Path.cwd())
+    named = settings.options.cache
+    if not named:
+        return answers_folder()
+    kind, colon, directory = named.partition(":")
+    if not colon or kind not in registry.names("caches"):
+        kind, directory = ("memory", "") if named in ("memory", "off") else ("disk", named)
+    if kind == "memory" or not directory:
+        raise settings.refused("cache", "is no directory; name one with --dir")
+    if kind != "disk":
+        raise settings.refused(
+            "cache",
+            f"answers in a cache of the kind {kind!r} are looked after by its own tools; "
+            "name a directory of ours with --dir",
+        )
+    return Path(directory).expanduser()
 
 
 def _run(cache: DiskCache, verb: Callable[[], Awaitable[T]]) -> T:
@@ -162,8 +170,12 @@ def _amount(option: str, text: str, units: dict[str, int], wanted: str) -> float
     if match is None or match[2] not in units:
         from fastbatch.errors import ConfigError
 
-        raise ConfigError(f"is not {wanted}", key=option, value=text, source="command line")
+        raise ConfigError(f"is not {wanted}", key=option, value=text, source="the command line")
     return float(match[1]) * units[match[2]]
+
+
+def _answers(count: int) -> str:
+    return f"{count:,} answer{'' if count == 1 else 's'}"
 
 
 def _readable(size: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,8 +22,8 @@ NOW = 1_700_000_000.0
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No test sees the user's own cache."""
-    monkeypatch.delenv("FASTBATCH_CACHE", raising=False)
+    """No test sees the user's own cache, or settings that lie where it is started."""
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(platformdirs, "user_cache_path", lambda name: tmp_path / "home" / name)
 
 
@@ -86,11 +87,52 @@ def test_the_environment_names_the_directory(tmp_path: Path, monkeypatch: pytest
     assert "entries  2\n" in call("stats", "--dir", tmp_path / "option").stdout
 
 
-@pytest.mark.parametrize("value", ["off", "memory"])
+@pytest.mark.parametrize("file", ["fastbatch.toml", ".env"])
+def test_the_settings_name_the_directory(tmp_path: Path, file: str) -> None:
+    """It is the cache that `fastbatch run` uses in this folder, wherever that is written."""
+    fill(tmp_path / "set", {"a": b"1", "b": b"2", "c": b"3"})
+    lines = {"fastbatch.toml": 'cache = "{}"', ".env": "FASTBATCH_CACHE={}"}
+    for value in (tmp_path / "set", f"disk:{tmp_path / 'set'}"):
+        (tmp_path / file).write_text(lines[file].format(value))
+        assert "entries  3\n" in call("stats").stdout
+
+
+def test_a_home_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`~` means what it means to `fastbatch run`."""
+    monkeypatch.setenv("HOME", str(tmp_path / "me"))
+    monkeypatch.setenv("FASTBATCH_CACHE", "~/answers")
+    fill(tmp_path / "me" / "answers", {"a": b"1"})
+    assert "entries  1\n" in call("stats").stdout
+
+
+def test_settings_do_no_harm_where_a_directory_is_named(tmp_path: Path) -> None:
+    """With --dir nothing else is asked."""
+    fill(tmp_path / "option", {"a": b"1"})
+    (tmp_path / "fastbatch.toml").write_text("broken")
+    assert "entries  1\n" in call("stats", "--dir", tmp_path / "option").stdout
+    refused(call("stats"), ConfigError, "fastbatch.toml")
+
+
+@pytest.mark.parametrize("value", ["off", "memory", "memory:x", "disk:"])
 def test_an_environment_without_a_directory(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     """What `fastbatch run --cache` understands beside a directory is told, not taken for one."""
     monkeypatch.setenv("FASTBATCH_CACHE", value)
-    refused(call("stats"), ConfigError, "FASTBATCH_CACHE", value, "--dir")
+    refused(call("stats"), ConfigError, f"FASTBATCH_CACHE = {value!r} (from the environment)", "--dir")
+
+
+def test_other_kinds_of_cache_have_their_own_tools(tmp_path: Path) -> None:
+    """What another library keeps is not opened as ours, and nothing is made."""
+    (tmp_path / "fastbatch.toml").write_text('cache = "diskcache:answers"')
+    says = "cache = 'diskcache:answers' (from fastbatch.toml)"
+    refused(call("stats"), ConfigError, says, "its own tools", "--dir")
+    assert [path.name for path in tmp_path.iterdir()] == ["fastbatch.toml"]
+
+
+def test_a_folder_may_have_a_colon(tmp_path: Path) -> None:
+    """Only a registered kind stands before a colon."""
+    fill(tmp_path / "odd:name", {"a": b"1"})
+    (tmp_path / "fastbatch.toml").write_text('cache = "odd:name"')
+    assert "entries  1\n" in call("stats").stdout
 
 
 @pytest.mark.parametrize(
@@ -131,7 +173,7 @@ def test_clear_asks_on_a_terminal(
     monkeypatch.setattr("fastbatch.cli.cache._on_terminal", lambda: True)
     result = call("clear", "--dir", tmp_path, answer=answer)
     assert result.exit_code == code
-    assert "Remove 1 answers (97 bytes)" in result.output
+    assert "Remove 1 answer (97 bytes)" in result.output
     assert left(tmp_path, "a") == rest
 
 
@@ -154,8 +196,8 @@ def test_prune(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[st
     monkeypatch.setitem(DiskCache.__init__.__kwdefaults__, "time", lambda: NOW)
     result = call("prune", "--dir", tmp_path, *options)
     assert result.exit_code == 0, result.output
-    assert f"Removed {3 - len(rest)} answers" in result.stdout
-    assert f"{len(rest)} are left" in result.stdout
+    assert re.search(rf"Removed {3 - len(rest)} answers? from .*; {len(rest)} answers? left, ", result.stdout)
+    assert " 1 answers" not in result.stdout
     assert left(tmp_path, "abc") == rest
 
 
