@@ -37,6 +37,12 @@ def simulate(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="What texts, latencies and failures are drawn from.")] = 0,
+    vary_repeats: Annotated[
+        bool,
+        typer.Option(
+            "--vary-repeats", help="The same question gets another text each time, to try sampling."
+        ),
+    ] = False,
     require_key: Annotated[str | None, typer.Option(help="Refuse every other bearer token.")] = None,
     model: Annotated[
         list[str] | None, typer.Option(help="A model that exists (repeatable); without it every name does.")
@@ -56,6 +62,7 @@ def simulate(
         limit_kind=kind,
         limits=tuple(SimulatedLimit.parse(text, kind=kind) for text in limit or ()),
         failure_rates=dict(_failure(text) for text in fail or ()),
+        vary_repeats=vary_repeats,
         require_key=require_key,
         models=tuple(model or ()),
     )

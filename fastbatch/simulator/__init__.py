@@ -10,8 +10,9 @@ Laws:
    request has been read, before anything is decided about its answer.
 2. *Limits are strict and written a second time.* `admission.py` shares no code with `fastbatch.limits`, so an
    error in one is seen by the other.
-3. *The same bytes get the same text.* Text, latency and failures are drawn from the seed, the path, the
-   body's bytes and how often that body came; never from a global generator.
+3. *The same bytes get the same text*, or with `vary_repeats` each time another one. Text, latency and
+   failures are drawn from the seed, the path, the body's bytes and how often that body came; never from a
+   global generator.
 4. *An admitted request that draws no failure is an answer and is billed*, even if the client hangs up first.
 5. `provider.py` decides and does no I/O (time is passed in); `protocol.py` moves bytes and decides nothing.
 

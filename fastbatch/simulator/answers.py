@@ -32,8 +32,8 @@ class Answer(NamedTuple):
     usage: Usage
 
 
-def think(ask: Ask, config: SimulatorConfig, key: int) -> Answer:
-    """Write the answer to `ask`; `key` is the request's fingerprint."""
+def think(ask: Ask, config: SimulatorConfig, key: int, occurrence: int = 0) -> Answer:
+    """Write the answer to `ask`; `key` is the request's fingerprint, each `occurrence` has its own text."""
     cached = int(ask.prompt_tokens * config.cached_share)
     if ask.path == asks.EMBEDDINGS:
         return Answer(ask, [], Usage(ask.prompt_tokens, cached, 0, 0))
@@ -44,7 +44,9 @@ def think(ask: Ask, config: SimulatorConfig, key: int) -> Answer:
         spoken = ask.max_tokens - reasoning
     passages = [
         write(source, dice.roll(config.seed, dice.TEXT, key, place), config.answer_words, spoken)
-        for place, source in enumerate(source for source in ask.sources for _ in range(ask.choices))
+        for place, source in enumerate(
+            (source for source in ask.sources for _ in range(ask.choices)), occurrence << 32
+        )
     ]
     thought = reasoning * len(passages)
     completion = sum(passage.tokens for passage in passages) + thought

@@ -50,6 +50,7 @@ class Ask(NamedTuple):
         choices: answers a prompt (`n`).
         max_tokens: bound on one answer, or None.
         dimensions: length of a vector, or None.
+        sampled: the temperature is not 0, so that the same question may be answered otherwise.
     """
 
     path: str
@@ -62,6 +63,7 @@ class Ask(NamedTuple):
     include_usage: bool = False
     dimensions: int | None = None
     base64: bool = False
+    sampled: bool = True
 
     @property
     def reserved_tokens(self) -> int:
@@ -104,6 +106,7 @@ def _chat(model: str, body: Mapping[str, Any]) -> Ask:
         max_tokens=_integer(body, "max_completion_tokens") or _integer(body, "max_tokens"),
         stream=bool(body.get("stream")),
         include_usage=isinstance(options, dict) and bool(options.get("include_usage")),
+        sampled=_sampled(body),
     )
 
 
@@ -126,6 +129,7 @@ def _responses(model: str, body: Mapping[str, Any]) -> Ask:
         tokens(n_bytes) + TOKENS_PER_MESSAGE * count,
         (source,),
         max_tokens=_integer(body, "max_output_tokens"),
+        sampled=_sampled(body),
     )
 
 
@@ -142,6 +146,7 @@ def _completions(model: str, body: Mapping[str, Any]) -> Ask:
         tuple(prompts),
         choices=_integer(body, "n", _MOST_CHOICES) or 1,
         max_tokens=_integer(body, "max_tokens"),
+        sampled=_sampled(body),
     )
 
 
@@ -217,6 +222,10 @@ def _integer(body: Mapping[str, Any], name: str, most: int = 2**31 - 1) -> int |
     if type(value) is not int or not 1 <= value <= most:
         raise _invalid(name, f"an integer from 1 to {most}")
     return value
+
+
+def _sampled(body: Mapping[str, Any]) -> bool:
+    return bool(body.get("temperature") != 0)
 
 
 def _invalid(param: str, wanted: str) -> Rejected:

@@ -122,6 +122,9 @@ class SimulatorConfig:
         cached_price: the same for the cached part of a prompt; None: as `prompt_price`.
         cached_share: share of every prompt's tokens reported as read from the provider's cache, rounded down.
         reasoning_tokens: tokens added to every completion as reasoning, within its max_tokens.
+        vary_repeats: a body that was answered before gets another text, the n-th time the same one in every
+            run, unless its temperature is 0; so that sampling can be practised. Else the same body always
+            gets the same text.
         answer_words: an answer ends with the sentence that reaches a length drawn between these two.
         embedding_dimensions: length of a vector unless the request says (1536: text-embedding-3-small).
         max_body_bytes: larger bodies get 413.
@@ -150,6 +153,7 @@ class SimulatorConfig:
     cached_price: Decimal | None = None
     cached_share: float = 0.0
     reasoning_tokens: int = 0
+    vary_repeats: bool = False
     answer_words: tuple[int, int] = (8, 32)
     embedding_dimensions: int = 1536
     max_body_bytes: int = 64 * 1024 * 1024

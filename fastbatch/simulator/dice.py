@@ -80,3 +80,22 @@ class FailurePlan:
             self._seen[key] = self._seen.get(key, 0) + 1
             if kind is not None:
                 self._failed[key] = self._failed.get(key, 0) + 1
+
+
+class Repeats:
+    """How many texts each body got before, where repeats vary; elsewhere every time is the first.
+
+    Memory: as in `FailurePlan`.
+    """
+
+    def __init__(self, config: SimulatorConfig) -> None:
+        self._vary = config.vary_repeats
+        self._given: dict[int, int] = {}
+
+    def draw(self, key: int, sampled: bool, whole: bool) -> int:
+        """The number of this text; one that is not `whole`, so that nobody reads it, uses up none."""
+        if not (self._vary and sampled):
+            return 0
+        before = self._given.get(key, 0)
+        self._given[key] = before + whole
+        return before

@@ -13,7 +13,7 @@ from fastbatch.simulator.answers import render, think, without_choices
 from fastbatch.simulator.asks import Ask, Rejected
 from fastbatch.simulator.config import SimulatorConfig
 from fastbatch.simulator.counters import SimulatorStats, Tally
-from fastbatch.simulator.dice import FailurePlan, fingerprint, latency
+from fastbatch.simulator.dice import FailurePlan, Repeats, fingerprint, latency
 from fastbatch.simulator.replies import (
     EVENT_STREAM,
     FAILURE_REPLIES,
@@ -75,6 +75,7 @@ class SimulatedProvider:
         self.tally = Tally(self.config)
         self._admission = Admission(self.config.all_limits)
         self._failures = FailurePlan(self.config)
+        self._repeats = Repeats(self.config)
 
     def connected(self) -> None:
         """A connection was accepted."""
@@ -155,7 +156,7 @@ class SimulatedProvider:
         return self._answer(asked, failure, key, headers, delay)
 
     def _answer(self, ask: Ask, failure: str | None, key: int, headers: bytes, delay: float) -> Reply:
-        answer = think(ask, self.config, key)
+        answer = think(ask, self.config, key, self._repeats.draw(key, ask.sampled, failure is None))
         name = f"{self._number:012x}"
         if failure is None:
             self.tally.promise(answer.usage)

@@ -55,6 +55,15 @@ def test_it_serves_until_a_signal(end):
     assert "limit 900000 tokens per 60 s" in summary
 
 
+@pytest.mark.parametrize(("options", "varies"), [([], False), (["--vary-repeats"], True)])
+def test_repeats_vary_on_request(monkeypatch, options, varies):
+    """The option reaches the simulator; without it the same question gets the same text."""
+    configs = []
+    monkeypatch.setattr("fastbatch.cli.simulate._run", lambda config, *_: configs.append(config))
+    assert CliRunner().invoke(_app(), options).exit_code == 0
+    assert [config.vary_repeats for config in configs] == [varies]
+
+
 @pytest.mark.parametrize(
     ("options", "named"),
     [

@@ -103,6 +103,48 @@ def test_max_tokens_cuts(path, body, name, text):
     assert answered["usage"]["completion_tokens"] == 5
 
 
+def texts(client, body, path=CHAT, times=3):
+    """What the same body is told, time after time."""
+    return [client.post(path, body)[1]["choices"][0] for _ in range(times)]
+
+
+def test_repeats_vary_when_they_are_told_to():
+    """Each time another text, the first that of every simulator, and the same sequence in each run."""
+    varied = texts(Client(vary_repeats=True), chat())
+    assert len({choice["message"]["content"] for choice in varied}) == 3
+    assert varied[0] == texts(Client(), chat())[0]
+    assert varied == texts(Client(vary_repeats=True), chat())
+    assert varied != texts(Client(vary_repeats=True, seed=1), chat())
+
+
+@pytest.mark.parametrize("temperature", [0, 0.0])
+def test_repeats_at_temperature_0_do_not_vary(temperature):
+    """Who asks for one answer gets one."""
+    first, *others = texts(Client(vary_repeats=True), chat(temperature=temperature))
+    assert others == [first, first]
+    prompt = {"model": "m", "prompt": "Hi", "temperature": temperature}
+    first, *others = texts(Client(vary_repeats=True), prompt, COMPLETIONS)
+    assert others == [first, first]
+
+
+def test_a_varied_body_goes_on_where_it_was():
+    """Other bodies and failures do not count, choices of one answer stay apart, and a reset begins anew."""
+    plain = texts(Client(vary_repeats=True), chat(n=2))
+    client = Client(vary_repeats=True, failure_rates={"truncated": 1.0})
+    client.reply(CHAT, chat(n=2))  # fails once, as `failures_per_row` says
+    mixed = []
+    for _ in range(3):
+        mixed += texts(client, chat(n=2), times=1)
+        client.reply(CHAT, chat("Something else"))
+    assert mixed == plain
+    status, body = client.post(CHAT, chat(n=2))
+    assert status == 200
+    assert body["choices"][0]["message"] != body["choices"][1]["message"]
+    client.provider.reset()
+    client.reply(CHAT, chat(n=2))
+    assert texts(client, chat(n=2)) == plain
+
+
 def test_max_tokens_cuts_between_characters():
     """A text of multi-byte characters is cut at a character and still counts max_tokens."""
     _, body = Client().post(CHAT, chat("ありがとうございます" * 9, max_tokens=7))
