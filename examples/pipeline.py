@@ -23,6 +23,7 @@ MESSAGES = {
     "m5": "Great support, my problem was solved in minutes.",
     "m6": "Worst purchase of the year.",
 }
+QUESTION = "Review: {message}\nIs this review positive or negative? Answer with one word."
 
 
 def build() -> RequestBatch:
@@ -31,10 +32,7 @@ def build() -> RequestBatch:
     for name, message in MESSAGES.items():
         batch.chat.completions.create(
             custom_id=name,
-            messages=[
-                {"role": "system", "content": "Answer with one word: positive or negative."},
-                {"role": "user", "content": message},
-            ],
+            messages=[{"role": "user", "content": QUESTION.format(message=message)}],
             max_tokens=4,
             temperature=0,
             metadata={"length": len(message)},  # carried to the result, not sent
@@ -46,7 +44,9 @@ def label(result: ResponseWrapper[object]) -> str:
     """The label in an answer; a failed row is an answer too, so the pipeline decides what it means."""
     if result.error is not None:
         return f"failed: {result.error}"
-    return "negative" if "negative" in (result.text or "").lower() else "positive"
+    said = (result.text or "").lower()
+    found = [word for word in ("positive", "negative") if word in said]
+    return found[0] if len(found) == 1 else "unclear"  # a small model may say neither, or both
 
 
 def main() -> None:
