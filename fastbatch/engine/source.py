@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, Mapping
 from contextlib import aclosing
+from copy import deepcopy
 from typing import Any
 
 from fastbatch.engine.index import NumberTable
@@ -105,7 +106,8 @@ class JobSource:
                 if request.body.get("model") is None:
                     raise InvalidRequest("no model: name one in the request or give the manager model=")
             elif isinstance(row, Mapping):
-                request = read_row(row, self._rows)
+                # A program may fill one dictionary anew for each row, which is sent a good while later.
+                request = read_row(deepcopy(dict(row)), self._rows)
             else:
                 raise InvalidRequest(
                     f"a row must be an LLMRequest or a mapping, not {type(row).__name__}; "

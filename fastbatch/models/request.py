@@ -126,8 +126,18 @@ class LLMRequest:
 
 
 def plain_messages(messages: Iterable[Message | Mapping[str, Any]]) -> list[Any]:
-    """Messages as plain dictionaries; what is no `Message` is passed on as it is and checked later."""
-    return [message.to_dict() if isinstance(message, Message) else message for message in messages]
+    """Messages as dictionaries of the request's own; what is none is passed on and refused later.
+
+    Copied, since a program may well fill one dictionary anew for each request.
+    """
+    return [
+        message.to_dict()
+        if isinstance(message, Message)
+        else dict(message)
+        if isinstance(message, dict)
+        else message
+        for message in messages
+    ]
 
 
 def merged(body: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:

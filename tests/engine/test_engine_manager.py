@@ -266,3 +266,20 @@ async def test_concurrency_is_the_most_in_flight():
         await asyncio.sleep(0)
     assert transport.most_in_flight == 5
     assert len(transport.calls) == 20
+
+
+async def test_a_source_may_fill_one_dictionary_anew_for_each_row():
+    """What a row said when it was taken is what is sent, whatever becomes of its dictionary."""
+
+    def rows():
+        message = {"role": "user"}
+        row = {"messages": [message]}
+        for name in "abc":
+            message["content"] = name
+            yield row
+
+    assert texts(await manager_on(FakeTransport(), concurrency=1).run_async(rows())) == [
+        "You said a",
+        "You said b",
+        "You said c",
+    ]
