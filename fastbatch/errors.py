@@ -103,6 +103,13 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
+def _rebuilt(kind: type[FastbatchError], args: tuple[Any, ...], state: dict[str, Any]) -> FastbatchError:
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
 class FastbatchError(Exception):
     """The root of all errors of this package; `str(error)` is one or two sentences for a person."""
 
@@ -115,6 +122,10 @@ class FastbatchError(Exception):
     def message(self) -> str:
         """The sentence, secrets masked."""
         return str(self.args[0])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle what is there rather than what the constructor takes: worker processes raise these."""
+        return _rebuilt, (type(self), self.args, self.__dict__)
 
 
 class UsageError(FastbatchError):

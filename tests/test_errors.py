@@ -240,3 +240,20 @@ def test_did_you_mean(name: str, hint: str) -> None:
 def test_the_root_is_one() -> None:
     """One `except` catches everything of ours."""
     assert all(issubclass(kind, FastbatchError) for kind in CLASSES.values())
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.ConfigError("wrong", key="rpm", value=0, source="the environment"),
+        errors.InputError("bad", path="a.jsonl", line=3),
+        errors.MissingExtra("zstandard", "speed"),
+        errors.RunStopped("stopped", results=[]),
+        errors.RateLimited("slow down", status=429, retry_after=2.0, attempts=3),
+    ],
+)
+def test_errors_survive_pickling(error: errors.FastbatchError) -> None:
+    """Worker processes raise them in another process."""
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error)
+    assert (str(again), again.__dict__) == (str(error), error.__dict__)

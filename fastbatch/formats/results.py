@@ -60,8 +60,6 @@ def result_line(custom_id: str, row: int, outcome: ResponseWrapper[Any]) -> byte
 def error_line(custom_id: str, row: Mapping[str, Any], number: int, error: Mapping[str, Any]) -> bytes:
     """The record of a failed row: the row as it was, its id and the error; a valid input line again."""
     kept = {key: value for key, value in row.items() if key not in ("custom_id", "error", "fastbatch")}
-    if row.get("custom_id") is None and str(row.get("id")) == custom_id:
-        kept.pop("id")
     record = {"custom_id": custom_id, **kept, "error": error, "fastbatch": {"row": number}}
     return orjson.dumps(record) + b"\n"
 

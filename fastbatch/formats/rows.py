@@ -166,7 +166,8 @@ def _request(
     body: dict[str, Any] = {} if model is None else {"model": model}
     body.update(start)
     carried: dict[str, Any] = {}
-    is_id = row.get("custom_id") is None
+    # Beside a custom_id an id is a key like any other, but for error records, which hold it twice.
+    is_id = row.get("custom_id") is None or str(row.get("id")) == row["custom_id"]
     used = start.keys() | ({"system", "prompt"} if endpoint == CHAT else set()) | {"model"}
     for key, value in row.items():
         if key in known and key not in used:

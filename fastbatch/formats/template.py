@@ -34,6 +34,13 @@ class PromptTemplate:
                     key="prompt",
                     value=template,
                 )
+            if name in ("error", "fastbatch"):
+                raise ConfigError(
+                    f"{{{name}}} cannot be used: in error records, which are inputs again, that key is ours; "
+                    "rename the column",
+                    key="prompt",
+                    value=template,
+                )
         self._parts = [(literal, name) for literal, name, _, _ in parsed]
         self.keys = tuple(dict.fromkeys(name for _, name in self._parts if name))
         if not self.keys:

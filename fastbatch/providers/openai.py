@@ -22,6 +22,12 @@ from fastbatch.providers.openai_types import OpenAIReader, OpenAIReply
 
 BASE_URL = "https://api.openai.com/v1"
 
+# Headers that say who asks and not what; who asks does not change an answer.
+_CREDENTIAL = re.compile(
+    r"authorization|(^|[-_])(key|apikey|token|secret|cookie|auth|user-agent|trace|request-id)([-_]|$)",
+    re.IGNORECASE,
+)
+
 # What an answer of each endpoint must hold; one of these in a 200, and not empty.
 _ANSWERS = ("choices", "output", "data", "results")
 
@@ -40,8 +46,8 @@ class OpenAIProvider:
             `OPENAI_PROJECT_ID`.
         headers: further headers, stronger than ours.
         name: shown to people and in records.
-        identity: what the endpoint is for the request hash; the base URL unless it says nothing (a local
-            server on a changing port).
+        identity: what the endpoint is for the request hash; without it the base URL and the further headers
+            that carry no credentials, since a gateway may choose the model's provider by them.
         env: where the variables are looked up; else the environment.
 
     Raises:
@@ -65,7 +71,7 @@ class OpenAIProvider:
         self.base_url = _checked_url(
             (env.get("OPENAI_BASE_URL") or BASE_URL) if base_url is None else base_url
         )
-        self.identity = identity or self.base_url
+        self.identity = identity or _identity(self.base_url, headers or {})
         self.reader = OpenAIReader()
         key = ((env.get("OPENAI_API_KEY") or "") if api_key is None else api_key).strip()
         if not key and self.base_url == BASE_URL:
@@ -113,6 +119,9 @@ class OpenAIProvider:
     def parse(self, reply: HTTPReply) -> ResponseWrapper[OpenAIReply]:
         """An answer, or the error that the status and the body tell."""
         status, headers, raw = reply
+        if raw.startswith(b"\xef\xbb\xbf"):  # JSON has no BOM, but some servers send one
+            raw = raw[3:]
+            reply = reply._replace(body=raw)
         body: Any = None
         answered = 200 <= status < 300
         try:
@@ -129,6 +138,8 @@ class OpenAIProvider:
             isinstance(body.get(key), list) and body[key] for key in _ANSWERS
         ):
             return self._outcome(reply, body, self._broken(reply, "the reply holds no answer"))
+        if not _can_be_recorded(raw):
+            return self._outcome(reply, body, self._broken(reply, "the reply is nested too deeply"))
         if not _readable(body):
             return self._outcome(reply, body, self._broken(reply, "the reply's choices are not an answer"))
         return self._outcome(reply, body)
@@ -202,7 +213,22 @@ def _request_id(headers: Mapping[str, str]) -> str | None:
 
 
 def _count(value: Any) -> int:
-    return value if type(value) is int and value > 0 else 0
+    # Above 2**53 it is no count of tokens, and sums of such numbers could not be written as JSON.
+    return value if type(value) is int and 0 < value < 2**53 else 0
+
+
+def _can_be_recorded(raw: bytes) -> bool:
+    """Whether a reply is still readable inside an output record, which nests it two levels deeper.
+
+    orjson reads 1,024 levels; only a reply with many brackets is tried.
+    """
+    if raw.count(b"[") + raw.count(b"{") < 1000:
+        return True
+    try:
+        orjson.loads(b"[[[[" + raw + b"]]]]")
+    except orjson.JSONDecodeError:
+        return False
+    return True
 
 
 def _error_bearer(body: Any) -> dict[str, Any] | None:
@@ -223,6 +249,14 @@ def _readable(body: dict[str, Any]) -> bool:
         return True
     first = choices[0] if isinstance(choices, list) and choices else None
     return isinstance(first, dict) and (isinstance(first.get("message"), dict) or "text" in first)
+
+
+def _identity(base_url: str, headers: Mapping[str, str]) -> str:
+    """The base URL, and the headers beside it that may decide the answer."""
+    deciding = sorted(
+        (name.lower(), value) for name, value in headers.items() if not _CREDENTIAL.search(name)
+    )
+    return "\n".join((base_url, *(f"{name}: {value}" for name, value in deciding)))
 
 
 def _checked_url(url: str) -> str:

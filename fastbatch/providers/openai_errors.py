@@ -62,7 +62,10 @@ def classify(
     if isinstance(error, dict):
         code, group = error.get("code"), error.get("type")
         code = group if code is None else code
-        message = str(error.get("message") or "")
+        if not isinstance(code, str | int):  # a server may put anything there, however deep
+            code = None
+        said = error.get("message")
+        message = said if isinstance(said, str) else ""
     elif isinstance(error, str):
         message = error
     if status < 300 and isinstance(code, int) and 400 <= code < 600:

@@ -172,7 +172,7 @@ def test_error_records_are_valid_inputs_again(row: dict[str, Any]) -> None:
 def test_a_numeric_id_becomes_the_custom_id() -> None:
     """`{"id": 7}` is known as "7" and is not carried beside it."""
     again = parse_row(error_line("7", {"id": 7, "prompt": "Hi"}, 1, ERROR))
-    assert ("id" in again, again["custom_id"]) == (False, "7")
+    assert (again["id"], again["custom_id"]) == (7, "7")  # so that a template's {id} is still filled
 
 
 def test_a_dead_letter_twice_dead_does_not_grow() -> None:

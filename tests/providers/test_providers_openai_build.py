@@ -218,3 +218,15 @@ def test_what_a_request_takes_of_a_token_limit(
     provider = OpenAIProvider("k", env={})
     assert provider.reserve_tokens(body, estimate) == reserved
     assert provider.settle_tokens(body, usage) == settled
+
+
+def test_headers_that_may_decide_the_answer_are_part_of_the_endpoint() -> None:
+    """A gateway chooses by them; who asks, and with which key, does not change an answer."""
+
+    def identity(**headers: str) -> str:
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        return OpenAIProvider("k", base_url="http://h/v1", headers=given, env={}).identity
+
+    assert identity(x_portkey_provider="openai") != identity(x_portkey_provider="mistral")
+    assert identity(X_A="1", x_b="2") == identity(x_b="2", x_a="1")
+    assert identity(x_api_key="one") == identity(authorization="Basic two") == identity() == "http://h/v1"

@@ -205,7 +205,6 @@ def test_usage_is_normalised(usage: Any, expected: Usage) -> None:
         (b'{"choices":[{"message":{"content":"\\ud800"}}]}', "the reply is not JSON"),
         (b'{"choices":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "the reply is not JSON"),
         (b"[" * 100_000, "the reply is not JSON"),
-        (b"\xef\xbb\xbf" + orjson.dumps(CHAT), "the reply is not JSON"),
         (b"null", "the reply holds no answer"),
         (b"[]", "the reply holds no answer"),
         (b"{}", "the reply holds no answer"),
@@ -389,3 +388,32 @@ def test_parse_never_raises_on_a_damaged_answer(place: int, byte: int) -> None:
     raw = orjson.dumps(CHAT)
     survives(HTTPReply(200, {}, raw[:place] + bytes([byte]) + raw[place + 1 :]))
     survives(HTTPReply(200, {}, raw[:place]))
+
+
+def test_a_reply_that_could_not_be_read_back_is_none() -> None:
+    """An output record nests it deeper: what the parser would refuse there is refused here."""
+    for depth, ok in ((900, True), (1015, True), (1022, False)):
+        deep = b'{"choices":[{"message":{"content":"a"}}],"x":' + b"[" * depth + b"]" * depth + b"}"
+        assert (PROVIDER.parse(HTTPReply(200, {}, deep)).error is None) is ok
+
+
+def test_a_byte_order_mark_is_no_reason_to_buy_again() -> None:
+    """JSON has none, but some servers send one."""
+    reply = HTTPReply(200, {}, b'\xef\xbb\xbf{"choices":[{"message":{"content":"a"}}]}')
+    outcome = PROVIDER.parse(reply)
+    assert (outcome.error, outcome.text) == (None, "a")
+
+
+def test_absurd_counts_are_none() -> None:
+    """Numbers that are no tokens do not reach the sums."""
+    raw = b'{"choices":[{"message":{"content":"a"}}],"usage":{"prompt_tokens":18446744073709551615}}'
+    assert PROVIDER.parse(HTTPReply(200, {}, raw)).tokens.prompt_tokens == 0
+
+
+def test_errors_as_deep_as_you_like() -> None:
+    """A code or a message that is no text is none."""
+    for key in ("code", "message", "type"):
+        raw = b'{"error":{"' + key.encode() + b'":' + b"[" * 1000 + b"]" * 1000 + b"}}"
+        error = PROVIDER.parse(HTTPReply(400, {}, raw)).error
+        assert error is not None
+        assert "[" not in (error.code or "")
