@@ -25,11 +25,14 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
-    """The library example runs as printed, against a simulated OpenAI named by the environment."""
-    (code,) = blocks("python")
+    """The library examples run as printed, one after the other, against a simulated OpenAI.
+
+    It is named by the environment; what the second example asks is in the cache by then.
+    """
+    first, second = blocks("python")
     with SimulatorThread(SimulatorConfig(latency=0)) as simulator:
         done = subprocess.run(
-            [sys.executable, "-c", code],
+            [sys.executable, "-c", first + second],
             env={
                 **os.environ,
                 "OPENAI_API_KEY": "not-a-key",
@@ -43,7 +46,7 @@ def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
         )
         assert simulator.stats().answered == 3
     assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) == 3
+    assert len(done.stdout.splitlines()) == 6
 
 
 def test_the_run_command_of_the_readme_runs(tmp_path: Path) -> None:
