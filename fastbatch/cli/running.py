@@ -255,6 +255,9 @@ def _destination(output: str) -> Iterator[Path]:
                 with target.open("rb") as file:
                     shutil.copyfileobj(file, sys.stdout.buffer)
                 sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            shutil.rmtree(folder)  # whoever read them has had enough
+            raise
         except OSError as error:
             # Python would try, and complain, once more at its end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

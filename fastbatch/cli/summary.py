@@ -42,7 +42,9 @@ def summary_lines(summary: Summary, output: str) -> list[str]:
     if summary.gone:
         lines.append(f"{counted(summary.gone, 'answer')} in the output without a row in the input")
     if done < summary.total:
-        lines.append(f"{counted(summary.total - done, 'row')} open; run the same command again to go on")
+        left = summary.total - done
+        are = "is" if left == 1 else "are"
+        lines.append(f"{counted(left, 'row')} {are} open; run the same command again to go on")
     return lines
 
 

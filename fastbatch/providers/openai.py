@@ -23,7 +23,7 @@ from fastbatch.providers.openai_types import OpenAIReader, OpenAIReply
 BASE_URL = "https://api.openai.com/v1"
 
 # Headers that say who asks and not what; who asks does not change an answer.
-_CREDENTIAL = re.compile(
+_WHO_ASKS = re.compile(
     r"authorization|(^|[-_])(key|apikey|token|secret|cookie|auth|user-agent|trace|request-id)([-_]|$)",
     re.IGNORECASE,
 )
@@ -253,9 +253,7 @@ def _readable(body: dict[str, Any]) -> bool:
 
 def _identity(base_url: str, headers: Mapping[str, str]) -> str:
     """The base URL, and the headers beside it that may decide the answer."""
-    deciding = sorted(
-        (name.lower(), value) for name, value in headers.items() if not _CREDENTIAL.search(name)
-    )
+    deciding = sorted((name.lower(), value) for name, value in headers.items() if not _WHO_ASKS.search(name))
     return "\n".join((base_url, *(f"{name}: {value}" for name, value in deciding)))
 
 

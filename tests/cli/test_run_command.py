@@ -168,7 +168,8 @@ def test_limits_hold_and_ctrl_c_saves(tmp_path, option):
     assert process.returncode == 130
     assert simulator.stats().requests == len(read_lines(tmp_path / "out.jsonl")) == ok
     assert 3 <= ok <= 4
-    assert f"{5 - ok} rows are open; run the same command again to go on" in stderr
+    last = json.loads(stderr.splitlines()[-1])
+    assert (last["event"], last["total"], last["done"]) == ("finished", 5, ok)
 
 
 def test_timeout(tmp_path):
@@ -277,8 +278,8 @@ def test_dry_run_knows_what_is_done(run):
     )
     assert "4 rows: 2 requests to send" in ran.err
     assert "2 answered already" in ran.err
-    assert "1 answered before to another request, to be replaced" in ran.err
-    assert "1 answers in the output belong to rows that the input does not hold" in ran.err
+    assert "1 answered with a different prompt, model or parameters before, to be replaced" in ran.err
+    assert "1 in the output without a row in the input" in ran.err
 
 
 def on_a_terminal(tmp_path, url, typed, *options):
@@ -308,8 +309,8 @@ def test_replacing_answers_is_asked_on_a_terminal(run, recorder, tmp_path, typed
     run(rows=[{"id": 1, "prompt": "a"}])
     write_rows(tmp_path / "rows.jsonl", {"id": 1, "prompt": "changed"})
     code, shown = on_a_terminal(tmp_path, recorder.url, typed, *options)
-    assert (code, len(recorder.requests)) == (0, sent)
-    assert ("1 of 1 rows have an answer in the output to another request" in shown) is not options
+    assert (code, len(recorder.requests)) == (2 if typed == b"n\n" else 0, sent)
+    assert ("1 of 1 row were answered with a different prompt" in shown) is not options
     assert ("Nothing was sent." in shown) is (sent == 1)
 
 
@@ -406,3 +407,42 @@ def test_an_empty_input(run, recorder, out):
     ran = run(rows=[])
     assert (ran.code, out.read_bytes(), recorder.requests) == (0, b"", [])
     assert "0 of 0 rows" in ran.err
+
+
+def test_ctrl_c_at_the_question_ends_it(run, recorder, tmp_path):
+    """Nothing is sent, nothing is replaced, and the exit code says why."""
+    run(rows=[{"id": 1, "prompt": "a"}])
+    before = (tmp_path / "out.jsonl").read_bytes()
+    write_rows(tmp_path / "rows.jsonl", {"id": 1, "prompt": "changed"})
+    ours, theirs = pty.openpty()
+    standard = ["rows.jsonl", "-o", "out.jsonl", "-m", "openai:tiny", "--base-url", recorder.url]
+    process = subprocess.Popen(
+        [*COMMAND, "run", *standard], cwd=tmp_path, stdin=theirs, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    shown = b""
+    while b"[y/N]" not in shown:
+        shown += os.read(ours, 65536)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 130
+    assert b"Nothing was sent." in os.read(ours, 65536)
+    os.close(ours)
+    assert len(recorder.requests) == 1
+    assert (tmp_path / "out.jsonl").read_bytes() == before
+
+
+def test_the_summary_says_why_rows_failed(tmp_path):
+    """The way they failed, how many, and the provider's own words."""
+    write_rows(tmp_path / "rows.jsonl", {"prompt": "a"}, {"prompt": "b"})
+    words = "The model `m` does not exist."
+    with Recorder(lambda request: error(404, "model_not_found", words)) as server:
+        options = ["-o", "out.jsonl", "-m", "openai:m", "--base-url", server.url]
+        ran = fastbatch("run", "rows.jsonl", *options, cwd=tmp_path)
+    assert ran.code == 1
+    assert f"2 × NotFound 404 (model_not_found): {words}" in ran.err
+
+
+def test_json_progress_is_json(run, tmp_path):
+    """Every line on stderr is an object, from the first to the last."""
+    ran = run("--progress", "json", rows=[{"prompt": "a"}])
+    assert [json.loads(line)["event"] for line in ran.err.splitlines()][-1] == "finished"
