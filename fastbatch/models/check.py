@@ -105,10 +105,9 @@ def _check_structured(number: int, message: Mapping[str, Any]) -> None:
     from fastbatch.models.message import Message
 
     content = message.get("content")
-    if content is None and not (
-        message["role"] == "assistant"
-        and message.keys() & {"tool_calls", "function_call", "refusal", "audio"}
-    ):
+    # What an assistant said may stand in other keys: calls, a refusal, audio, a provider's own reasoning.
+    said_elsewhere = message["role"] == "assistant" and message.keys() - {"role", "content", "name"}
+    if content is None and not said_elsewhere:
         raise InvalidRequest(f"messages[{number}] ({message['role']}) has no content")
     if isinstance(content, _LIST) and not content:
         raise InvalidRequest(f"messages[{number}].content is an empty list")

@@ -31,14 +31,14 @@ class ImageURL(_Wire):
     """Where an image is: an http(s) URL or a `data:` URL."""
 
     url: str
-    detail: Literal["auto", "low", "high"] | None = None
+    detail: str | None = None  # OpenAI: auto, low, high, and what comes next
 
 
 class ImagePart(_Wire):
     """An image."""
 
     type: Literal["image_url"] = "image_url"
-    image_url: ImageURL
+    image_url: ImageURL | str  # some servers take the bare URL
 
 
 class InputAudio(_Wire):
@@ -95,16 +95,16 @@ ContentPart = Annotated[
 
 
 class FunctionCall(_Wire):
-    """The function a model wants called; `arguments` is a JSON string as the model wrote it."""
+    """The function a model wants called; `arguments` as the model wrote them, JSON in a string."""
 
     name: str
-    arguments: str
+    arguments: str | dict[str, Any]
 
 
 class ToolCall(_Wire):
     """One call of a tool; `type` is `function` but for providers' own kinds."""
 
-    id: str
+    id: str = ""
     type: str = "function"
     function: FunctionCall | None = None
 
