@@ -150,7 +150,7 @@ def _default() -> Path:
             f"answers in a cache of the kind {kind!r} are looked after by its own tools; "
             "name a directory of ours with --dir",
         )
-    return Path(directory).expanduser()
+    return Path(directory)
 
 
 def _run(cache: DiskCache, verb: Callable[[], Awaitable[T]]) -> T:
