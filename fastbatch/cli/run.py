@@ -52,7 +52,8 @@ def run(
         int | None, typer.Option(metavar="N", help="Times a request is sent at most [default: 6].")
     ] = None,
     cache: Annotated[
-        str | None, typer.Option(metavar="DIR|memory|off", help="Where answers are kept for next time.")
+        str | None,
+        typer.Option(metavar="DIR|NAME:DIR|memory|off", help="Where answers are kept for next time."),
     ] = None,
     identical: Annotated[
         str | None,
@@ -69,7 +70,10 @@ def run(
         ),
     ] = None,
     progress: Annotated[
-        str | None, typer.Option(metavar="auto|rich|plain|json|off", help="Style on stderr [default: auto].")
+        str | None,
+        typer.Option(
+            metavar="auto|rich|plain|json|off", help="Style on stderr, or a plug-in's [default: auto]."
+        ),
     ] = None,
     yes: Annotated[bool | None, typer.Option("--yes", "-y", help="Ask nothing.")] = None,
     dry_run: Annotated[

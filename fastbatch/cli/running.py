@@ -40,9 +40,7 @@ def execute(input: str, output: str, resolved: Resolved) -> int:
         raise ConfigError(
             "is missing; name one with -m, such as -m openai:gpt-4o-mini or -m local:smollm2", key="model"
         )
-    listener: Listener | None = (
-        None if options.progress == "off" else registry.find("progress", options.progress)()
-    )
+    listener = _listener(resolved)
     route = open_route(
         options.model,
         base_url=options.base_url,
@@ -55,7 +53,7 @@ def execute(input: str, output: str, resolved: Resolved) -> int:
         route,
         params=options.param,
         concurrency=options.concurrency,
-        limits=Limits(rpm=options.rpm, tpm=options.tpm, windows=tuple(map(Window.parse, options.window))),
+        limits=Limits(rpm=options.rpm, tpm=options.tpm, windows=_windows(resolved)),
         cache=cache,
         retry=RetryPolicy(attempts=options.max_attempts),
         timeout=options.timeout,
@@ -81,6 +79,23 @@ def execute(input: str, output: str, resolved: Resolved) -> int:
         gc.set_threshold(10_000, 20, 20)
         with asyncio.Runner(loop_factory=new_loop) as runner:
             return runner.run(_finish(manager, file_run, listener, options, output))
+
+
+def _listener(resolved: Resolved) -> Listener | None:
+    name = resolved.options.progress
+    if name == "off":
+        return None
+    if name not in registry.names("progress"):
+        raise resolved.refused("progress", f"is none of {', '.join(registry.names('progress'))}, off")
+    listener: Listener = registry.find("progress", name)()
+    return listener
+
+
+def _windows(resolved: Resolved) -> tuple[Window, ...]:
+    try:
+        return tuple(map(Window.parse, resolved.options.window))
+    except ConfigError:
+        raise resolved.refused("window", "write each like 1500/5s, 90000tok/60s, 500/min or 25/s") from None
 
 
 async def _finish(
