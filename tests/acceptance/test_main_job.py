@@ -51,7 +51,8 @@ class Job:
         return SimpleNamespace(**json.loads(ran.err.splitlines()[-1]))
 
     def lines(self, output):
-        return [json.loads(line) for line in (self.folder / output).open("rb")]
+        with (self.folder / output).open("rb") as file:
+            return [json.loads(line) for line in file]
 
 
 @pytest.fixture(scope="module")
