@@ -9,6 +9,7 @@ import sqlite3
 import stat
 import threading
 from collections.abc import AsyncIterator, Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,7 @@ def flip(path: Path, what: bytes) -> None:
 
 def wreck(path: Path, table: str) -> None:
     """Overwrite the first page of a table or index, the rest staying whole."""
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         (page,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()
     db.close()
     with path.open("r+b") as file:
@@ -139,7 +140,7 @@ async def test_the_totals_are_exact(make: Callable[..., DiskCache], when_full: s
         if step % 10 == 9:
             await cache.prune(max_bytes=30_000)
     await cache.close()
-    with sqlite3.connect(cache.path) as db:
+    with closing(sqlite3.connect(cache.path)) as db, db:
         rows = db.execute("SELECT count(*), sum(length(value) + 96) FROM entries").fetchone()
         assert db.execute("SELECT entries, bytes FROM totals").fetchone() == rows
         assert 0 < rows[1] <= 60_000
@@ -191,7 +192,7 @@ async def test_a_changed_row_is_never_an_answer(make: Callable[..., DiskCache], 
     """Whatever somebody writes into a row, it is a miss, and the cache goes on."""
     cache = make()
     await cache.put_many({"a": b"1", "b": b"2"})
-    with sqlite3.connect(cache.path) as db:
+    with closing(sqlite3.connect(cache.path)) as db, db:
         db.execute(f"UPDATE entries SET {change} WHERE key = 'a'")
     db.close()
     assert await cache.get_many(["a", "b"]) == {"b": b"2"}
@@ -243,7 +244,7 @@ async def test_a_foreign_database_is_set_aside(make: Callable[..., DiskCache], s
     """A database without our tables is kept under another name."""
     cache = make()
     cache.path.parent.mkdir()
-    with sqlite3.connect(cache.path) as db:
+    with closing(sqlite3.connect(cache.path)) as db, db:
         db.executescript(script)
     db.close()
     await cache.put_many({"a": b"1"})
@@ -284,7 +285,7 @@ async def test_a_newer_scheme_is_refused(make: Callable[..., DiskCache]) -> None
     cache = make()
     await cache.put_many({"a": b"1"})
     await cache.close()
-    with sqlite3.connect(cache.path) as db:
+    with closing(sqlite3.connect(cache.path)) as db, db:
         db.execute("PRAGMA user_version = 2")
     db.close()
     with pytest.raises(CacheError, match="newer fastbatch"):
@@ -368,7 +369,7 @@ async def test_no_descriptor_stays_open(make: Callable[..., DiskCache]) -> None:
         cache = make()
         await cache.put_many({"a": b"1"})
         await cache.close()
-        with sqlite3.connect(cache.path) as db:
+        with closing(sqlite3.connect(cache.path)) as db, db:
             db.execute("PRAGMA user_version = 9")
         db.close()
         with pytest.raises(CacheError):

@@ -9,6 +9,7 @@ import sqlite3
 import stat
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,7 @@ def exploded(tmp_path: Path) -> Iterator[Path]:
 
 
 def plant(directory: Path, *, key: object, raw: int, mode: int, filename: str | None, value: object) -> None:
-    with sqlite3.connect(directory / "cache.db") as db:
+    with closing(sqlite3.connect(directory / "cache.db")) as db, db:
         db.execute("DELETE FROM Cache WHERE key = ?", (key,))
         db.execute(
             "INSERT INTO Cache (key, raw, store_time, mode, filename, value) VALUES (?, ?, 0, ?, ?, ?)",
@@ -99,7 +100,7 @@ async def test_a_flipped_byte_is_a_miss(tmp_path: Path) -> None:
     """Values carry their own checksum here too."""
     cache = DiskCacheBackend(tmp_path / "c")
     await cache.put_many({"a": b"an answer"})
-    with sqlite3.connect(tmp_path / "c" / "cache.db") as db:
+    with closing(sqlite3.connect(tmp_path / "c" / "cache.db")) as db, db:
         db.execute("UPDATE Cache SET value = CAST(replace(value, CAST('answer' AS BLOB), 'answex') AS BLOB)")
     db.close()
     assert await cache.get_many(["a"]) == {}

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+from contextlib import closing
 from pathlib import Path
 
 from fastbatch.cache import DiskCache
@@ -52,7 +53,7 @@ def test_four_processes_put_at_once(tmp_path: Path) -> None:
     assert asyncio.run(cache.get_many(list(wanted))) == wanted
     assert asyncio.run(cache.stats()).entries == 10_001
     asyncio.run(cache.close())
-    with sqlite3.connect(cache.path) as db:
+    with closing(sqlite3.connect(cache.path)) as db, db:
         assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     db.close()
     assert not list(cache.path.parent.glob("*corrupt*"))
