@@ -24,7 +24,8 @@
         ├── ConnectionLost        the reply broke off; retried, maybe billed
         ├── RequestTimeout        no complete reply in time; retried, maybe billed
         ├── BadResponse           a reply that is no answer; retried once, maybe billed
-        └── ResponseTooLarge      a reply above the size bound, maybe billed
+        ├── ResponseTooLarge      a reply above the size bound, maybe billed
+        └── Uncertain             sent by a run that died, and not sent again; maybe billed
 
 Errors carry fields, say whose fault it is and end with the cure. Anything that looks like a key is
 masked before it can reach a message (`mask_secrets`).
@@ -66,6 +67,7 @@ __all__ = [
     "ServerError",
     "ServiceError",
     "StorageError",
+    "Uncertain",
     "UsageError",
     "did_you_mean",
     "mask_secrets",
@@ -367,6 +369,12 @@ class ResponseTooLarge(RequestError):
     bills = True
 
 
+class Uncertain(RequestError):
+    """A run that died had sent this and recorded no answer; as asked (`on_uncertain`), it was not sent again."""
+
+    bills = True
+
+
 _BY_NAME: dict[str, type[RequestError]] = {
     kind.__name__: kind
     for kind in (
@@ -384,5 +392,6 @@ _BY_NAME: dict[str, type[RequestError]] = {
         RequestTimeout,
         BadResponse,
         ResponseTooLarge,
+        Uncertain,
     )
 }

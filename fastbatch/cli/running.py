@@ -24,7 +24,7 @@ from fastbatch.config import Resolved, RunOptions
 from fastbatch.engine.bridge import new_loop
 from fastbatch.engine.done import Plan
 from fastbatch.engine.events import Fetching, Listener, Notice
-from fastbatch.engine.filerun import FileRun
+from fastbatch.engine.filerun import FileOptions, FileRun
 from fastbatch.engine.manager import RequestManager
 from fastbatch.errors import ConfigError, RunStopped, StorageError, mask_secrets
 from fastbatch.limits.options import Limits, Window
@@ -69,9 +69,7 @@ def execute(input: str, output: str, resolved: Resolved) -> int:
             target,
             prompt=options.prompt,
             system=options.system,
-            limit=options.limit,
-            on_bad_row=options.on_bad_row,
-            input_name=name,
+            options=FileOptions(limit=options.limit, on_bad_row=options.on_bad_row, input_name=name),
         )
         # What is loaded stays loaded, and requests make few cycles: looking for garbage less often took 4 of
         # 126 microseconds off a request. A process of our own may decide that; the library does not.

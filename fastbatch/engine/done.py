@@ -2,74 +2,92 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
 
-from fastbatch.cache.base import CacheProvider
-from fastbatch.engine.index import NumberTable, id_number
-from fastbatch.engine.inputfile import InputFile
-from fastbatch.errors import InvalidRequest, OutputError
+from xxhash import xxh3_64_intdigest
+
+from fastbatch.engine.index import NumberTable, RowTable, id_number
+from fastbatch.errors import OutputError
 from fastbatch.formats.lines import numbered_lines
-from fastbatch.formats.results import read_result
-from fastbatch.limits.tokens import raw_tokens
-from fastbatch.models.request import LLMRequest
+from fastbatch.formats.results import read_result, scan_result, written_id
 
-_BLOCK = 500
-
-# How every output line begins, as formats.results writes it: a line torn by a crash is told by it from the
-# last line of a file that is not ours.
-LINE_BEGINS = b'{"id":"batch_req_'
+_NO_MARK = 1  # the mark of an answer whose line carries no fingerprint
 
 
-class Done(NamedTuple):
-    """The answers in an output.
+class Answers:
+    """The answers in the files of an output, in a table that the input's rows share.
 
-    `keys` maps the number of each id to the number of its request hash, `repeated` counts lines that a later
-    line of the same id replaces.
+    An answer's mark is the fingerprint of the row it was given to. A row of the same mark is answered; one
+    of another mark may still ask the same (its carried columns changed), which its request hash tells.
+
+    Attributes:
+        table: marks by the number of each id.
+        count: how many rows are answered.
+        repeated: lines that a later line of the same id replaces.
     """
 
-    keys: NumberTable
-    repeated: int = 0
+    def __init__(self, files: tuple[Path, ...], table: RowTable) -> None:
+        self._files = files
+        self.table = table
+        self.count = self.repeated = 0
+        self._keys: NumberTable | None = None
 
-    @classmethod
-    def read(cls, output: Path, stop: Callable[[], bool] = lambda: False) -> Done:
-        """Read an output file; one that is missing holds nothing, and a torn last line counts as missing.
+    def read(self, stop: Callable[[], bool] = lambda: False) -> None:
+        """Read everything; a file that is missing holds nothing.
 
         Raises:
             OutputError: a line is damaged or not ours; says which.
         """
-        keys = NumberTable()
-        lines = 0
-        if output.exists():
-            for number, line in numbered_lines(output):
+        place, marks = self.table.place, self.table.marks
+        for path in self._files:
+            for number, line in _lines(path):
                 if stop():
-                    break
-                finished = read_result(line)
-                if finished is None:
-                    if _is_torn(output, line):
-                        break
-                    raise OutputError(
-                        f"{output}, line {number}: this is not a whole result line of fastbatch; "
-                        "move the file away or choose another output"
-                    )
-                lines += 1
-                keys.put(id_number(finished.custom_id), key_number(finished.key))
-        return cls(keys, lines - len(keys))
+                    return
+                found = scan_result(line)
+                if found is None:
+                    raise OutputError(_not_whole(path, number, self._files[0]))
+                identity = xxh3_64_intdigest(written_id(found.custom_id)) or 1
+                there = place(identity)
+                marks = self.table.marks  # the table may have grown
+                if marks[there]:
+                    self.repeated += 1
+                else:
+                    self.count += 1
+                marks[there] = found.fingerprint or _NO_MARK
 
-    def gone(self, ids: NumberTable) -> int:
-        """How many answers belong to no row of the input."""
-        return sum(ids.get(identity) is None for identity, _ in self.keys.items())
+    def same_request(self, custom_id: str, key: str) -> bool:
+        """Whether the row of this id was answered with this request; reads the hashes when first asked."""
+        if self._keys is None:
+            self._keys = NumberTable()
+            for path in self._files:
+                for _, line in _lines(path):
+                    if (found := scan_result(line)) is not None:
+                        identity = xxh3_64_intdigest(written_id(found.custom_id)) or 1
+                        self._keys.put(identity, int(line[found.key_at : found.key_at + 16], 16) or 1)
+        return self._keys.get(id_number(custom_id)) == key_number(key)
+
+    def holds(self, custom_id: str) -> bool:
+        """Whether there is an answer to the row of this id, of whatever content."""
+        there = self.table.find(id_number(custom_id))
+        return there >= 0 and self.table.marks[there] != 0
+
+    def gone(self) -> int:
+        """How many answers belong to no row of the input, once that has been read."""
+        return sum(mark != 0 and not line for line, mark in self.table.entries())
 
 
-def _is_torn(output: Path, line: bytes) -> bool:
-    """Whether `line` is the last one of `output`, without an end, as a crash leaves it."""
-    with output.open("rb") as file:
-        file.seek(-min(len(line), output.stat().st_size), os.SEEK_END)
-        unfinished = file.read() == line
-    return unfinished and (line.startswith(LINE_BEGINS) or LINE_BEGINS.startswith(line))
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    return numbered_lines(path) if path.exists() else iter(())
+
+
+def _not_whole(path: Path, number: int, output: Path) -> str:
+    return (
+        f"{path}, line {number}: this is not a whole result line of fastbatch. Nothing was sent. If the file "
+        f"is not fastbatch's, move it away or choose another output; if it was damaged, this keeps every good "
+        f"line: fastbatch repair {output}"
+    )
 
 
 def key_number(key: str) -> int:
@@ -103,6 +121,8 @@ class Plan:
         to_send: requests that would be sent.
         prompt_tokens: estimated prompt tokens of those.
         gone: answers in the output that belong to no row of the input; 0 where not all of it was read.
+        uncertain: rows that a run which died sent without recording an answer; some of `to_send`.
+        uncertain_tokens: estimated prompt tokens of those.
     """
 
     rows: int
@@ -114,55 +134,5 @@ class Plan:
     to_send: int
     prompt_tokens: int
     gone: int
-
-
-async def make_plan(
-    rows: InputFile,
-    done: Done,
-    ids: NumberTable,
-    key: Callable[[LLMRequest, int], str],
-    *,
-    cache: CacheProvider | None,
-    sample: bool,
-) -> Plan:
-    """Count what a run would do; reads the input and the cache, sends nothing."""
-    count = dict.fromkeys(("rows", "answered", "changed", "bad", "cached", "identical", "to_send"), 0)
-    tokens = 0.0
-    seen = NumberTable()
-    block: dict[str, dict[str, Any]] = {}
-
-    async def settle() -> None:
-        nonlocal tokens
-        found = await cache.get_many(list(block)) if cache is not None and block else {}
-        count["cached"] += len(found)
-        for body_key, body in block.items():
-            if body_key not in found:
-                count["to_send"] += 1
-                tokens += raw_tokens(body)
-        block.clear()
-
-    for row in rows.rows():
-        count["rows"] += 1
-        if row.request is None:
-            count["bad"] += 1
-            continue
-        try:
-            row_key = key(row.request, 0)
-            if sample and (occurrence := seen.add(key_number(row_key))):
-                row_key = key(row.request, occurrence)
-        except InvalidRequest:
-            count["bad"] += 1
-            continue
-        before = done.keys.get(id_number(row.custom_id))
-        if before == key_number(row_key):
-            count["answered"] += 1
-            continue
-        count["changed"] += before is not None
-        if not sample and seen.add(key_number(row_key)):
-            count["identical"] += 1
-            continue
-        block[row_key] = row.request.body
-        if len(block) >= _BLOCK:
-            await settle()
-    await settle()
-    return Plan(**count, prompt_tokens=round(tokens), gone=0 if rows.limited else done.gone(ids))
+    uncertain: int = 0
+    uncertain_tokens: int = 0

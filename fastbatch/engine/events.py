@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from fastbatch.engine.clock import Clock, Timer
+from fastbatch.engine.journal.journal import UncertainRow
 from fastbatch.errors import RequestError
 from fastbatch.models.stats import Failure, Saturation, Snapshot, Summary, TokenStats
 
@@ -42,6 +43,13 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
+class UncertainRows:
+    """Before anything is sent: rows that an earlier run sent without recording an answer."""
+
+    rows: tuple[UncertainRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Fetching:
     """A model file is on its way; bytes, `total` is None while its size is unknown."""
 
@@ -59,7 +67,7 @@ class RunFinished:
     stopped: str = ""
 
 
-Event = RunStarted | Progressed | Notice | Fetching | RunFinished
+Event = RunStarted | Progressed | Notice | UncertainRows | Fetching | RunFinished
 
 
 class Listener(Protocol):

@@ -1,28 +1,38 @@
-"""A run from file to file: check, skip what is done, run the rest, leave the files as they should be.
+"""A run from file to file: look through, skip what is done, run the rest, leave the files as they should be.
 
-Results are appended as they come. Failed rows collect beside the errors file and take its place at the end,
-together with the records of rows that this input does not hold; so an errors file can be run again into the
-same output. Lines that a new answer replaces are dropped by one rewrite at the end.
+Everything is durable before it counts (`journal/`). Failed rows have a file of their own (`errorsfile`).
+Lines that a new answer replaces are dropped by one rewrite at the end; with `ordered` that rewrite puts all
+of them in the order of the input.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
-from fastbatch.engine.done import LINE_BEGINS, Done, Plan, key_number, last_answers, make_plan
-from fastbatch.engine.index import NumberTable, id_number
-from fastbatch.engine.inputfile import InputFile, OnBadRow, Row
-from fastbatch.engine.journal import ResultFile, replace_file
+import orjson
+from xxhash import xxh3_64_intdigest
+
+from fastbatch.engine.done import Answers, Plan, key_number, last_answers
+from fastbatch.engine.errorsfile import ErrorsFile
+from fastbatch.engine.events import Notice, UncertainRows
+from fastbatch.engine.index import NumberTable, RowTable
+from fastbatch.engine.inputfile import AHEAD, InputFile, OnBadRow, Row
+from fastbatch.engine.journal.files import replace_file
+from fastbatch.engine.journal.journal import Durability, Journal, UncertainRow
+from fastbatch.engine.journal.order import ordered_lines
 from fastbatch.engine.pipeline import Job
+from fastbatch.engine.planning import make_plan
+from fastbatch.engine.recorder import FileRecorder
 from fastbatch.engine.session import Session, Settings
-from fastbatch.errors import InvalidRequest, OutputError, RequestError, RunStopped, StorageError
-from fastbatch.formats.lines import numbered_lines
-from fastbatch.formats.results import error_line, result_line
-from fastbatch.formats.rows import RowSettings, parse_row
+from fastbatch.errors import InvalidRequest, OutputError, RunStopped, StorageError, Uncertain
+from fastbatch.formats.rows import RowSettings
+from fastbatch.hashing import SCHEME
 from fastbatch.models.params import CHAT
 from fastbatch.models.request import LLMRequest
 from fastbatch.models.response import ResponseWrapper
@@ -30,16 +40,35 @@ from fastbatch.models.stats import Summary
 
 ResponseT = TypeVar("ResponseT")
 
+logger = logging.getLogger(__name__)
+
+Choice = Literal["retry", "skip"]
+OnUncertain = Choice | Callable[[Sequence[UncertainRow]], Choice]
+
 # Stands in the job of a bad row, which has its outcome from the start and is never sent.
 _NO_REQUEST = LLMRequest(CHAT, {"messages": [{"role": "user", "content": ""}]})
 
 _SKIPS = 1024  # rows skipped between two turns of the loop: some milliseconds, in which no signal is heard
 _BLOCK = 256  # rows looked up at once; the cache's measured best lies between 250 and 500
+_NAMED = 20  # uncertain rows that a warning names
 
 
-def errors_path(output: Path) -> Path:
-    """Where the failed rows of `output` are recorded."""
-    return output.with_name(output.name + ".errors.jsonl")
+@dataclass(frozen=True, slots=True)
+class FileOptions:
+    """How a run from file to file is to be done; `RequestManager.run_file` explains them.
+
+    `input_name` is what people call the input where its path says nothing; `remember` are options that an
+    error record should carry, so that `fastbatch retry` need not be told them again.
+    """
+
+    limit: int | None = None
+    on_bad_row: OnBadRow = "fail"
+    on_uncertain: OnUncertain = "retry"
+    ordered: bool = False
+    durability: Durability = "power"
+    dedupe: bool = False
+    input_name: str = ""
+    remember: Mapping[str, Any] | None = None
 
 
 class FileRun(Generic[ResponseT]):
@@ -53,18 +82,24 @@ class FileRun(Generic[ResponseT]):
         rows: RowSettings,
         *,
         title: str,
-        limit: int | None,
-        on_bad_row: OnBadRow,
-        input_name: str = "",
+        options: FileOptions,
     ) -> None:
         self._settings = settings
-        self._input = InputFile(input, rows, limit=limit, name=input_name)
+        self._options = options
+        self._input = InputFile(
+            input,
+            rows,
+            limit=options.limit,
+            name=options.input_name,
+            seed=None if settings.identical == "sample" else _seed(settings, rows),
+            dedupe=options.dedupe,
+        )
         self._output = output
-        self._errors = errors_path(output)
-        self._on_bad_row: OnBadRow = on_bad_row
+        self._errors = ErrorsFile(output.resolve())
         self._title = title
         self._drain: Callable[[], None] | None = None
         self._interrupted = False
+        self._not_again: dict[str, UncertainRow] = {}
 
     def drain(self) -> None:
         """Send nothing more; finish and save what is in flight."""
@@ -73,14 +108,19 @@ class FileRun(Generic[ResponseT]):
             self._drain()
 
     async def plan(self) -> Plan:
-        """What `run` would do; nothing is written, started or sent.
+        """What `run` would do; nothing is started or sent, and the files are as they were.
 
         Raises:
             InputError, OutputError: as `run`.
         """
-        _refuse_same_file(self._input.path, self._output, self._errors)
-        _, ids = await asyncio.to_thread(self._input.check, self._on_bad_row, lambda: self._interrupted)
-        return await self._planned(await asyncio.to_thread(Done.read, self._output), ids)
+        self._refuse_impossible()
+        journal = self._journal()
+        try:
+            answers, _ = await asyncio.to_thread(self._look, journal)
+            return await self._planned(answers, journal.uncertain)
+        finally:
+            journal.undo()
+            journal.close()
 
     async def run(self, confirm: Callable[[Plan], bool] | None = None) -> Summary | None:
         """Do it.
@@ -96,82 +136,158 @@ class FileRun(Generic[ResponseT]):
             RunStopped: it ended early and can go on; its `summary` says how far it came.
             StorageError: results could not be written.
         """
-        _refuse_same_file(self._input.path, self._output, self._errors)
-        # In a thread, so that a signal is heard while a large file is being checked.
-        total, ids = await asyncio.to_thread(self._input.check, self._on_bad_row, lambda: self._interrupted)
-        with ResultFile(self._output, LINE_BEGINS) as results:
-            done = await asyncio.to_thread(Done.read, self._output, lambda: self._interrupted)
-            if confirm is not None and len(done.keys) and not self._interrupted:
-                plan = await self._planned(done, ids)
+        self._refuse_impossible()
+        journal = self._journal()
+        began = False
+        try:
+            # In a thread, so that a signal is heard while large files are being read.
+            self._errors.look()
+            answers, total = await asyncio.to_thread(self._look, journal)
+            if confirm is not None and answers.count and not self._interrupted:
+                plan = await self._planned(answers, ())
                 if plan.changed and not confirm(plan):
                     return None
-            return await self._recorded(results, done, total, ids)
+            uncertain = journal.uncertain
+            if uncertain and not self._interrupted:
+                self._settle_uncertain(uncertain)
+            began = True
+            return await self._recorded(journal, answers, total, uncertain)
+        finally:
+            if not began:
+                journal.undo()
+            journal.close()
 
-    async def _planned(self, done: Done, ids: NumberTable) -> Plan:
+    def _journal(self) -> Journal:
+        return Journal(self._output, ordered=self._options.ordered, durability=self._options.durability)
+
+    def _look(self, journal: Journal) -> tuple[Answers, int]:
+        """Take the output, read what is answered, look through the input; what there is, and how many rows."""
+        journal.open(input=self._input.name, model=self._title)
+        answers = Answers(journal.files, RowTable(self._input.expected()))
+        answers.read(lambda: self._interrupted)
+        total = self._input.check(
+            answers,
+            self._options.on_bad_row,
+            stop=lambda: self._interrupted,
+            answered=None if self._errors.touched is None else self._errors.touch,
+        )
+        return answers, total
+
+    async def _planned(self, answers: Answers, uncertain: Sequence[UncertainRow]) -> Plan:
         settings = self._settings
-        sample = settings.identical == "sample"
-        return await make_plan(self._input, done, ids, settings.key, cache=settings.cache, sample=sample)
+        return await make_plan(
+            self._input,
+            answers,
+            settings.key,
+            cache=settings.cache,
+            sample=settings.identical == "sample",
+            uncertain=uncertain,
+        )
 
-    async def _recorded(self, results: ResultFile, done: Done, total: int, ids: NumberTable) -> Summary:
-        """Run, and leave output and errors file as they should be, however the run ends."""
+    def _settle_uncertain(self, rows: tuple[UncertainRow, ...]) -> None:
+        """Tell which rows may have been paid for, before anything is sent, and learn what to do with them."""
+        choice = self._options.on_uncertain
+        if callable(choice):
+            choice = choice(rows)
+        else:
+            names = ", ".join(row.custom_id for row in rows[:_NAMED])
+            logger.warning(
+                "%d rows were sent by a run that ended without recording an answer, about %d prompt tokens; "
+                "they may have been paid for and are %s: %s%s",
+                len(rows),
+                sum(row.prompt_tokens for row in rows),
+                "sent again" if choice == "retry" else "not sent again",
+                names,
+                ", …" if len(rows) > _NAMED else "",
+            )
+        if choice == "skip":
+            self._not_again = {row.custom_id: row for row in rows}
+
+    async def _recorded(
+        self, journal: Journal, answers: Answers, total: int, uncertain: tuple[UncertainRow, ...]
+    ) -> Summary:
+        """Run, and leave all files as they should be, however the run ends."""
+        errors = self._errors
+        errors.begin()
         session: Session[ResponseT] = Session(self._settings, title=self._title)
-        session.counters.total = total
-        fresh = _fresh(self._errors)
-        fresh.unlink(missing_ok=True)
-        # Which rows have an outcome now need be known only where older failures are on record.
-        touched = NumberTable() if self._errors.exists() else None
-        replaced = 0
+        counters = session.counters
+        counters.total = total
+        recorder = FileRecorder(
+            journal, counters, errors=errors.fresh, touched=errors.touched, options=self._options.remember
+        )
+        session.record_with(recorder)
+        if uncertain:
+            session.tell(UncertainRows(uncertain))
+        if total > AHEAD and not self._interrupted:
+            session.tell(Notice(_streamed(total)))
         stop: RunStopped | None = None
-        with ResultFile(fresh) as failed:
-            try:
-                async with session:
-                    run = session.run(self._jobs(session, done, touched))
-                    self._drain = run.drain
-                    if self._interrupted:
-                        run.drain()
-                    # Closed at once when a write fails: nothing more is sent then.
-                    async with aclosing(run.blocks()) as finished:
-                        async for block in finished:
-                            replaced += _write(block, results, failed, done, touched)
-            except RunStopped as stopped:
-                stop = stopped
-            except BaseException:
-                with suppress(StorageError):  # what broke the run is what must be said
-                    self._settle_errors(fresh, touched)
-                raise
-            # The session is closed, its connections' descriptors are free; the output is still held.
-            self._settle_errors(fresh, touched)
-        if replaced or done.repeated:
-            replace_file(self._output, last_answers(self._output))
+        try:
+            async with session:
+                run = session.run(self._jobs(session, answers))
+                self._drain = run.drain
+                if self._interrupted:
+                    run.drain()
+                # Closed at once when a write fails: nothing more is sent then.
+                async with aclosing(run.blocks()) as finished:
+                    async for _ in finished:
+                        pass  # everything there is to do with them is done by the recorder
+        except RunStopped as stopped:
+            stop = stopped
+        except BaseException:
+            with suppress(StorageError):  # what broke the run is what must be said
+                journal.stop()
+                errors.settle()
+            raise
+        journal.stop()
+        # The session is closed, its connections' descriptors are free; the output is still held.
+        errors.settle()
+        complete = stop is None and counters.done == total and not (self._interrupted and not total)
+        # Of an input that was not read to its end nobody can say what it does not hold.
+        partly = self._interrupted or self._input.limited or self._input.replays
+        gone = 0 if partly else answers.gone()
+        if complete:
+            self._tidy(journal, answers, superseded=bool(recorder.replaced or answers.repeated))
         summary = session.meter.summary(
             output=str(self._output),
-            errors=str(self._errors) if self._errors.exists() else "",
-            replaced=replaced,
-            # Of an input that was not read to its end nobody can say what it does not hold.
-            gone=0 if self._interrupted or self._input.limited else done.gone(ids),
-            interrupted=self._interrupted and (session.counters.done < total or not total),
+            errors=str(errors.path) if errors.path.exists() else "",
+            replaced=recorder.replaced,
+            gone=gone,
+            interrupted=self._interrupted and not complete,
         )
         if stop is not None:
             stop.summary = summary
             raise stop
         return summary
 
+    def _tidy(self, journal: Journal, answers: Answers, *, superseded: bool) -> None:
+        """All rows have their record: one line each in the output, in order if so asked, and no journal."""
+        if self._options.ordered:
+            journal.withdraw()
+            lines = ordered_lines(journal.files, answers.table, by_record=self._input.replays)
+            replace_file(journal.output, lines, keep_empty=True)
+            journal.remove_part()
+        elif superseded:
+            journal.withdraw()
+            replace_file(journal.output, last_answers(journal.output))
+        journal.complete(lambda custom_id: custom_id in self._not_again)
+
     async def _jobs(
-        self, session: Session[ResponseT], done: Done, touched: NumberTable | None
+        self, session: Session[ResponseT], answers: Answers
     ) -> AsyncIterator[list[Job[ResponseT]]]:
         """The rows that are not answered yet, in blocks."""
+        counters = session.counters
         samples = NumberTable() if self._settings.identical == "sample" else None
         block: list[Job[ResponseT]] = []
-        for index, row in enumerate(self._input.rows()):
-            job = self._job(row, index, samples)
-            if job is None or done.keys.get(id_number(row.custom_id)) == key_number(job.key):
-                session.counters.skipped += 1
-                session.counters.left_out += job is None
-                if touched is not None and job is not None:
-                    touched.put(id_number(row.custom_id), 1)
+        for index, row in enumerate(self._input.rows(answers)):
+            job = None if row is None else self._job(row, index, samples)
+            if row is None or job is None or self._answered(row, job, answers):
+                counters.skipped += 1
+                counters.left_out += row is not None and job is None
+                if job is not None and row is not None:
+                    self._errors.touch(row.custom_id)
                 if self._interrupted:
                     break
-                if session.counters.skipped % _SKIPS == 0:
+                if counters.skipped % _SKIPS == 0:
                     await asyncio.sleep(0)
                 continue
             block.append(job)
@@ -181,8 +297,20 @@ class FileRun(Generic[ResponseT]):
         if block:
             yield block
 
+    def _answered(self, row: Row, job: Job[ResponseT], answers: Answers) -> bool:
+        """Whether the output has the answer to this very request."""
+        if not row.held or not job.key:
+            return False
+        if row.mark and row.held == row.mark:
+            return True
+        return answers.same_request(row.custom_id, job.key)
+
     def _job(self, row: Row, index: int, samples: NumberTable | None) -> Job[ResponseT] | None:
-        """The job of a row; finished from the start for a bad one, None for one to be skipped."""
+        """The job of a row; finished from the start for one that is not sent, None for one to be skipped.
+
+        Raises:
+            RunStopped: the row is bad, which nobody could know before.
+        """
         request, problem = row.request, row.problem
         key = ""
         if request is not None:
@@ -190,74 +318,60 @@ class FileRun(Generic[ResponseT]):
                 key = self._settings.key(request)
                 if samples is not None and (number := samples.add(key_number(key))):
                     key = self._settings.key(request, number)
-                return Job(request, index, key, row)
+                job: Job[ResponseT] = Job(request, index, key, row)
+                if row.custom_id in self._not_again and self._not_again[row.custom_id].key == key:
+                    job.outcome = self._not_sent_again(row)
+                return job
             except InvalidRequest as refused:
                 problem = refused
-        if self._on_bad_row == "skip":
+        assert problem is not None
+        if self._options.on_bad_row == "skip":
             return None
-        job: Job[ResponseT] = Job(_NO_REQUEST, index, key, row)
+        if self._options.on_bad_row == "fail":
+            found = self._input.refused(row.number, problem, "rows before it were sent; ")
+            raise RunStopped(f"Stopped: {found}. What was answered is saved; run again to go on.")
+        job = Job(_NO_REQUEST, index, key, row)
         provider = self._settings.provider
         job.outcome = ResponseWrapper(provider.reader, provider=provider.name, error=problem)
         return job
 
-    def _settle_errors(self, fresh: Path, touched: NumberTable | None) -> None:
-        """The errors file: this run's failures, and older ones of rows that it brought no outcome."""
-
-        def lines() -> Iterator[bytes]:
-            if touched is not None:
-                for _, line in numbered_lines(self._errors):
-                    with suppress(InvalidRequest):
-                        if touched.get(id_number(str(parse_row(line).get("custom_id")))) is None:
-                            yield line + b"\n"
-            for _, line in numbered_lines(fresh):
-                yield line + b"\n"
-
-        replace_file(self._errors, lines())
-        fresh.unlink(missing_ok=True)
-
-
-def _write(
-    block: list[Job[Any]], results: ResultFile, failed: ResultFile, done: Done, touched: NumberTable | None
-) -> int:
-    """Append the records of finished rows; returns how many of them replace an older answer."""
-    answered: list[bytes] = []
-    broken: list[tuple[Row, RequestError]] = []
-    replaced = 0
-    for job in block:
-        row: Row = job.tag
-        outcome = job.outcome
-        assert outcome is not None
-        if touched is not None:
-            touched.put(id_number(row.custom_id), 1)
-        if outcome.error is None:
-            answered.append(result_line(row.custom_id, row.first, outcome))
-            replaced += done.keys.get(id_number(row.custom_id)) is not None
-        else:
-            broken.append((row, outcome.error))
-    if answered:  # first of all what was paid for
-        results.append(answered)
-    if broken:
-        failed.append(
-            [error_line(row.custom_id, row.content, row.first, error.to_dict()) for row, error in broken]
+    def _not_sent_again(self, row: Row) -> ResponseWrapper[ResponseT]:
+        provider = self._settings.provider
+        sent = self._not_again[row.custom_id]
+        error = Uncertain(
+            "A run that ended without recording an answer had sent this row; it may have been paid for and "
+            "was not sent again (on_uncertain: skip)",
+            provider=provider.name,
+            attempts=sent.attempt,
         )
-    return replaced
+        return ResponseWrapper(provider.reader, provider=provider.name, error=error)
+
+    def _refuse_impossible(self) -> None:
+        """Refuse an output that is the input under any name, or no file that lines can be appended to."""
+        input, output = self._input.path, self._output
+        if output.suffix in (".gz", ".zst"):
+            raise OutputError(f"{output}: results are written as plain lines; leave out {output.suffix}")
+        if output.is_dir():
+            raise OutputError(f"{output} is a directory; name a file for the results")
+        if output.exists() and not output.is_file():
+            raise OutputError(f"{output} is not an ordinary file; name one, or - for standard output")
+        journal = self._journal()
+        for path in (*journal.all_files, self._errors.fresh):
+            if path.exists() and input.exists() and path.samefile(input):
+                raise OutputError(f"the output {output} is the input itself; choose another output")
+        if not journal.output.parent.is_dir():
+            raise OutputError(f"the folder {journal.output.parent} does not exist; make it first")
 
 
-def _fresh(errors: Path) -> Path:
-    """Where this run's failures collect until it is over."""
-    return errors.with_name(errors.name + ".new")
+def _seed(settings: Settings[Any], rows: RowSettings) -> int:
+    """64 bits that stand for everything that, beside its own bytes, decides what a row asks."""
+    template = None if rows.template is None else rows.template.text
+    what = [SCHEME.decode(), settings.provider.identity, rows.model, template, rows.system, dict(rows.params)]
+    return xxh3_64_intdigest(orjson.dumps(what, default=repr))
 
 
-def _refuse_same_file(input: Path, output: Path, errors: Path) -> None:
-    """Refuse an output that is the input under any name."""
-    if output.suffix in (".gz", ".zst"):
-        raise OutputError(f"{output}: results are written as plain lines; leave out {output.suffix}")
-    if output.is_dir():
-        raise OutputError(f"{output} is a directory; name a file for the results")
-    if output.exists() and not output.is_file():
-        raise OutputError(f"{output} is not an ordinary file; name one, or - for standard output")
-    for path in (output, _fresh(errors)):
-        if path.exists() and input.exists() and path.samefile(input):
-            raise OutputError(f"the output {output} is the input itself; choose another output")
-    if not output.parent.is_dir():
-        raise OutputError(f"the folder {output.parent} does not exist; make it first")
+def _streamed(total: int) -> str:
+    return (
+        f"The first {AHEAD:,} of {total:,} rows were checked before the first request; the others are checked "
+        "as they are sent, and a bad one among them stops the run"
+    )

@@ -1,7 +1,8 @@
-"""An input file as rows with ids: checked whole before the first request, then read again as the run goes.
+"""An input file as rows with ids: looked through before the first request, then read again as the run goes.
 
-Both passes read the same way, so a row has the same id in each: its own, or for a row without one the
-fingerprint of its content and the number of its occurrence, so that rows inserted above change nothing.
+A row's id is its own, or for a row without one the fingerprint of its content and the number of its
+occurrence, so that rows inserted above change nothing. Looking through a very long input would keep the first
+request waiting: behind `AHEAD` rows it is looked through as it is sent.
 """
 
 from __future__ import annotations
@@ -12,18 +13,20 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from fastbatch.engine.index import NumberTable, id_number
+from xxhash import xxh3_64_intdigest
+
+from fastbatch.engine.done import Answers
+from fastbatch.engine.index import id_number
 from fastbatch.errors import InputError, InvalidRequest
 from fastbatch.formats.lines import numbered_lines
 from fastbatch.formats.rows import RowSettings, fingerprint, parse_row, read_row, row_id
 from fastbatch.models.check import check_numbers
 from fastbatch.models.request import LLMRequest
 
-# A row's number stands in the low bits of its id's value (up to 68 billion), how often its content occurred
-# in the high ones (up to 268 million).
-_ONCE = 1 << 36
-
 OnBadRow = Literal["fail", "record", "skip"]
+
+AHEAD = 500_000  # rows looked through before the first request, in a second or so
+_REPEATS = 500_000  # rows without an id whose number of occurrences is remembered
 
 
 class Row(NamedTuple):
@@ -33,85 +36,203 @@ class Row(NamedTuple):
     custom_id: str
     content: dict[str, Any]
     request: LLMRequest | None
-    problem: InvalidRequest | None = None
-    first: int = 0
+    problem: InvalidRequest | None
+    first: int
     """The line it first stood on: for a row of an errors file the line that is on record, else `number`."""
+    mark: int
+    """What an answer to it is marked with; 0 where only its request hash tells."""
+    held: int
+    """The mark of the answer that its id has, 0 for none."""
 
 
 class InputFile:
-    """The rows of `path`, at most `limit` of them; `name` is what people call it."""
+    """The rows of `path`, at most `limit` of them; `name` is what people call it.
+
+    Args:
+        seed: 64 bits that stand for everything beside its bytes that decides what a row asks; None where
+            that is not all, so that rows have no marks.
+        dedupe: a second row of one id is told apart by a number rather than refused.
+        ahead: rows that `check` looks through.
+    """
 
     def __init__(
-        self, path: Path, settings: RowSettings, *, limit: int | None = None, name: str = ""
+        self,
+        path: Path,
+        settings: RowSettings,
+        *,
+        limit: int | None = None,
+        name: str = "",
+        seed: int | None = None,
+        dedupe: bool = False,
+        ahead: int = AHEAD,
     ) -> None:
         self.path = path
         self.name = name or str(path)
         self._settings = settings
         self._limit = limit
-        self._checked: tuple[int, ...] | None = None
+        self._seed = seed
+        self._dedupe = dedupe
+        self._ahead = ahead
+        self._answered = bytearray()  # of each row that was looked through, whether it is answered
+        self._seen: tuple[int, ...] = ()  # the file's state then
+        self._refused = True  # whether rows that were looked through may be bad
+        self._repeats: dict[int, int] = {}
+        self.replays = False  # whether rows come from an errors file, with the lines that are on record
 
     @property
     def limited(self) -> bool:
         """Whether the file may hold more rows than these."""
         return self._limit is not None
 
-    def rows(self, seen: NumberTable | None = None) -> Iterator[Row]:
-        """Every row in order; a bad one carries its problem. `seen` receives the numbers of the ids.
+    def expected(self) -> int:
+        """About how many rows there are, 0 where nobody knows."""
+        try:
+            size = self.path.stat().st_size
+            first = [len(line) for _, line in islice(numbered_lines(self.path), 64)]
+        except (OSError, InputError):
+            return 0
+        packed = self.path.suffix in (".gz", ".zst", ".parquet")
+        guess = 0 if packed or not first else int(1.05 * size * len(first) / (sum(first) + len(first)))
+        return guess if self._limit is None else min(guess, self._limit)
 
-        Raises:
-            InputError: the file cannot be read.
-        """
-        seen = NumberTable() if seen is None else seen
-        checked = self._checked is not None and self._checked == self._state()
-        settings = replace(self._settings, checked=checked)
-        for number, line in islice(numbered_lines(self.path), self._limit):
-            content: dict[str, Any] = {}
-            custom_id = f"line-{number}"
-            request = problem = None
-            try:
-                content = parse_row(line)
-                own = row_id(content)
-                if own is not None:
-                    custom_id = f"{own}-line-{number}"  # so that a second row of one id never takes its place
-                    if not checked:
-                        _note(seen, own, number, number)
-                    custom_id = own
-                request = read_row(content, settings)
-                if own is None:
-                    custom_id = _content_id(content, seen)
-                    _note(seen, custom_id, number, number + _ONCE)
-            except InvalidRequest as refused:
-                problem = refused
-                if not content or not _writable(content):
-                    content = {"raw": line[:65536].decode("utf-8", "replace")}
-            yield Row(number, custom_id, content, request, problem, _first_line(content) or number)
+    def check(
+        self,
+        answers: Answers,
+        on_bad_row: OnBadRow,
+        *,
+        stop: Callable[[], bool] = lambda: False,
+        answered: Callable[[str], None] | None = None,
+    ) -> int:
+        """Look through the rows, and count them; fewer once `stop()` says so.
 
-    def check(self, on_bad_row: OnBadRow, stop: Callable[[], bool]) -> tuple[int, NumberTable]:
-        """Read everything once: the number of rows, and the numbers of their ids; less once `stop()` says so.
+        Args:
+            answers: what is answered; learns the line of every id.
+            answered: is told the id of every row that is.
 
         Raises:
             InputError: a row is bad and `on_bad_row` is `fail`; says the file, the line and the cure.
         """
-        count = 0
-        ids = NumberTable()
+        self._begin(answers)
         before = self._state()
-        for row in self.rows(ids):
-            if stop():
-                break
+        flags = bytearray()
+        count = 0
+        lines = islice(numbered_lines(self.path), self._limit)
+        for number, line in islice(lines, self._ahead):
             count += 1
-            if row.problem is not None and on_bad_row == "fail":
-                raise InputError(
-                    f"{row.problem.message.removesuffix('.')} (nothing was sent; correct the line, or run "
-                    "with --on-bad-row record or skip)",
-                    path=self.name,
-                    line=row.number,
-                )
-            if row.problem is not None and ids.get(id_number(row.custom_id)) is None:
-                ids.put(id_number(row.custom_id), row.number)
+            content, custom_id, place, mark, problem = self._look(answers, number, line)
+            if problem is None and mark and answers.table.marks[place] == mark:
+                flags.append(1)
+                if answered is not None:
+                    answered(custom_id)
+                if not count % 1024 and stop():
+                    break
+                continue
+            flags.append(0)
+            if problem is None:
+                try:
+                    read_row(content, self._settings)
+                except InvalidRequest as refused:
+                    problem = refused
+            if problem is not None and on_bad_row == "fail":
+                raise self.refused(number, problem, "nothing was sent; ")
+            if not count % 1024 and stop():
+                break
         else:
-            if on_bad_row == "fail":
-                self._checked = before  # every row is good, as long as the file stays as it was
-        return count, ids
+            self._answered, self._seen = flags, before
+            self._refused = on_bad_row != "fail"
+            for count, _ in enumerate(lines, count + 1):
+                if not count % 65536 and stop():
+                    break
+        return count
+
+    def refused(self, number: int, problem: InvalidRequest, sent: str) -> InputError:
+        """The error that ends a run for a bad row."""
+        return InputError(
+            f"{problem.message.removesuffix('.')} ({sent}correct the line, or run with --on-bad-row record "
+            "or skip)",
+            path=self.name,
+            line=number,
+        )
+
+    def rows(self, answers: Answers) -> Iterator[Row | None]:
+        """Every row in order, a bad one with its problem; None for one that is known to be answered.
+
+        Raises:
+            InputError: the file cannot be read.
+        """
+        flags = self._answered if self._seen == self._state() else bytearray()
+        self._begin(answers, again=bool(flags))
+        trusted = replace(self._settings, checked=True)
+        known = len(flags)
+        for index, (number, line) in enumerate(islice(numbered_lines(self.path), self._limit)):
+            looked = index < known
+            if looked and flags[index]:
+                yield None
+                continue
+            content, custom_id, place, mark, problem = self._look(answers, number, line)
+            request = None
+            if problem is None:
+                try:
+                    request = read_row(content, trusted if looked and not self._refused else self._settings)
+                except InvalidRequest as refused:
+                    problem = refused
+            if problem is not None and (not content or not _writable(content)):
+                content = {"raw": line[:65536].decode("utf-8", "replace")}
+            first = _first_line(content) if "error" in content else None
+            self.replays |= first is not None
+            held = answers.table.marks[place]
+            yield Row(number, custom_id, content, request, problem, first or number, mark, held)
+
+    def _begin(self, answers: Answers, *, again: bool = False) -> None:
+        """Start a pass; ids of an earlier one are forgotten unless it saw the same file."""
+        self._repeats = {}
+        if not again:
+            answers.table.forget_lines()
+
+    def _look(
+        self, answers: Answers, number: int, line: bytes
+    ) -> tuple[dict[str, Any], str, int, int, InvalidRequest | None]:
+        """A row's content, id, place in the table, mark, and what is wrong with it so far."""
+        table = answers.table
+        content: dict[str, Any] = {}
+        problem: InvalidRequest | None = None
+        own: str | None = None
+        try:
+            content = parse_row(line)
+            own = row_id(content)
+            custom_id = own if own is not None else f"row-{fingerprint(content):016x}"
+        except InvalidRequest as refused:
+            problem = refused
+            custom_id = f"line-{number}"
+        place = table.place(id_number(custom_id))
+        seen = table.lines[place]
+        if seen and seen != number:
+            if problem is None and own is not None and not self._dedupe:
+                problem = InvalidRequest(
+                    f"the id {own!r} stands on line {seen} already and again on line {number}; --dedupe tells "
+                    "such rows apart"
+                )
+                custom_id = f"{own}-line-{number}"  # so that a second row of one id never takes its place
+                place = table.place(id_number(custom_id))
+            else:
+                custom_id, place = self._next(answers, custom_id, number)
+        table.lines[place] = number
+        mark = 0 if self._seed is None else xxh3_64_intdigest(line, self._seed)
+        return content, custom_id, place, mark, problem
+
+    def _next(self, answers: Answers, name: str, number: int) -> tuple[str, int]:
+        """The id and the place of a row whose name an earlier row has: with the number of its occurrence."""
+        table, identity = answers.table, id_number(name)
+        count = self._repeats.get(identity, 1)
+        while True:
+            count += 1
+            custom_id = f"{name}-{count}"
+            place = table.place(id_number(custom_id))
+            if table.lines[place] in (0, number):
+                if len(self._repeats) >= _REPEATS:  # what is forgotten is counted again, from the start
+                    self._repeats.clear()
+                self._repeats[identity] = count
+                return custom_id, place
 
     def _state(self) -> tuple[int, ...]:
         """What changes when the file does."""
@@ -134,31 +255,7 @@ def _writable(content: dict[str, Any]) -> bool:
 def _first_line(content: dict[str, Any]) -> int | None:
     """The line that an error record was made of; None for any other row."""
     ours = content.get("fastbatch")
-    if "error" not in content or not isinstance(ours, dict):
+    if not isinstance(ours, dict):
         return None
     number = ours.get("row")
     return number if type(number) is int and number > 0 else None
-
-
-def _note(seen: NumberTable, custom_id: str, number: int, value: int) -> None:
-    """Remember an id.
-
-    Raises:
-        InvalidRequest: an earlier line has it.
-    """
-    identity = id_number(custom_id)
-    if earlier := seen.get(identity):
-        raise InvalidRequest(
-            f"the id {custom_id!r} stands on line {earlier % _ONCE} already and again on line {number}"
-        )
-    seen.put(identity, value)
-
-
-def _content_id(content: dict[str, Any], seen: NumberTable) -> str:
-    """The id of a row that has none: its fingerprint, and its occurrence from the second on."""
-    name = f"row-{fingerprint(content):016x}"
-    first = seen.get(id_number(name)) or 0
-    if first < _ONCE:
-        return name
-    seen.put(id_number(name), first + _ONCE)
-    return f"{name}-{first // _ONCE + 1}"

@@ -14,9 +14,10 @@ from fastbatch.cache.base import CacheProvider
 from fastbatch.engine.bridge import run_sync
 from fastbatch.engine.endpoint import Route, SharedService
 from fastbatch.engine.events import Listener
-from fastbatch.engine.filerun import FileRun
+from fastbatch.engine.filerun import FileOptions, FileRun, OnUncertain
 from fastbatch.engine.gate import SharedLedger
 from fastbatch.engine.inputfile import OnBadRow
+from fastbatch.engine.journal.journal import Durability
 from fastbatch.engine.session import Identical, Session, Settings, aiohttp_transport, guarded
 from fastbatch.engine.source import JobSource, Rows
 from fastbatch.errors import ConfigError, RunStopped
@@ -34,6 +35,8 @@ from fastbatch.transport.base import Transport
 
 # A manager made from a name has replies of whatever type that endpoint has.
 ResponseT = TypeVar("ResponseT", default=Any)
+
+_AS_USUAL = FileOptions()
 
 
 class RequestManager(Generic[ResponseT]):
@@ -168,13 +171,10 @@ class RequestManager(Generic[ResponseT]):
         *,
         prompt: str | None = None,
         system: str | None = None,
-        limit: int | None = None,
-        on_bad_row: OnBadRow = "fail",
-        input_name: str = "",
+        options: FileOptions = _AS_USUAL,
     ) -> FileRun[ResponseT]:
-        """A run from file to file that can be planned, confirmed and drained; the arguments are `run_file`'s.
-
-        `input_name` is what people call the input where its path says nothing (stdin, spooled).
+        """A run from file to file that can be planned, confirmed and drained; the arguments are `run_file`'s,
+        most of them in `options`.
         """
         template = None if prompt is None else PromptTemplate(prompt)
         return FileRun(
@@ -183,9 +183,7 @@ class RequestManager(Generic[ResponseT]):
             Path(output),
             RowSettings(self._model, template, system, self._params),
             title=self._title,
-            limit=limit,
-            on_bad_row=on_bad_row,
-            input_name=input_name,
+            options=options,
         )
 
     async def run_file_async(
@@ -197,6 +195,10 @@ class RequestManager(Generic[ResponseT]):
         system: str | None = None,
         limit: int | None = None,
         on_bad_row: OnBadRow = "fail",
+        on_uncertain: OnUncertain = "retry",
+        ordered: bool = False,
+        durability: Durability = "power",
+        dedupe: bool = False,
     ) -> Summary:
         """Answer the rows of a file into a file; running it again goes on where it ended.
 
@@ -208,15 +210,28 @@ class RequestManager(Generic[ResponseT]):
             limit: only the first rows of the input.
             on_bad_row: `fail` refuses an input with a bad row before anything is sent, `record` makes it a
                 failed row, `skip` leaves it out.
+            on_uncertain: what to do with rows that a run which died had sent without recording an answer:
+                `retry` sends them again, `skip` makes them failed rows, a function is given them
+                (`UncertainRow`s) and returns one of the two. They are told, by a warning or to the function,
+                before anything is sent.
+            ordered: the output is in the order of the input, and only replaced when it is complete.
+            durability: `power` (what is answered survives a power failure) or `process` (the process's end).
+            dedupe: tell rows of one id apart by a number (`a`, `a-2`) rather than refuse the second.
 
         Raises:
             InputError, OutputError, ConfigError: nothing was sent.
             RunStopped: ended early, everything answered is saved; `error.summary` says how far it came.
             StorageError: results could not be written.
         """
-        file_run = self.file_run(
-            input, output, prompt=prompt, system=system, limit=limit, on_bad_row=on_bad_row
+        options = FileOptions(
+            limit=limit,
+            on_bad_row=on_bad_row,
+            on_uncertain=on_uncertain,
+            ordered=ordered,
+            durability=durability,
+            dedupe=dedupe,
         )
+        file_run = self.file_run(input, output, prompt=prompt, system=system, options=options)
         summary = await file_run.run()
         assert summary is not None  # only a `confirm` can say no
         return summary
@@ -230,11 +245,24 @@ class RequestManager(Generic[ResponseT]):
         system: str | None = None,
         limit: int | None = None,
         on_bad_row: OnBadRow = "fail",
+        on_uncertain: OnUncertain = "retry",
+        ordered: bool = False,
+        durability: Durability = "power",
+        dedupe: bool = False,
     ) -> Summary:
         """`run_file_async` for synchronous code."""
         return run_sync(
             lambda: self.run_file_async(
-                input, output, prompt=prompt, system=system, limit=limit, on_bad_row=on_bad_row
+                input,
+                output,
+                prompt=prompt,
+                system=system,
+                limit=limit,
+                on_bad_row=on_bad_row,
+                on_uncertain=on_uncertain,
+                ordered=ordered,
+                durability=durability,
+                dedupe=dedupe,
             )
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from fastbatch.engine.clock import Clock
 from fastbatch.engine.endpoint import Endpoint
@@ -55,6 +55,18 @@ class Job(Generic[ResponseT]):
         self.outcome: ResponseWrapper[ResponseT] | None = None
 
 
+class Witness(Protocol):
+    """Writes down, before a request leaves, that it does; so that a crash loses no track of what was bought."""
+
+    async def sent(self, job: Job[Any], prompt_tokens: int) -> None:
+        """Return when it is safe to send; raises where it cannot be written down."""
+        ...
+
+    def back(self, job: Job[Any]) -> None:
+        """Nothing was bought after all, for certain."""
+        ...
+
+
 class Pipeline(Generic[ResponseT]):
     """Makes attempts; it holds no queue and sleeps only at the gate and on the wire."""
 
@@ -80,6 +92,7 @@ class Pipeline(Generic[ResponseT]):
         self._clock = clock
         self._dice = dice
         self._timeout = timeout
+        self.witness: Witness | None = None
         self._outage = Outage()
 
     async def attempt(self, job: Job[ResponseT]) -> RetryDecision | None:
@@ -98,6 +111,12 @@ class Pipeline(Generic[ResponseT]):
         body = job.request.body
         tokens = self._reserved(provider, body) if self._gate.counts_tokens else 0
         reservation = await self._gate.enter(tokens)
+        if self.witness is not None:
+            try:
+                await self.witness.sent(job, len(call.body) // 4)
+            except BaseException:  # a full disk, or cancelled: nothing leaves
+                self._gate.give_back(reservation)
+                raise
         took: int | None = None
         sent = True
         job.attempts += 1
@@ -129,7 +148,12 @@ class Pipeline(Generic[ResponseT]):
             counters.sent += 1
             counters.retries += job.attempts > 1
         job.outcome = outcome
-        return None if outcome.error is None else self._judge(outcome.error, job)
+        if outcome.error is None:
+            return None
+        decision = self._judge(outcome.error, job)
+        if decision is not None and self.witness is not None and not outcome.error.maybe_billed:
+            self.witness.back(job)
+        return decision
 
     def waiting_reason(self) -> str:
         """Why requests stand still, empty when they do not."""

@@ -11,19 +11,35 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
-from typing import Generic, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from typing import Any, Generic, Protocol, TypeVar
 
 from fastbatch.engine.clock import Clock, Timer
 from fastbatch.engine.events import Counters
 from fastbatch.engine.gate import GateShut
-from fastbatch.engine.pipeline import Job, Pipeline, stopped
+from fastbatch.engine.pipeline import Job, Pipeline, Witness, stopped
 from fastbatch.engine.store import AnswerStore, decode, encode
 from fastbatch.models.response import ResponseWrapper
 from fastbatch.providers.base import Provider
 from fastbatch.retry import RetryDecision
 
 ResponseT = TypeVar("ResponseT")
+
+
+class Recorder(Witness, Protocol):
+    """Makes outcomes durable; one that is not written has not happened."""
+
+    def start(self, recorded: Callable[[list[Job[Any]]], None], failed: Callable[[Exception], None]) -> None:
+        """Begin: `recorded` is given jobs whose outcome is safe, `failed` is told once that nothing can be."""
+        ...
+
+    def record(self, job: Job[Any]) -> None:
+        """Write down a job's outcome."""
+        ...
+
+    async def flush(self) -> None:
+        """Return when everything is written, or nothing can be."""
+        ...
 
 
 class Run(Generic[ResponseT]):
@@ -33,6 +49,7 @@ class Run(Generic[ResponseT]):
         source: blocks of jobs, read only as there is room. A job that arrives with an outcome is finished.
         remembers: the store forgets nothing a user relies on; False for the run's own memory of its answers,
             whose hits count as shared, not as cached.
+        recorder: what finishes a job: its outcome counts, and is handed out, when it is written down.
     """
 
     def __init__(
@@ -46,6 +63,7 @@ class Run(Generic[ResponseT]):
         counters: Counters,
         clock: Clock,
         concurrency: int,
+        recorder: Recorder | None = None,
     ) -> None:
         self._source = source
         self._pipeline = pipeline
@@ -55,6 +73,7 @@ class Run(Generic[ResponseT]):
         self._counters = counters
         self._clock = clock
         self._concurrency = concurrency
+        self._recorder = recorder
         self._window = 2 * concurrency + 64
         self._alive = 0  # admitted and not handed out
         self._unfinished = 0  # admitted and without an outcome
@@ -80,6 +99,8 @@ class Run(Generic[ResponseT]):
             RunStopped: the run cannot go on; jobs in flight have finished and been handed out before.
             Exception: whatever the source raised, after the same.
         """
+        if self._recorder is not None:
+            self._recorder.start(self._recorded, self._break)
         self._spawn(self._feed())
         loop = asyncio.get_running_loop()
         try:
@@ -241,7 +262,18 @@ class Run(Generic[ResponseT]):
         _ring(self._taker)
 
     def _finish(self, job: Job[ResponseT]) -> None:
-        """Count a job that has its outcome and put it where it will be taken."""
+        """A job has its outcome: have it written down first, where somebody does that."""
+        if self._recorder is None:
+            self._hand_out(job)
+        else:
+            self._recorder.record(job)
+
+    def _recorded(self, jobs: list[Job[ResponseT]]) -> None:
+        for job in jobs:
+            self._hand_out(job)
+
+    def _hand_out(self, job: Job[ResponseT]) -> None:
+        """Count a job and put it where it will be taken."""
         outcome, counters = job.outcome, self._counters
         assert outcome is not None
         if outcome.error is not None:
@@ -281,11 +313,16 @@ class Run(Generic[ResponseT]):
     def _ended(self, task: asyncio.Task[None]) -> None:
         """A task that broke in our own code takes the run with it at once: its counts may be wrong."""
         self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None and self._failure is None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._break(error)
+
+    def _break(self, error: BaseException) -> None:
+        """The run ends at once; what is in flight is not waited for."""
+        if self._failure is None or not self._broken:
             self._failure = error
-            self._broken = True
-            self.drain()
-            _ring(self._taker)
+        self._broken = True
+        self.drain()
+        _ring(self._taker)
 
     async def _close(self) -> None:
         self._draining = True
@@ -295,6 +332,8 @@ class Run(Generic[ResponseT]):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if self._recorder is not None:
+            await self._recorder.flush()
         await self._store.flush()  # answers that were paid for are kept even when nobody waits for the rest
         if isinstance(self._source, AsyncGenerator):
             await self._source.aclose()

@@ -18,7 +18,7 @@ from fastbatch.engine.endpoint import Endpoint, SharedService
 from fastbatch.engine.events import Counters, Event, Listener, Meter, RunFinished, RunStarted, Ticker
 from fastbatch.engine.gate import Gate, SharedLedger
 from fastbatch.engine.pipeline import Job, Pipeline
-from fastbatch.engine.run import Run
+from fastbatch.engine.run import Recorder, Run
 from fastbatch.engine.store import AnswerStore, RecentAnswers
 from fastbatch.hashing import compute_request_hash
 from fastbatch.limits.tokens import TokenEstimator
@@ -84,6 +84,7 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
     def __init__(self, settings: Settings[ResponseT], *, title: str) -> None:
         self._settings = settings
         self._title = title
+        self._recorder: Recorder | None = None
         self.counters = Counters()
         self.meter = Meter(self.counters, settings.clock)
         self.endpoint = Endpoint(settings.provider, settings.service, settings.concurrency)
@@ -124,6 +125,11 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
                 if self.listener is not None and self._ticker is not None:
                     self.tell(RunFinished(self.picture(), _reason(error)))
 
+    def record_with(self, recorder: Recorder) -> None:
+        """Have everything written down before it counts; called before `run`."""
+        self._recorder = recorder
+        self._pipeline.witness = recorder
+
     def run(self, source: AsyncIterator[list[Job[ResponseT]]]) -> Run[ResponseT]:
         """The run of `source`; tells the listener that it starts."""
         settings = self._settings
@@ -142,6 +148,7 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
             counters=self.counters,
             clock=settings.clock,
             concurrency=settings.concurrency,
+            recorder=self._recorder,
         )
 
     def tell(self, event: Event) -> None:

@@ -2,11 +2,13 @@
 
     {"id", "custom_id", "response": {"status_code", "request_id", "body"}, "error": null, "metadata",
      "fastbatch": {"row", "key", "model", "provider", "cached", "shared", "attempts", "latency_s", "cost_usd",
-                   "crc"}}
+                   "fingerprint", "crc"}}
 
 `id` belongs to the row and its request and is the same in every run. `row` is the 1-based input line, `key`
-the request hash, `crc` the CRC-32 (8 hex digits) of the line's bytes before its own `,"crc":`. It stands
-last, so that it can be checked without parsing.
+the request hash. `fingerprint` (16 hex digits) stands for the bytes of the input row and the settings they
+were read with, so that an answered row is known again without building its request. `crc` is the CRC-32 (8
+hex digits) of the line's bytes before its own `,"crc":`. Both stand last, at fixed distances from the end, so
+that a line can be checked and known without parsing it.
 """
 
 from __future__ import annotations
@@ -20,11 +22,18 @@ from xxhash import xxh3_128_hexdigest
 
 from fastbatch.models.response import ResponseWrapper
 
+# How every output line begins: a line torn by a crash is told by it from the last line of a foreign file.
+LINE_BEGINS = b'{"id":"batch_req_'
+
 _CRC = b',"crc":"'
 _TAIL = b'"}}\n'
+_FINGERPRINT = b',"fingerprint":"'
+_KEY = b',"key":"'
+_ID_AT = len(LINE_BEGINS) + 32 + len(b'","custom_id":"')
+_ID_ENDS = b'","response":{'
 
 
-def result_line(custom_id: str, row: int, outcome: ResponseWrapper[Any]) -> bytes:
+def result_line(custom_id: str, row: int, outcome: ResponseWrapper[Any], fingerprint: int = 0) -> bytes:
     """The output record of an answered row, ending in a newline."""
     raw = outcome.raw
     # A reply that the server laid out over several lines is made one line: in JSON a line break stands only
@@ -53,15 +62,52 @@ def result_line(custom_id: str, row: int, outcome: ResponseWrapper[Any]) -> byte
         "latency_s": round(outcome.latency, 4),
         "cost_usd": None,
     }
-    head = orjson.dumps(record)[:-2]
+    head = orjson.dumps(record)[:-2] + b'%s%016x"' % (_FINGERPRINT, fingerprint)
     return head + _CRC + b"%08x" % zlib.crc32(head) + _TAIL
 
 
-def error_line(custom_id: str, row: Mapping[str, Any], number: int, error: Mapping[str, Any]) -> bytes:
-    """The record of a failed row: the row as it was, its id and the error; a valid input line again."""
+def error_line(
+    custom_id: str,
+    row: Mapping[str, Any],
+    number: int,
+    error: Mapping[str, Any],
+    *,
+    options: Mapping[str, Any] | None = None,
+) -> bytes:
+    """The record of a failed row: the row as it was, its id and the error; a valid input line again.
+
+    `options` are those that the row needs to mean the same again (`fastbatch retry` reads them).
+    """
     kept = {key: value for key, value in row.items() if key not in ("custom_id", "error", "fastbatch")}
-    record = {"custom_id": custom_id, **kept, "error": error, "fastbatch": {"row": number}}
+    ours: dict[str, Any] = {"row": number}
+    if options:
+        ours["options"] = options
+    record = {"custom_id": custom_id, **kept, "error": error, "fastbatch": ours}
     return orjson.dumps(record) + b"\n"
+
+
+class Scanned(NamedTuple):
+    """What an output line says without being parsed: the id as JSON has it between its quotes, the
+    fingerprint as a number (0 where a line has none), and where the request hash begins.
+    """
+
+    custom_id: bytes
+    fingerprint: int
+    key_at: int
+
+
+def scan_result(line: bytes) -> Scanned | None:
+    """What a line of an output answers, checked but not parsed; None for one damaged or not ours."""
+    head = line[:-19]
+    if (
+        line[-3:] != b'"}}'
+        or line[-19:-11] != _CRC
+        or b"%08x" % zlib.crc32(head) != line[-11:-3]
+        or not line.startswith(LINE_BEGINS)
+    ):
+        return None
+    fingerprint = int(line[-36:-20], 16) if line[-52:-36] == _FINGERPRINT else 0
+    return Scanned(line[_ID_AT : line.find(_ID_ENDS, _ID_AT)], fingerprint, line.rfind(_KEY) + len(_KEY))
 
 
 class Finished(NamedTuple):
@@ -69,15 +115,25 @@ class Finished(NamedTuple):
 
     custom_id: str
     key: str
+    row: int
 
 
 def read_result(line: bytes) -> Finished | None:
     """Which row a line of an output answers, by which request; None for a line damaged or not ours."""
-    head, mark, tail = line.rpartition(_CRC)
-    if not mark or tail[8:] != _TAIL[:-1] or b"%08x" % zlib.crc32(head) != tail[:8]:
+    found = scan_result(line)
+    if found is None:
         return None
     try:
         record = orjson.loads(line)
-        return Finished(record["custom_id"], record["fastbatch"]["key"])
+        ours = record["fastbatch"]
+        return Finished(record["custom_id"], ours["key"], ours["row"])
     except (orjson.JSONDecodeError, KeyError, TypeError):
         return None
+
+
+def written_id(custom_id: bytes) -> bytes:
+    """The UTF-8 bytes of an id, as a line has them between its quotes."""
+    if b"\\" not in custom_id:
+        return custom_id
+    unescaped: str = orjson.loads(b'"%s"' % custom_id)
+    return unescaped.encode()

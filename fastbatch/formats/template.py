@@ -41,6 +41,7 @@ class PromptTemplate:
                     key="prompt",
                     value=template,
                 )
+        self.text = template
         self._parts = [(literal, name) for literal, name, _, _ in parsed]
         self.keys = tuple(dict.fromkeys(name for _, name in self._parts if name))
         if not self.keys:

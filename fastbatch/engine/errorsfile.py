@@ -1,0 +1,66 @@
+"""The errors file of an output: failed rows collect beside it and take its place when the run is over.
+
+Records of rows that a run brings no outcome are kept, so that an errors file can be run again into the same
+output: what was repaired leaves it, what failed again stays, and rows of other inputs are not touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from fastbatch.engine.index import NumberTable, id_number
+from fastbatch.engine.journal.files import replace_file
+from fastbatch.engine.journal.journal import errors_path
+from fastbatch.errors import InvalidRequest
+from fastbatch.formats.lines import numbered_lines
+from fastbatch.formats.rows import parse_row
+
+
+class ErrorsFile:
+    """The errors file of `output`.
+
+    Attributes:
+        path: the file itself.
+        fresh: where the records of the run that is under way collect.
+        touched: receives the ids of rows that have an outcome now; None where no older record is on file.
+    """
+
+    def __init__(self, output: Path) -> None:
+        self.path = errors_path(output)
+        self.fresh = self.path.with_name(self.path.name + ".new")
+        self.touched: NumberTable | None = None
+
+    def look(self) -> None:
+        """Whether there are older records, so that it matters which rows have their outcome."""
+        self.touched = NumberTable() if self.path.exists() else None
+
+    def begin(self) -> None:
+        """Forget what a run that died had collected: its rows run again."""
+        self.fresh.unlink(missing_ok=True)
+
+    def touch(self, custom_id: str) -> None:
+        """A row has its outcome."""
+        if self.touched is not None:
+            self.touched.put(id_number(custom_id), 1)
+
+    def settle(self) -> None:
+        """Put this run's records, and older ones of rows without an outcome, in the place of the file.
+
+        Raises:
+            StorageError: it could not be written; both files are as they were.
+        """
+        if self.fresh.exists() or self.path.exists():
+            replace_file(self.path, self._lines())
+        self.fresh.unlink(missing_ok=True)
+
+    def _lines(self) -> Iterator[bytes]:
+        if self.touched is not None:
+            for _, line in numbered_lines(self.path):
+                with suppress(InvalidRequest):
+                    if self.touched.get(id_number(str(parse_row(line).get("custom_id")))) is None:
+                        yield line + b"\n"
+        if self.fresh.exists():
+            for _, line in numbered_lines(self.fresh):
+                yield line + b"\n"

@@ -1,0 +1,98 @@
+"""Group commit: what comes while the disk is busy goes to it together, at once and without a timer.
+
+One thread per run writes one batch at a time. A batch that is alone waits for nobody; under load a batch is
+what gathered during the sync before, so the sync's price is shared and nothing is held back to make it so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from queue import SimpleQueue
+from threading import Thread
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+
+
+class GroupCommit(Generic[Item]):
+    """Passes items to `write` in batches and tells `written` afterwards, in the loop; for one loop.
+
+    Args:
+        write: called in the thread with a batch; raises to end everything.
+        written: called in the loop with a batch that was written.
+        failed: called in the loop once, with what `write` raised and all items that were not written.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[list[Item]], None],
+        written: Callable[[list[Item]], None],
+        failed: Callable[[Exception, list[Item]], None],
+    ) -> None:
+        self._write = write
+        self._written = written
+        self._failed = failed
+        self._loop = asyncio.get_running_loop()
+        self._items: list[Item] = []
+        self._busy = False
+        self._soon = False
+        self._broken = False
+        self._quiet: asyncio.Future[None] | None = None
+        self._batches: SimpleQueue[list[Item] | None] = SimpleQueue()
+        self._thread = Thread(target=self._serve, name="fastbatch-journal", daemon=True)
+        self._thread.start()
+
+    def add(self, item: Item) -> None:
+        """Have `item` written with the next batch."""
+        self._items.append(item)
+        if not self._soon and not self._busy:
+            self._soon = True  # everything that this turn of the loop brings goes together
+            self._loop.call_soon(self._hand_over)
+
+    async def flush(self) -> None:
+        """Wait until everything added so far is written, or writing has failed."""
+        while (self._busy or self._items) and not self._broken:
+            if self._quiet is None:
+                self._quiet = self._loop.create_future()
+            await asyncio.shield(self._quiet)
+
+    def close(self) -> None:
+        """End the thread; what was added and not written yet is dropped, what is being written is finished."""
+        self._batches.put(None)
+        self._thread.join()
+
+    def _hand_over(self) -> None:
+        self._soon = False
+        if self._items and not self._busy and not self._broken:
+            self._busy = True
+            batch, self._items = self._items, []
+            self._batches.put(batch)
+
+    def _serve(self) -> None:
+        while (batch := self._batches.get()) is not None:
+            problem: Exception | None = None
+            try:
+                self._write(batch)
+            except Exception as error:  # noqa: BLE001  (whatever it is, the run must hear of it and end)
+                problem = error
+            self._tell(batch, problem)
+
+    def _tell(self, batch: list[Item], problem: Exception | None) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._done, batch, problem)
+        except RuntimeError:  # the loop was closed under a run that nobody ended properly
+            return
+
+    def _done(self, batch: list[Item], problem: Exception | None) -> None:
+        self._busy = False
+        if problem is None:
+            self._hand_over()  # the next batch is under way while this one is being told about
+            self._written(batch)
+        else:
+            self._broken = True
+            lost, self._items = [*batch, *self._items], []
+            self._failed(problem, lost)
+        if self._quiet is not None and (self._broken or not (self._busy or self._items)):
+            self._quiet.set_result(None)
+            self._quiet = None

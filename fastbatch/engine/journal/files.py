@@ -1,0 +1,40 @@
+"""Whole files put in their place in one step, so that a reader sees the old or the new one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from fastbatch.engine.journal.lines import storage_sentence, sync_folder
+from fastbatch.errors import StorageError
+
+
+def replace_file(path: Path, lines: Iterable[bytes], *, keep_empty: bool = False) -> None:
+    """Write a whole file beside `path` and put it in its place in one step; an empty one removes it.
+
+    Raises:
+        StorageError: it could not be written; `path` is as it was.
+    """
+    path = path.resolve()  # a link stays a link
+    beside = path.with_name(path.name + ".tmp")
+    written = 0
+    try:
+        with beside.open("wb") as file:
+            if path.exists():
+                shutil.copymode(path, beside)
+            for line in lines:
+                written += file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+        if written or keep_empty:
+            beside.replace(path)
+        else:
+            beside.unlink()
+            path.unlink(missing_ok=True)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise StorageError(storage_sentence(path, error)) from None
+    finally:
+        beside.unlink(missing_ok=True)

@@ -1,0 +1,76 @@
+"""What a journal says so far: entries go in, who runs, what is acknowledged and what is open comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastbatch.engine.journal.entries import FORM, About, Counted, Sent, entry_line
+
+
+class JournalState:
+    """The sum of a journal's entries."""
+
+    def __init__(self) -> None:
+        self.about: About | None = None
+        self.end = 0
+        self.counted = Counted()
+        self.before = Counted()  # an earlier moment of the same run, for the rate
+        self.open: dict[int, Sent] = {}
+        self._numbers: dict[str, int] = {}  # of the open request of each row
+        self.last = 0
+
+    def apply(self, entry: Mapping[str, Any]) -> None:
+        """Take in the next entry.
+
+        Raises:
+            ValueError: it speaks a later form of the language.
+        """
+        if (run := entry.get("run")) is not None:
+            if run["form"] > FORM:
+                raise ValueError("it was written by a newer version of fastbatch")
+            self.about = About(**run)
+            self.counted = self.before = Counted()
+        if (end := entry.get("end")) is not None:
+            self.end = end
+        for number in entry.get("closed", ()):
+            self.close(number)
+        for fields in entry.get("sent", ()):
+            self.add(Sent(*fields))
+        if (count := entry.get("count")) is not None:
+            now = Counted(*count)
+            if now.time - self.before.time > 2 * _SPAN:
+                self.before = self.counted
+            self.counted = now
+            if not self.before.time:
+                self.before = now
+
+    def add(self, sent: Sent) -> None:
+        """A request is about to leave."""
+        earlier = self._numbers.get(sent.custom_id)
+        if earlier is not None:
+            del self.open[earlier]
+        self.open[sent.number] = sent
+        self._numbers[sent.custom_id] = sent.number
+        self.last = max(self.last, sent.number)
+
+    def close(self, number: int) -> None:
+        """A request is settled; closing one twice is allowed."""
+        sent = self.open.pop(number, None)
+        if sent is not None:
+            del self._numbers[sent.custom_id]
+
+    def number_of(self, custom_id: str) -> int | None:
+        """The number of a row's open request."""
+        return self._numbers.get(custom_id)
+
+    def short(self) -> bytes:
+        """A journal of two lines that says the same."""
+        assert self.about is not None
+        what: dict[str, Any] = {"end": self.end, "sent": [list(sent) for sent in self.open.values()]}
+        if self.counted.time:
+            what["count"] = list(self.counted)
+        return entry_line({"run": self.about._asdict()}) + entry_line(what)
+
+
+_SPAN = 10.0  # seconds that the rate looks back

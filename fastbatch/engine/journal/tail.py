@@ -1,0 +1,98 @@
+"""The end of a file of lines after a crash: what was being written is told from what was damaged.
+
+A process that is killed leaves a beginning of a line. A machine that loses power may also leave a hole:
+blocks that were never written and read as zeros, with later blocks behind them. Both can only be at the end,
+behind everything that was synced. Any other line that is wrong was right once, and is damage.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+_CHUNK = 1 << 18
+_SECTOR = 512  # bytes; a disk writes whole ones
+_ZEROS = re.compile(rb"\0+")
+
+
+class Line(NamedTuple):
+    """A line where it stands; `whole` says that its newline is there."""
+
+    offset: int
+    text: bytes
+    whole: bool
+
+
+class Tail(NamedTuple):
+    """How a file ends: `end` is where the good lines do, `newline` says that the last of them lacks its own,
+    `later` are good lines behind what was not written, `dropped` counts the bytes in between.
+    """
+
+    end: int
+    newline: bool
+    later: list[bytes]
+    dropped: int
+
+
+class Damage(Exception):
+    """The line at `offset` is damaged."""
+
+    def __init__(self, offset: int) -> None:
+        super().__init__(offset)
+        self.offset = offset
+
+
+def lines_from(read: Callable[[int, int], bytes], start: int) -> Iterator[Line]:
+    """The lines from byte `start` on; `read(offset, size)` gives bytes, fewer only at the end."""
+    held: list[bytes] = []
+    at = offset = start
+    while chunk := read(at, _CHUNK):
+        at += len(chunk)
+        if b"\n" not in chunk:
+            held.append(chunk)
+            continue
+        *whole, rest = b"".join((*held, chunk)).split(b"\n")
+        held = [rest]
+        for text in whole:
+            yield Line(offset, text, True)
+            offset += len(text) + 1
+    if text := b"".join(held):
+        yield Line(offset, text, False)
+
+
+def find_tail(lines: Iterator[Line], good: Callable[[bytes], bool], start: int, begins: bytes = b"") -> Tail:
+    """Where the good lines end, and what is behind; an unfinished line must begin with `begins`.
+
+    Raises:
+        Damage: a line is neither good nor unfinished.
+    """
+    end, newline, size = start, False, start
+    later: list[bytes] = []
+    unfinished = False
+    for line in lines:
+        size = line.offset + len(line.text) + line.whole
+        if good(line.text):
+            if unfinished:
+                later.append(line.text + b"\n")
+            else:
+                end, newline = size, not line.whole
+        elif (not line.whole or _has_hole(line)) and _may_begin(line.text, begins):
+            unfinished = True
+        else:
+            raise Damage(line.offset)
+    return Tail(end, newline, later, size - end - sum(map(len, later)) if unfinished else 0)
+
+
+def _may_begin(text: bytes, begins: bytes) -> bool:
+    return text.startswith(begins) or begins.startswith(text.partition(b"\0")[0])
+
+
+def _has_hole(line: Line) -> bool:
+    """Whether a part of the line, between borders of sectors or its own, was never written."""
+    first, last = line.offset, line.offset + len(line.text)
+    for zeros in _ZEROS.finditer(line.text):
+        begin, end = first + zeros.start(), first + zeros.end()
+        if (begin == first or begin % _SECTOR == 0) and (end == last or end % _SECTOR == 0):
+            return True
+    return False

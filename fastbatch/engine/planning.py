@@ -1,0 +1,77 @@
+"""What a run would do, counted without doing it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from fastbatch.cache.base import CacheProvider
+from fastbatch.engine.done import Answers, Plan, key_number
+from fastbatch.engine.index import NumberTable
+from fastbatch.engine.inputfile import InputFile
+from fastbatch.engine.journal.journal import UncertainRow
+from fastbatch.errors import InvalidRequest
+from fastbatch.limits.tokens import raw_tokens
+from fastbatch.models.request import LLMRequest
+
+_BLOCK = 500
+
+
+async def make_plan(
+    rows: InputFile,
+    answers: Answers,
+    key: Callable[[LLMRequest, int], str],
+    *,
+    cache: CacheProvider | None,
+    sample: bool,
+    uncertain: Sequence[UncertainRow] = (),
+) -> Plan:
+    """Count what a run would do; reads the input and the cache, sends nothing."""
+    count = dict.fromkeys(("rows", "answered", "changed", "bad", "cached", "identical", "to_send"), 0)
+    tokens = 0.0
+    seen = NumberTable()
+    block: dict[str, dict[str, Any]] = {}
+
+    async def settle() -> None:
+        nonlocal tokens
+        found = await cache.get_many(list(block)) if cache is not None and block else {}
+        count["cached"] += len(found)
+        for body_key, body in block.items():
+            if body_key not in found:
+                count["to_send"] += 1
+                tokens += raw_tokens(body)
+        block.clear()
+
+    for row in rows.rows(answers):
+        count["rows"] += 1
+        if row is None:
+            count["answered"] += 1
+            continue
+        if row.request is None:
+            count["bad"] += 1
+            continue
+        try:
+            row_key = key(row.request, 0)
+            if sample and (occurrence := seen.add(key_number(row_key))):
+                row_key = key(row.request, occurrence)
+        except InvalidRequest:
+            count["bad"] += 1
+            continue
+        if row.held and (row.held == row.mark or answers.same_request(row.custom_id, row_key)):
+            count["answered"] += 1
+            continue
+        count["changed"] += row.held != 0
+        if not sample and seen.add(key_number(row_key)):
+            count["identical"] += 1
+            continue
+        block[row_key] = row.request.body
+        if len(block) >= _BLOCK:
+            await settle()
+    await settle()
+    return Plan(
+        **count,
+        prompt_tokens=round(tokens),
+        gone=0 if rows.limited else answers.gone(),
+        uncertain=len(uncertain),
+        uncertain_tokens=sum(row.prompt_tokens for row in uncertain),
+    )

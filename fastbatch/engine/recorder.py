@@ -1,0 +1,100 @@
+"""Between the engine's jobs and the journal's lines: what is written for each outcome of a row of a file."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from fastbatch.engine.events import Counters
+from fastbatch.engine.index import NumberTable, id_number
+from fastbatch.engine.inputfile import Row
+from fastbatch.engine.journal.entries import Counted
+from fastbatch.engine.journal.journal import Journal
+from fastbatch.engine.pipeline import Job
+from fastbatch.errors import Uncertain
+from fastbatch.formats.results import error_line, result_line
+
+
+class FileRecorder:
+    """Writes the outcomes of one run from file to file.
+
+    Args:
+        journal: open, and not started.
+        counters: the run's own.
+        errors: where the records of failed rows collect.
+        touched: receives the ids of all rows that have an outcome, where somebody needs to know them.
+        options: how the command line was called, as far as an error record should remember it.
+
+    Attributes:
+        replaced: answers of earlier runs that new ones take the place of.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        counters: Counters,
+        *,
+        errors: Path,
+        touched: NumberTable | None,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._journal = journal
+        self._counters = counters
+        self._errors = errors
+        self._touched = touched
+        self._options = options
+        self.replaced = 0
+
+    def start(self, recorded: Callable[[list[Any]], None], failed: Callable[[Exception], None]) -> None:
+        """Begin to write."""
+        self._journal.start(recorded=recorded, failed=failed, count=self._count, errors=self._errors)
+
+    async def sent(self, job: Job[Any], prompt_tokens: int) -> None:
+        """Return when it is on disk that the row's request is about to leave."""
+        row: Row = job.tag
+        await self._journal.sent(row.first, row.custom_id, job.key, job.attempts + 1, prompt_tokens)
+
+    def back(self, job: Job[Any]) -> None:
+        """The row's request cost nothing."""
+        self._journal.back(job.tag.custom_id)
+
+    def record(self, job: Job[Any]) -> None:
+        """Have the record of a row written: its answer, or its error."""
+        row: Row = job.tag
+        outcome = job.outcome
+        assert outcome is not None
+        if self._touched is not None:
+            self._touched.put(id_number(row.custom_id), 1)
+        if outcome.error is None:
+            line = result_line(row.custom_id, row.first, outcome, row.mark or int(job.key[:16], 16))
+            self.replaced += row.held != 0
+            self._journal.record(job, row.custom_id, line=line)
+            return
+        record = error_line(
+            row.custom_id, row.content, row.first, outcome.error.to_dict(), options=self._options
+        )
+        # What nobody knows the price of stays open in the journal, so that no later run buys it unasked.
+        closes = "" if isinstance(outcome.error, Uncertain) else row.custom_id
+        self._journal.record(job, closes, error=record)
+
+    async def flush(self) -> None:
+        """Return when everything is written, or nothing can be."""
+        await self._journal.flush()
+
+    def _count(self) -> Counted:
+        count = self._counters
+        return Counted(
+            round(time.time(), 3),
+            -1 if count.total is None else count.total,
+            count.ok,
+            count.failed,
+            count.skipped,
+            count.cached,
+            count.shared,
+            count.sent,
+            count.retries,
+            count.prompt_tokens,
+            count.completion_tokens,
+        )
