@@ -8,8 +8,8 @@ from typing import Any
 import orjson
 
 from fastbatch.errors import InputError, InvalidRequest
-from fastbatch.formats.lines import numbered_lines
 from fastbatch.formats.rows import RowSettings, parse_row, read_row
+from fastbatch.formats.rowsource import numbered_rows
 from fastbatch.hashing import wire_bytes
 from fastbatch.models.batch import RequestBatch
 from fastbatch.models.request import LLMRequest
@@ -38,7 +38,7 @@ def read_batch(path: str | Path, *, model: str | None = None) -> RequestBatch:
     """Read a file of input rows (batch lines, prompts, messages, …) into a batch.
 
     Args:
-        path: a JSONL file, may be `.gz` or `.zst`.
+        path: a JSONL file (`.csv` and `.tsv` by their names), may be `.gz` or `.zst`; or `.parquet`.
         model: the model of rows that name none; without it the manager's model is theirs.
 
     Raises:
@@ -46,8 +46,10 @@ def read_batch(path: str | Path, *, model: str | None = None) -> RequestBatch:
     """
     batch = RequestBatch()
     settings = RowSettings(model=model, needs_model=False)
-    for number, line in numbered_lines(Path(path)):
+    for number, line in numbered_rows(Path(path)):
         try:
+            if isinstance(line, InvalidRequest):
+                raise line
             batch.add(read_row(parse_row(line), settings))
         except InvalidRequest as refused:
             raise InputError(refused.message, path=str(path), line=number) from None

@@ -1,74 +1,65 @@
-"""Lines of a file as bytes, with their numbers: JSONL plain, gzipped or zstandard, one block at a time."""
+"""Lines of a file as bytes, with their numbers: plain, gzipped or zstandard, one block at a time."""
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 from fastbatch.errors import InputError
-from fastbatch.formats.zstd import ZstandardFile
+from fastbatch.formats.opening import READ_ERRORS, open_input, unreadable
 
-_CHUNK = 1 << 18
+_CHUNK = 1 << 17  # fits a core's cache with what is made of it
+_LONGEST = 1 << 28  # of a line; memory is bounded, and no provider takes a tenth of it
 _BOM = b"\xef\xbb\xbf"
-
-
-def open_input(path: Path) -> IO[bytes]:
-    """Open an input for reading, decompressing `.gz` and `.zst`.
-
-    Raises:
-        InputError: it is missing, a directory, or may not be read.
-        MissingExtra: `.zst` without the extra `speed`.
-    """
-    try:
-        if path.suffix == ".gz":
-            unpacked: IO[bytes] = gzip.open(path, "rb")  # type: ignore[assignment]  # noqa: SIM115
-            return unpacked
-        file = path.open("rb")
-    except FileNotFoundError:
-        raise InputError("there is no such file", path=str(path)) from None
-    except IsADirectoryError:
-        raise InputError("this is a directory; name a file", path=str(path)) from None
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror or error}", path=str(path)) from None
-    return ZstandardFile(file) if path.suffix == ".zst" else file  # type: ignore[return-value]
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Every line that is not blank, with its 1-based number, without its end and without a leading BOM.
 
     Raises:
-        InputError: the file cannot be read to its end (a truncated archive, an I/O error).
+        InputError: the file cannot be opened, or not be read to its end (a truncated archive, an I/O error,
+            a line of more than 256 MiB).
     """
-    number = 0
+    for first, lines in line_blocks(path):
+        for number, line in enumerate(lines, first):
+            line = line.strip(b" \t\r")
+            if line:
+                yield number, line
+
+
+def line_blocks(path: Path) -> Iterator[tuple[int, list[bytes]]]:
+    """Some lines at a time, with the number of the first: split at newlines, which are taken off.
+
+    Raises:
+        InputError: as `numbered_lines`.
+    """
+    number = 1
     held: list[bytes] = []  # the beginning of a line whose end has not come yet
+    size = 0
     with open_input(path) as file:
         while True:
             try:
                 chunk = file.read(_CHUNK)
-            except (OSError, EOFError, zlib.error, ValueError) as error:
-                raise InputError(
-                    f"cannot be read to its end: {error}", path=str(path), line=number + 1
-                ) from None
+            except READ_ERRORS as error:
+                raise unreadable(error, path, number) from None
             if not chunk:
                 break
             if b"\n" not in chunk:
                 held.append(chunk)  # a line of many blocks is put together once, not at every block
+                size += len(chunk)
+                if size > _LONGEST:
+                    raise InputError(
+                        f"this line is longer than {_LONGEST >> 20} MiB; is it a file of lines?",
+                        path=str(path),
+                        line=number,
+                    )
                 continue
-            *whole, rest = b"".join((*held, chunk)).split(b"\n")
-            held = [rest]
-            for line in whole:
-                number += 1
-                if number == 1:
-                    line = line.removeprefix(_BOM)
-                line = line.strip(b" \t\r")
-                if line:
-                    yield number, line
+            *lines, rest = b"".join((*held, chunk)).split(b"\n")
+            held, size = [rest], len(rest)
+            if number == 1:
+                lines[0] = lines[0].removeprefix(_BOM)
+            yield number, lines
+            number += len(lines)
     rest = b"".join(held)
-    if number == 0:
-        rest = rest.removeprefix(_BOM)
-    rest = rest.strip(b" \t\r")
     if rest:
-        yield number + 1, rest
+        yield number, [rest.removeprefix(_BOM) if number == 1 else rest]

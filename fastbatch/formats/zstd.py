@@ -11,7 +11,7 @@ from typing import IO, Any
 
 from fastbatch.errors import MissingExtra
 
-_STEP = 1 << 14  # packed bytes per step, few, since nobody knows how much they unpack to
+_STEP = 1 << 10  # packed bytes per step, few, since each may unpack to 32 kB
 
 
 class ZstandardFile(RawIOBase):

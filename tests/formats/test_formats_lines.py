@@ -115,13 +115,6 @@ def test_a_packed_file_that_was_cut_off_is_refused(read: Read, name: str, packed
     assert refused.value.line is not None
 
 
-@pytest.mark.parametrize("name", ["in.gz", "in.zst"])
-def test_a_file_that_is_not_packed_as_its_name_says(read: Read, name: str) -> None:
-    """Plain text under a packed name is refused, not guessed at."""
-    with pytest.raises(InputError, match=r"line 1: cannot be read to its end"):
-        read(b'{"prompt": "x"}\n' * 100, name)
-
-
 def test_damage_in_the_middle_is_refused(read: Read) -> None:
     """gzip and zstandard carry checksums."""
     damaged = bytearray(gzip.compress(CONTENT))
