@@ -24,7 +24,7 @@ from fastbatch.engine.events import Notice, UncertainRows
 from fastbatch.engine.index import NumberTable, RowTable
 from fastbatch.engine.inputfile import AHEAD, InputFile, OnBadRow, Row
 from fastbatch.engine.journal.files import replace_file
-from fastbatch.engine.journal.journal import Durability, Journal, UncertainRow
+from fastbatch.engine.journal.journal import Durability, Journal, UncertainRow, real_file
 from fastbatch.engine.journal.order import ordered_lines
 from fastbatch.engine.pipeline import Job
 from fastbatch.engine.planning import make_plan
@@ -95,7 +95,7 @@ class FileRun(Generic[ResponseT]):
             dedupe=options.dedupe,
         )
         self._output = output
-        self._errors = ErrorsFile(output.resolve())
+        self._errors = ErrorsFile(real_file(output))
         self._title = title
         self._drain: Callable[[], None] | None = None
         self._interrupted = False

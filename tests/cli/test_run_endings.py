@@ -53,7 +53,7 @@ MISTAKES = {
     "output is no result file": (
         {"rows.jsonl": GOOD, "out.jsonl": "my diary\n"},
         [],
-        ["out.jsonl", "line 1"],
+        ["out.jsonl", "at byte 0", "move the file away"],
     ),
     "output in no folder": ({"rows.jsonl": GOOD}, ["-o", "no/out.jsonl"], ["no does not exist"]),
     "unknown provider": ({"rows.jsonl": GOOD}, ["-m", "opnai:m"], ["'opnai'", "Did you mean 'openai'?"]),

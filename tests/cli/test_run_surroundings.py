@@ -73,7 +73,7 @@ def test_an_output_that_vanishes_stops_the_run(tmp_path):
         ran = fastbatch("run", "rows.jsonl", *options(server, "out.jsonl"), "--concurrency", 1, cwd=tmp_path)
         assert ran.code == 5
         assert len(server.requests) < 10
-    assert "was removed or replaced" in ran.err
+    assert "was removed, replaced or changed" in ran.err
 
 
 def test_a_reader_that_leaves_changes_nothing(tmp_path):

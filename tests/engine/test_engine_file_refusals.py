@@ -11,6 +11,8 @@ import pytest
 from fakes import FakeTransport, manager_on
 from test_engine_file_resume import answers, read, run, write
 
+from fastbatch.engine.done import Answers
+from fastbatch.engine.index import RowTable
 from fastbatch.engine.inputfile import InputFile
 from fastbatch.errors import ConfigError, InputError, OutputError
 from fastbatch.formats.rows import RowSettings
@@ -99,13 +101,14 @@ async def test_many_duplicates_cost_one_reading(rows, out, monkeypatch):
     monkeypatch.setattr(inputfile, "numbered_lines", lambda path: readings.append(path) or original(path))
     summary = await run(FakeTransport(), rows, out, on_bad_row="record")
     assert (summary.ok, summary.failed) == (500, 500)
-    assert len(readings) == 2
+    assert len(readings) == 3  # a glance at its beginning, the check, and the run
 
 
 async def test_a_content_may_occur_very_often(rows):
     """A hundred thousand equal rows without ids are as many rows, numbered from the second on."""
     rows.write_bytes((GOOD + b"\n") * 100_000)
-    names = [row.custom_id for row in InputFile(rows, RowSettings(model="m")).rows()]
+    answers = Answers((), RowTable())
+    names = [row.custom_id for row in InputFile(rows, RowSettings(model="m")).rows(answers)]
     assert (len(set(names)), names[1], names[-1]) == (100_000, f"{names[0]}-2", f"{names[0]}-100000")
 
 
@@ -210,7 +213,7 @@ async def test_a_file_that_is_not_ours_is_not_touched(rows, out, case):
     write(rows, {"prompt": "a"})
     out.write_bytes(FOREIGN[case])
     transport = FakeTransport()
-    with pytest.raises(OutputError, match=r"result line of fastbatch; move the file away"):
+    with pytest.raises(OutputError, match=r"does not hold result lines of fastbatch .* move the file away"):
         await manager_on(transport).run_file_async(rows, out)
     assert (out.read_bytes(), transport.calls) == (FOREIGN[case], [])
 
@@ -236,10 +239,12 @@ async def test_a_damaged_output_is_refused_with_the_line(rows, out, damage):
 _HOLDER = """
 import sys
 from pathlib import Path
-from fastbatch.engine.journal import ResultFile
-with ResultFile(Path(sys.argv[1])):
-    print("held", flush=True)
-    sys.stdin.read()
+from fastbatch.engine.journal.journal import Journal
+journal = Journal(Path(sys.argv[1]))
+journal.open(input="rows.jsonl", model="m")
+print("held", flush=True)
+sys.stdin.read()
+journal.undo()
 """
 
 
@@ -252,7 +257,7 @@ def test_an_output_held_by_another_process_is_refused(rows, out):
     try:
         assert holder.stdout.readline() == "held\n"
         transport = FakeTransport()
-        with pytest.raises(OutputError, match="is held by another running fastbatch"):
+        with pytest.raises(OutputError, match=f"is held by another running fastbatch .process {holder.pid} on "):
             manager_on(transport).run_file(rows, out)
         assert transport.calls == []
     finally:
@@ -262,7 +267,7 @@ def test_an_output_held_by_another_process_is_refused(rows, out):
 
 async def test_a_lock_on_a_file_that_was_replaced_meanwhile_is_not_taken(rows, out, monkeypatch):
     """Between opening and locking the holder may put a new file in place: the new one is opened."""
-    from fastbatch.engine.journal import ResultFile
+    from fastbatch.engine.journal.lines import LineFile
 
     out.write_bytes(b"")
     lock = fcntl.flock
@@ -276,9 +281,10 @@ async def test_a_lock_on_a_file_that_was_replaced_meanwhile_is_not_taken(rows, o
             other.replace(out)
         lock(fd, how)
 
-    monkeypatch.setattr("fastbatch.engine.journal.fcntl.flock", late)
-    with ResultFile(out) as results:
-        results.append([b"kept\n"])
+    monkeypatch.setattr("fastbatch.engine.journal.lines.fcntl.flock", late)
+    file = LineFile(out)
+    file.append(b"kept\n")
+    file.close()
     assert out.read_bytes() == b"kept\n"
 
 

@@ -26,6 +26,11 @@ Durability = Literal["power", "process"]
 _LONG = 8 * 1024 * 1024
 
 
+def real_file(output: Path) -> Path:
+    """What `output` leads to: a link stays a link, and what is beside the output is beside the file."""
+    return output.resolve() if output.is_symlink() else output
+
+
 def journal_path(output: Path) -> Path:
     """Where the journal of `output` is."""
     return output.with_name(output.name + ".journal")
@@ -93,7 +98,7 @@ class Journal:
     """
 
     def __init__(self, output: Path, *, ordered: bool = False, durability: Durability = "power") -> None:
-        self.output = output.resolve()  # a link stays a link, and what is beside it is beside the file
+        self.output = real_file(output)
         self._ordered = ordered
         self._durable = durability == "power"
         self._durability = durability
