@@ -370,7 +370,7 @@ class ResponseTooLarge(RequestError):
 
 
 class Uncertain(RequestError):
-    """A run that died had sent this and recorded no answer; as asked (`on_uncertain`), it was not sent again."""
+    """A run that died had sent this and recorded no answer; it was not sent again, as asked."""
 
     bills = True
 

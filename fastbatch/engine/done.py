@@ -85,8 +85,8 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
 def _not_whole(path: Path, number: int, output: Path) -> str:
     return (
         f"{path}, line {number}: this is not a whole result line of fastbatch. Nothing was sent. If the file "
-        f"is not fastbatch's, move it away or choose another output; if it was damaged, this keeps every good "
-        f"line: fastbatch repair {output}"
+        f"is not fastbatch's, move it away or choose another output; if it was damaged, this keeps every "
+        f"good line: fastbatch repair {output}"
     )
 
 

@@ -161,7 +161,7 @@ class FileRun(Generic[ResponseT]):
         return Journal(self._output, ordered=self._options.ordered, durability=self._options.durability)
 
     def _look(self, journal: Journal) -> tuple[Answers, int]:
-        """Take the output, read what is answered, look through the input; what there is, and how many rows."""
+        """Take the output, read what is answered, look through the input: the answers, and how many rows."""
         journal.open(input=self._input.name, model=self._title)
         answers = Answers(journal.files, RowTable(self._input.expected()))
         answers.read(lambda: self._interrupted)
@@ -348,7 +348,7 @@ class FileRun(Generic[ResponseT]):
 
     def _refuse_impossible(self) -> None:
         """Refuse an output that is the input under any name, or no file that lines can be appended to."""
-        input, output = self._input.path, self._output
+        source, output = self._input.path, self._output
         if output.suffix in (".gz", ".zst"):
             raise OutputError(f"{output}: results are written as plain lines; leave out {output.suffix}")
         if output.is_dir():
@@ -357,7 +357,7 @@ class FileRun(Generic[ResponseT]):
             raise OutputError(f"{output} is not an ordinary file; name one, or - for standard output")
         journal = self._journal()
         for path in (*journal.all_files, self._errors.fresh):
-            if path.exists() and input.exists() and path.samefile(input):
+            if path.exists() and source.exists() and path.samefile(source):
                 raise OutputError(f"the output {output} is the input itself; choose another output")
         if not journal.output.parent.is_dir():
             raise OutputError(f"the folder {journal.output.parent} does not exist; make it first")
@@ -372,6 +372,6 @@ def _seed(settings: Settings[Any], rows: RowSettings) -> int:
 
 def _streamed(total: int) -> str:
     return (
-        f"The first {AHEAD:,} of {total:,} rows were checked before the first request; the others are checked "
-        "as they are sent, and a bad one among them stops the run"
+        f"The first {AHEAD:,} of {total:,} rows were checked before the first request; the others are "
+        "checked as they are sent, and a bad one among them stops the run"
     )

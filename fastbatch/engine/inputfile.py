@@ -107,6 +107,8 @@ class InputFile:
 
         Args:
             answers: what is answered; learns the line of every id.
+            on_bad_row: whether a bad row is an error here.
+            stop: asked now and then whether to give up.
             answered: is told the id of every row that is.
 
         Raises:
@@ -140,7 +142,8 @@ class InputFile:
         else:
             self._answered, self._seen = flags, before
             self._refused = on_bad_row != "fail"
-            for count, _ in enumerate(lines, count + 1):
+            for _ in lines:
+                count += 1
                 if not count % 65536 and stop():
                     break
         return count
@@ -209,8 +212,8 @@ class InputFile:
         if seen and seen != number:
             if problem is None and own is not None and not self._dedupe:
                 problem = InvalidRequest(
-                    f"the id {own!r} stands on line {seen} already and again on line {number}; --dedupe tells "
-                    "such rows apart"
+                    f"the id {own!r} stands on line {seen} already and again on line {number}; --dedupe "
+                    "tells such rows apart"
                 )
                 custom_id = f"{own}-line-{number}"  # so that a second row of one id never takes its place
                 place = table.place(id_number(custom_id))

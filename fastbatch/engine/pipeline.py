@@ -56,7 +56,7 @@ class Job(Generic[ResponseT]):
 
 
 class Witness(Protocol):
-    """Writes down, before a request leaves, that it does; so that a crash loses no track of what was bought."""
+    """Writes down that a request leaves, before it does: a crash loses no track of what was bought."""
 
     async def sent(self, job: Job[Any], prompt_tokens: int) -> None:
         """Return when it is safe to send; raises where it cannot be written down."""

@@ -30,7 +30,7 @@ class Recorder(Witness, Protocol):
     """Makes outcomes durable; one that is not written has not happened."""
 
     def start(self, recorded: Callable[[list[Job[Any]]], None], failed: Callable[[Exception], None]) -> None:
-        """Begin: `recorded` is given jobs whose outcome is safe, `failed` is told once that nothing can be."""
+        """Begin: `recorded` is given jobs that are safe, `failed` is told once that nothing can be."""
         ...
 
     def record(self, job: Job[Any]) -> None:

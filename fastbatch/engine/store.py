@@ -1,28 +1,37 @@
 """Answers kept for next time: the engine's way to a cache, in blocks, and the form a kept answer has.
 
-A kept answer is data only: one line of JSON, `[form, status, provider's request id, [prompt, cached,
-completion, reasoning tokens]]`, then the reply's body as it arrived. What cannot be read is a miss.
+A kept answer is data only: 16 hex digits of checksum (xxh3_64) over all that follows; one line of JSON,
+`[form, status, provider's request id, [prompt, cached, completion, reasoning tokens]]`; the reply's body as
+it arrived. What is not whole is a miss, whatever cache it comes from.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Protocol, TypeVar
 
 import orjson
+from xxhash import xxh3_64_hexdigest
 
+from fastbatch.cache.patience import LAST, is_cancelled
 from fastbatch.models.response import ReplyReader, ResponseWrapper, Usage
 
 ResponseT = TypeVar("ResponseT")
 
-_FORM = 1
+logger = logging.getLogger(__name__)
+
+_FORM = 2
+_UNCHECKED = 1  # the form before: without the checksum
+_SUM = 16  # digits of it
 _BLOCK = 500  # entries in one put: the transaction size that measured best
 # A transaction costs the same for one answer as for a hundred: waiting this long while there are only a few
 # took 11 of 126 microseconds off a request. An answer is in the output, or at the caller, before that.
 _GATHER, _FEW = 0.02, 200
+_SILENT = 2.0  # seconds that a finished run waits for its cache without a word
 _ENTRY_BYTES = 250  # what CPython keeps beside a value's own bytes: its key, two headers, a dictionary's slot
 
 
@@ -64,26 +73,44 @@ class RecentAnswers:
 def encode(outcome: ResponseWrapper[ResponseT]) -> bytes:
     """An answer as bytes to keep."""
     head = [_FORM, outcome.status, outcome.provider_request_id, list(outcome.tokens)]
-    return orjson.dumps(head) + b"\n" + outcome.raw
+    rest = orjson.dumps(head) + b"\n" + outcome.raw
+    return xxh3_64_hexdigest(rest).encode() + rest
 
 
 def decode(value: bytes, reader: ReplyReader[ResponseT], provider: str) -> ResponseWrapper[ResponseT] | None:
-    """The answer that `encode` kept, marked as cached; None for bytes that are no answer of this form."""
-    head, newline, raw = value.partition(b"\n")
-    try:
-        form, status, request_id, tokens = orjson.loads(head)
-        if form != _FORM or not newline or not raw:
+    """The answer that `encode` kept, marked as cached; None for any bytes that are no whole answer."""
+    wanted = _FORM
+    if value[:1] == b"[":
+        wanted = _UNCHECKED
+    else:
+        rest = value[_SUM:]
+        if xxh3_64_hexdigest(rest).encode() != value[:_SUM]:
             return None
-        outcome = ResponseWrapper(
-            reader,
-            provider=provider,
-            status=int(status),
-            raw=raw,
-            tokens=Usage(*tokens),
-            provider_request_id=request_id,
-        )
+        value = rest
+    head, _, raw = value.partition(b"\n")
+    try:
+        form, status, request_id, (prompt, cached, completion, reasoning) = orjson.loads(head)
+        if wanted == _UNCHECKED:
+            orjson.loads(raw)
     except (ValueError, TypeError):
         return None
+    if (
+        form != wanted
+        or not raw
+        or not (status is None or (type(status) is int and 100 <= status <= 599))
+        or not (request_id is None or type(request_id) is str)
+        or not (type(prompt) is type(cached) is type(completion) is type(reasoning) is int)
+        or min(prompt, cached, completion, reasoning) < 0
+    ):
+        return None
+    outcome = ResponseWrapper(
+        reader,
+        provider=provider,
+        status=status,
+        raw=raw,
+        tokens=Usage(prompt, cached, completion, reasoning),
+        provider_request_id=request_id,
+    )
     outcome.cached = True
     return outcome
 
@@ -100,6 +127,7 @@ class AnswerStore:
         self._pending: dict[str, bytes] = {}
         self._writer: asyncio.Task[None] | None = None
         self._enough = asyncio.Event()
+        self._flushing = False
 
     async def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
         """What the cache holds of `keys`."""
@@ -119,7 +147,7 @@ class AnswerStore:
 
     async def _write(self) -> None:
         while self._pending:
-            if not self._enough.is_set():
+            if len(self._pending) < _FEW and not self._flushing:
                 timer = asyncio.get_running_loop().call_later(_GATHER, self._enough.set)
                 await self._enough.wait()
                 timer.cancel()
@@ -130,7 +158,41 @@ class AnswerStore:
                 del self._pending[key]
 
     async def flush(self) -> None:
-        """Wait until everything put so far is stored."""
-        while self._writer is not None and not self._writer.done():
-            self._enough.set()
-            await asyncio.shield(self._writer)
+        """Wait until everything put so far is stored.
+
+        In a task that was cancelled, and from the moment in which it is, for `LAST` seconds at most: whoever
+        has pressed Ctrl-C a second time does not wait for a cache. What is not stored then is said.
+        """
+        try:
+            if not is_cancelled():
+                if not await self._written(_SILENT):
+                    logger.warning(
+                        "the run is over; waiting for the cache to take %d answers", len(self._pending)
+                    )
+                    await self._written(None)
+                return
+        except asyncio.CancelledError:
+            await self._leave()
+            raise
+        await self._leave()
+
+    async def _leave(self) -> None:
+        if not await self._written(LAST):
+            logger.warning("the cache did not take %d answers in time", len(self._pending))
+            assert self._writer is not None
+            self._writer.cancel()
+
+    async def _written(self, seconds: float | None) -> bool:
+        """Wait for the writer, which is not cancelled when this is; whether everything is stored."""
+        writer = self._writer
+        if writer is None:
+            return True
+        self._flushing = True
+        self._enough.set()
+        try:
+            await asyncio.wait((writer,), timeout=seconds)
+        finally:
+            self._flushing = False
+        if writer.done() and not writer.cancelled():
+            writer.result()
+        return writer.done()

@@ -58,7 +58,7 @@ class GroupCommit(Generic[Item]):
             await asyncio.shield(self._quiet)
 
     def close(self) -> None:
-        """End the thread; what was added and not written yet is dropped, what is being written is finished."""
+        """End the thread; what is being written is finished, what was added since is dropped."""
         self._batches.put(None)
         self._thread.join()
 

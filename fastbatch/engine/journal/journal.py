@@ -106,6 +106,7 @@ class Journal:
         self._file: LineFile | None = None
         self._data: LineFile | None = None
         self._errors: LineFile | None = None
+        self._errors_path: Path | None = None
         self._commit: GroupCommit[_Step] | None = None
         self._numbers: dict[str, int] = {}  # of the open request of each row, as far as the loop knows
         self._last = 0
@@ -239,8 +240,8 @@ class Journal:
             file.close()
             if damage.offset == start == 0 or acknowledged is None:
                 raise OutputError(
-                    f"{path} does not hold result lines of fastbatch (at byte {damage.offset}); move the file "
-                    f"away or choose another output; if they were once, run: fastbatch repair {self.output}"
+                    f"{path} does not hold result lines of fastbatch (at byte {damage.offset}); move the "
+                    f"file away or choose another output; if they were once, run: fastbatch repair {self.output}"
                 ) from None
             raise OutputError(damaged(path, damage.offset, self.output)) from None
         except BaseException:
@@ -297,8 +298,7 @@ class Journal:
             errors: where the records of failed rows are appended.
         """
         self._recorded, self._failed, self._count = recorded, failed, count
-        if errors is not None:
-            self._errors = LineFile(errors)
+        self._errors_path = errors
         self._commit = GroupCommit(self._write, self._written, self._lost)
 
     async def sent(self, row: int, custom_id: str, key: str, attempt: int, prompt_tokens: int) -> None:
@@ -343,9 +343,8 @@ class Journal:
             self._data.append(b"".join(lines))
             if self._durable:
                 self._data.sync()
-        broken = [step.error for step in batch if step.error]
-        if broken and self._errors is not None:
-            self._errors.append(b"".join(broken))
+        if broken := [step.error for step in batch if step.error]:
+            self._append_errors(b"".join(broken))
         entry: dict[str, Any] = {"end": self._data.end}
         if closed := [step.closed for step in batch if step.closed is not None]:
             entry["closed"] = closed
@@ -359,6 +358,12 @@ class Journal:
             self._file.append(entry_line(entry))
         if self._durable:
             self._file.sync()
+
+    def _append_errors(self, records: bytes) -> None:
+        if self._errors is None:
+            assert self._errors_path is not None
+            self._errors = LineFile(self._errors_path)
+        self._errors.append(records)
 
     def _written(self, batch: list[_Step]) -> None:
         jobs = []
@@ -451,7 +456,7 @@ def held_by(output: Path) -> str:
 def damaged(path: Path, offset: int, output: Path) -> str:
     """The sentence for a file that is not as it was written."""
     return (
-        f"{path} is damaged at byte {offset}: what stands there is not what was written, and was safe before. "
+        f"{path} is damaged at byte {offset}: what stands there is not what was written, and was safe once. "
         f"Nothing was sent. This keeps every good record and sets the rest aside: fastbatch repair {output}"
     )
 

@@ -84,8 +84,8 @@ class LineFile:
             raise StorageError(storage_sentence(self.path, error)) from None
         if not there or state.st_size != self.end:
             raise StorageError(
-                f"{self.path} was removed, replaced or changed by somebody else while the run was writing it, "
-                "so the run stopped. Answers that are not in the file are in the cache, if there is one; run "
+                f"{self.path} was removed, replaced or changed by somebody else while the run was writing "
+                "it, so the run stopped. Answers that are not in the file are in the cache, if there is one; run "
                 "again to go on."
             )
         left = memoryview(data)
