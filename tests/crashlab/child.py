@@ -1,0 +1,165 @@
+"""The process that is killed: forked with everything imported, it runs one file as a program would."""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import os
+import select
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from crashlab.board import Board
+from crashlab.failpoints import Failpoint, install, real_write
+
+from fastbatch import DiskCache, OpenAIProvider, RequestManager, RetryPolicy
+from fastbatch.engine import events
+
+SECRET = "sk-crashlab-0123456789abcdef"
+_DEADLINE = 60.0  # seconds that a run may take, killed or not
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run: what to answer into what, and how; `decision` is the answer to what is uncertain."""
+
+    input: Path
+    output: Path
+    base_url: str
+    concurrency: int
+    durability: str
+    ordered: bool
+    cache: Path | None
+    decision: str
+
+
+@dataclass(frozen=True)
+class Kill:
+    """When to kill: so many seconds from the start, or the board's `kill_at`, or a disk call."""
+
+    seconds: float | None = None
+    arrivals: int = 0
+    after: int = 0  # microseconds
+    failpoint: Failpoint | None = None
+
+
+class Ended(NamedTuple):
+    """How a run ended: `killed`, or with an `outcome` (a summary's numbers, or `error`), or `hung`."""
+
+    killed: bool
+    outcome: dict[str, Any]
+    hung: bool = False
+
+
+class Reports(NamedTuple):
+    """Where a run leaves what it says: what is uncertain, its outcome, and its standard error."""
+
+    told: Path
+    outcome: Path
+    log: Path
+
+
+def run_forked(task: Task, kill: Kill | None, board: Board, reports: Reports) -> Ended:
+    """Run `task` in a fork, killed as `kill` says, to its end."""
+    reports.outcome.unlink(missing_ok=True)
+    board.clear()
+    if kill is not None and kill.arrivals:
+        board.kill_at, board.kill_after = board.arrived + kill.arrivals, kill.after
+    failpoint = kill.failpoint if kill is not None else None
+    alive, held = os.pipe()  # readable when the last process that holds the other end is dead
+    pid = os.fork()
+    if pid == 0:
+        _forked(lambda: _run(task, failpoint, board, reports), board, reports.log)
+    os.close(held)
+    try:
+        if kill is not None and kill.seconds is not None:
+            select.select([alive], [], [], kill.seconds)
+            os.kill(pid, signal.SIGKILL)
+        hung = not select.select([alive], [], [], _DEADLINE)[0]
+        if hung:
+            os.kill(pid, signal.SIGABRT)  # faulthandler writes down where every thread stands
+    finally:
+        os.close(alive)
+        board.pid = board.kill_at = 0  # before the number of the process can be another's
+        _, status = os.waitpid(pid, 0)
+    killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+    outcome = json.loads(reports.outcome.read_text()) if reports.outcome.exists() and not killed else {}
+    return Ended(killed, outcome, hung)
+
+
+def _forked(work: Callable[[], None], board: Board, log: Path) -> None:
+    """Everything that happens in the fork."""
+    try:
+        board.pid = os.getpid()
+        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        for number in (1, 2):
+            os.dup2(descriptor, number)
+        faulthandler.enable(2)
+        work()
+    except BaseException:  # noqa: BLE001  (the parent reads it in the log)
+        traceback.print_exc(file=sys.stderr)
+        sys.stderr.flush()
+    finally:
+        os._exit(0)
+
+
+def _run(task: Task, failpoint: Failpoint | None, board: Board, reports: Reports) -> None:
+    events.INTERVAL = 0.002  # seconds: a picture so often that most kills come between two of them
+    manager = RequestManager(
+        OpenAIProvider(SECRET, base_url=task.base_url, env={}),
+        model="m",
+        concurrency=task.concurrency,
+        cache=None if task.cache is None else DiskCache(task.cache),
+        retry=RetryPolicy(base=0.002, cap=0.02),
+        progress=_Listener(board),
+    )
+    install(failpoint, board)
+    outcome: dict[str, Any]
+    try:
+        summary = manager.run_file(
+            task.input,
+            task.output,
+            on_uncertain=_Teller(task, board, reports.told),
+            durability=task.durability,
+            ordered=task.ordered,
+        )
+        manager.close()
+        outcome = asdict(summary)
+    except Exception as error:  # noqa: BLE001  (any of them is a finding)
+        traceback.print_exc(file=sys.stderr)
+        outcome = {"error": f"{type(error).__name__}: {error}"}
+    reports.outcome.write_text(json.dumps(outcome, default=str))
+
+
+class _Listener:
+    """Notes on the board what is acknowledged."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+
+    def notify(self, event: Any) -> None:
+        if isinstance(event, events.Progressed | events.RunFinished):
+            picture = event.snapshot
+            self._board.acknowledged = picture.ok + picture.failed + picture.skipped
+
+
+class _Teller:
+    """Writes down what the run says is uncertain before it answers."""
+
+    def __init__(self, task: Task, board: Board, told: Path) -> None:
+        self._decision = task.decision
+        self._board = board
+        self._file = os.open(told, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+
+    def __call__(self, uncertain: Sequence[Any]) -> str:
+        self._board.told_at = self._board.arrived + 1
+        rows = [[row.row, row.custom_id, row.attempt, row.prompt_tokens] for row in uncertain]
+        data = json.dumps(rows).encode() + b"\n"
+        while data:
+            data = data[real_write(self._file, data) :]
+        return self._decision

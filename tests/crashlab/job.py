@@ -1,0 +1,149 @@
+"""One job from its first run to its last: run, kill, look, and check, until it is done."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from random import Random
+from types import TracebackType
+from typing import Protocol, Self
+
+from crashlab.board import Board
+from crashlab.child import SECRET, Ended, Kill, Reports, Task, run_forked
+from crashlab.evidence import OUTPUT, look
+from crashlab.inputs import KINDS, TINY, change_input, write_input
+from crashlab.ledger import Ledger, Listed, RunFacts
+from crashlab.scenario import Scenario
+from crashlab.witness import Witness
+
+from fastbatch.simulator import SimulatorConfig
+
+
+class Runner(Protocol):
+    """Runs a task to its end or its kill: in a fork, or as the real tool."""
+
+    def __call__(self, task: Task, kill: Kill | None, board: Board, reports: Reports) -> Ended: ...
+
+
+class Job:
+    """An input, a server, a folder, and the runs so far.
+
+    Attributes:
+        kills: runs that were killed.
+        runs: all of them.
+        broken: what was not as promised, in sentences.
+    """
+
+    def __init__(self, scenario: Scenario, run: Runner = run_forked) -> None:
+        self.scenario = scenario
+        self.kills = self.runs = 0
+        self.broken: list[str] = []
+        self._run = run
+        self._place = Path(tempfile.mkdtemp(prefix="fastbatch-crash-"))
+        self._folder = self._place / "job"  # holds the input and what fastbatch writes, and nothing else
+        self._folder.mkdir()
+        self._reports = Reports(self._place / "told", self._place / "outcome", self._place / "log")
+        self._dice = Random(scenario.seed)
+        kinds = TINY if scenario.rows < 50 else KINDS
+        self._inputs = write_input(self._folder / "in.jsonl", scenario.rows, self._dice, kinds)
+        self.ledger = Ledger(self._inputs, scenario.concurrency, scenario.ordered)
+        self._board = Board.shared()
+        config = SimulatorConfig(
+            seed=scenario.seed,
+            latency=scenario.latency,
+            latency_sigma=0.5 if scenario.latency else 0.0,
+            failure_rates=scenario.failures,
+        )
+        self._witness = Witness(config, self._board)
+        self._task = Task(
+            self._folder / self._inputs.path.name,
+            self._folder / OUTPUT,
+            self._witness.base_url,
+            scenario.concurrency,
+            scenario.durability,
+            scenario.ordered,
+            self._place / "cache" if scenario.cache else None,
+            scenario.decision,
+        )
+
+    def begin(self) -> None:
+        """Bring a job that has a past to where it is killed: done once, then some of its rows change."""
+        if self.scenario.changed:
+            self.run()
+            self._inputs = change_input(self._inputs, self._dice)
+            self.ledger.change(self._inputs, look(self._folder, self._inputs))
+
+    def run(self, kill: Kill | None = None) -> Ended:
+        """One run, and what it broke."""
+        before = self._board.arrived
+        self._reports.told.unlink(missing_ok=True)
+        ended = self._run(self._task, kill, self._board, self._reports)
+        self.runs += 1
+        self.kills += ended.killed
+        seen = self._witness.seen()
+        facts = RunFacts(
+            killed=ended.killed,
+            outcome=ended.outcome,
+            seen=seen,
+            arrived_before=before,
+            found=look(self._folder, self._inputs),
+            listed=_listed(self._reports.told),
+            listed_at=self._board.told_at - 1 if self._board.told_at else None,
+            decision=self._task.decision,
+            acknowledged=self._board.acknowledged,
+        )
+        if ended.hung:
+            self._note("I4: the run hung; its threads are in the log")
+        for sentence in self.ledger.enter(facts):
+            self._note(sentence)
+        return ended
+
+    def finish(self) -> None:
+        """Run to the end, then once more: nothing is sent again, and nothing changes."""
+        if self.run().killed:
+            self._note("I4: somebody else killed the run")
+            return
+        output, arrived = self._task.output.read_bytes(), self._board.arrived
+        open_rows = sum(row.refused for row in self._inputs.rows.values())
+        ended = self.run()
+        if (again := self._board.arrived - arrived) > open_rows:
+            self._note(f"I5: {again} requests of a job that was done, {open_rows} rows had failed")
+        if self._task.output.read_bytes() != output:
+            self._note("I5: running a job again that was done changed its output")
+        if ended.outcome.get("ok"):
+            self._note(f"I5: running a job again that was done answered {ended.outcome['ok']} rows")
+        for path in self._place.rglob("*"):
+            if path.is_file() and SECRET.encode() in path.read_bytes():
+                self._note(f"I6: the key stands in {path.name}")
+
+    @property
+    def place(self) -> Path:
+        """Where everything of the job is."""
+        return self._place
+
+    @property
+    def calls(self) -> int:
+        """Disk calls of the last run."""
+        return self._board.calls
+
+    def _note(self, sentence: str) -> None:
+        self.broken.append(f"run {self.runs}: {sentence}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the server; what is left on the disk stays where something was broken."""
+        self._witness.close()
+        if not self.broken and error is None:
+            shutil.rmtree(self._place)
+
+
+def _listed(told: Path) -> list[Listed]:
+    """What the run said is uncertain; a line that it died in was not said."""
+    lines = told.read_bytes().split(b"\n")[:-1] if told.exists() else []
+    return [Listed(*row) for line in lines for row in json.loads(line)]

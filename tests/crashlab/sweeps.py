@@ -1,0 +1,65 @@
+"""Small jobs killed at every disk call: of their first run, and at one of the run that picks up the pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import count
+
+from crashlab.child import Kill
+from crashlab.failpoints import Failpoint, Moment
+from crashlab.job import Job
+from crashlab.scenario import Scenario
+from crashlab.totals import ENOUGH, Totals
+
+TINY_JOBS = (
+    Scenario(seed=1, rows=12, concurrency=3),
+    Scenario(seed=2, rows=12, concurrency=3, ordered=True),
+    Scenario(seed=3, rows=12, concurrency=2, changed=True),
+    Scenario(seed=4, rows=12, concurrency=2, changed=True, ordered=True),
+    Scenario(seed=5, rows=12, concurrency=1, durability="process", cache=True),
+    Scenario(seed=6, rows=12, concurrency=4, failures={"500": 0.3}, cache=True),
+    Scenario(seed=7, rows=12, concurrency=3, decision="skip"),
+)
+MOMENTS: tuple[Moment, ...] = ("before", "during", "after")
+_STRIDE = 17  # of the place in the second run: prime, so that neighbours in the first lie far apart
+
+
+def sweep(
+    scenarios: Iterable[Scenario] = TINY_JOBS,
+    moments: Iterable[Moment] = MOMENTS,
+    *,
+    turns: int = 1,
+    go_on: Callable[[], bool] = lambda: True,
+) -> Totals:
+    """Kill each job's first run at every disk call, its next run at `turns` places, and let it finish."""
+    totals = Totals()
+    for scenario in scenarios:
+        with Job(scenario) as job:  # undisturbed, to count
+            job.begin()
+            job.run()
+            calls = job.calls
+        totals.add(job, "--only sweep")
+        for moment in moments:
+            for place in count(1):
+                reached = False
+                for turn in range(turns):
+                    if not go_on() or totals.broken_jobs >= ENOUGH:
+                        return totals
+                    then = 1 + (place * _STRIDE + turn * calls // turns) % calls
+                    reached |= _killed_twice(scenario, Failpoint(place, moment), then, totals)
+                if not reached:
+                    break
+    return totals
+
+
+def _killed_twice(scenario: Scenario, first: Failpoint, then: int, totals: Totals) -> bool:
+    """One job; whether its first run came as far as `first`."""
+    with Job(scenario) as job:
+        job.begin()
+        killed = job.run(Kill(failpoint=first)).killed
+        reached = job.calls >= first.number
+        if killed:
+            job.run(Kill(failpoint=Failpoint(then, "before")))
+        job.finish()
+    totals.add(job, f"--only sweep; killed {first.moment} disk call {first.number}, then before {then}")
+    return reached
