@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fastbatch.engine.index import NumberTable, id_number
 from fastbatch.engine.journal.files import replace_file
-from fastbatch.engine.journal.journal import errors_path
+from fastbatch.engine.journal.places import errors_path
 from fastbatch.errors import InvalidRequest
 from fastbatch.formats.lines import numbered_lines
 from fastbatch.formats.rows import parse_row

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from fastbatch.engine.clock import Clock, Timer
-from fastbatch.engine.journal.journal import UncertainRow
+from fastbatch.engine.journal.entries import UncertainRow
 from fastbatch.errors import RequestError
 from fastbatch.models.stats import Failure, Saturation, Snapshot, Summary, TokenStats
 

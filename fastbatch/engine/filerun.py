@@ -23,9 +23,11 @@ from fastbatch.engine.errorsfile import ErrorsFile
 from fastbatch.engine.events import Notice, UncertainRows
 from fastbatch.engine.index import NumberTable, RowTable
 from fastbatch.engine.inputfile import AHEAD, InputFile, OnBadRow, Row
+from fastbatch.engine.journal.entries import UncertainRow
 from fastbatch.engine.journal.files import replace_file
-from fastbatch.engine.journal.journal import Durability, Journal, UncertainRow, real_file
+from fastbatch.engine.journal.journal import Durability, Journal
 from fastbatch.engine.journal.order import ordered_lines
+from fastbatch.engine.journal.places import real_file
 from fastbatch.engine.pipeline import Job
 from fastbatch.engine.planning import make_plan
 from fastbatch.engine.recorder import FileRecorder

@@ -9,7 +9,7 @@ from fastbatch.cache.base import CacheProvider
 from fastbatch.engine.done import Answers, Plan, key_number
 from fastbatch.engine.index import NumberTable
 from fastbatch.engine.inputfile import InputFile
-from fastbatch.engine.journal.journal import UncertainRow
+from fastbatch.engine.journal.entries import UncertainRow
 from fastbatch.errors import InvalidRequest
 from fastbatch.limits.tokens import raw_tokens
 from fastbatch.models.request import LLMRequest

@@ -15,6 +15,7 @@ Laws
 - When a run is complete, its journal goes and the output stands on its own.
 
 `entries` is the language, `state` what a journal says, `tail` tells torn from damaged, `lines` is a file of
-lines with one writer, `commit` collects what waits while the disk is busy, `keeper` puts these together,
-`files` replaces whole files. Absent: what a row means, and when to send it again.
+lines with one writer, `places` says where files are, `opening` takes and repairs them, `commit` collects what
+waits while the disk is busy, `journal` puts these together; `files` replaces whole files, `order` sorts one,
+`repair` saves what can be saved. Absent: what a row means, and when to send it again.
 """

@@ -31,6 +31,24 @@ class Sent(NamedTuple):
     prompt_tokens: int
 
 
+class UncertainRow(NamedTuple):
+    """A row whose request left, or was about to, before the process died; its answer is not recorded.
+
+    Attributes:
+        custom_id: its id.
+        row: its 1-based line in the input.
+        attempt: the attempt that was under way.
+        prompt_tokens: an estimate.
+        key: the request hash.
+    """
+
+    custom_id: str
+    row: int
+    attempt: int
+    prompt_tokens: int
+    key: str
+
+
 class Counted(NamedTuple):
     """A run's counters at one moment; `time` in unix seconds."""
 

@@ -7,61 +7,21 @@ import os
 import socket
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from fastbatch.engine.journal.commit import GroupCommit
-from fastbatch.engine.journal.entries import About, Counted, Sent, entry_line, read_entry
-from fastbatch.engine.journal.lines import Held, LineFile, sync_folder
+from fastbatch.engine.journal.entries import About, Counted, Sent, UncertainRow, entry_line
+from fastbatch.engine.journal.lines import LineFile
+from fastbatch.engine.journal.opening import open_files
+from fastbatch.engine.journal.places import journal_path, part_path, real_file
 from fastbatch.engine.journal.state import JournalState
-from fastbatch.engine.journal.tail import Damage, Line, find_tail, lines_from
-from fastbatch.errors import OutputError
-from fastbatch.formats.results import LINE_BEGINS, read_result
 
 Durability = Literal["power", "process"]
 
 # Bytes. A journal that grew beyond this is written anew with what is still open, so that it neither fills the
 # disk nor takes long to read after a crash.
 _LONG = 8 * 1024 * 1024
-
-
-def real_file(output: Path) -> Path:
-    """What `output` leads to: a link stays a link, and what is beside the output is beside the file."""
-    return output.resolve() if output.is_symlink() else output
-
-
-def journal_path(output: Path) -> Path:
-    """Where the journal of `output` is."""
-    return output.with_name(output.name + ".journal")
-
-
-def errors_path(output: Path) -> Path:
-    """Where the failed rows of `output` are recorded."""
-    return output.with_name(output.name + ".errors.jsonl")
-
-
-def part_path(output: Path) -> Path:
-    """Where the lines of an ordered run collect until all of them are there."""
-    return output.with_name(output.name + ".part")
-
-
-class UncertainRow(NamedTuple):
-    """A row whose request left, or was about to, before the process died; its answer is not recorded.
-
-    Attributes:
-        custom_id: its id.
-        row: its 1-based line in the input.
-        attempt: the attempt that was under way.
-        prompt_tokens: an estimate.
-        key: the request hash.
-    """
-
-    custom_id: str
-    row: int
-    attempt: int
-    prompt_tokens: int
-    key: str
 
 
 class _Step:
@@ -125,148 +85,24 @@ class Journal:
             OutputError: another process holds the output, or it or its journal is damaged; nothing changed.
             StorageError: a file cannot be opened or written.
         """
-        path = journal_path(self.output)
-        try:
-            self._file = LineFile(path)
-        except Held:
-            raise OutputError(held_by(self.output)) from None
-        try:
-            self._read_journal(self._file)
-            self._was_empty = self._file.end == 0
-            data = part_path(self.output) if self._ordered else self.output
-            about = About(
-                pid=os.getpid(),
-                host=socket.gethostname(),
-                began=time.time(),
-                input=input,
-                model=model,
-                data=data.name,
-                durability=self._durability,
-            )
-            # So that whoever comes second can say who came first, from this moment on.
-            before = self._state.about
-            named = about if before is None else about._replace(data=before.data)
-            self._file.append(entry_line({"run": named._asdict()}))
-            self._data = self._open_data(data)
-            if self._data.made:
-                sync_folder(self.output.parent)
-            entry = {
-                "run": about._asdict(),
-                "end": self._data.end,
-                "sent": [list(sent) for sent in self._state.open.values()],
-            }
-            self._state.apply(entry)
-            self._file.replace(entry_line(entry))
-        except BaseException:
-            self.close()
-            raise
+        data = part_path(self.output) if self._ordered else self.output
+        about = About(
+            pid=os.getpid(),
+            host=socket.gethostname(),
+            began=time.time(),
+            input=input,
+            model=model,
+            data=data.name,
+            durability=self._durability,
+        )
+        self._file, self._data, self._state, self._was_empty = open_files(self.output, about)
         self._numbers = {sent.custom_id: number for number, sent in self._state.open.items()}
         self._last = self._state.last
-
-    def _read_journal(self, file: LineFile) -> None:
-        entries: list[dict[str, Any]] = []
-
-        def good(text: bytes) -> bool:
-            entry = read_entry(text)
-            if entry is None:
-                return False
-            entries.append(entry)
-            return True
-
-        try:
-            tail = find_tail(lines_from(file.read, 0), good, 0)
-            if tail.later:
-                raise Damage(tail.end)
-        except Damage as damage:
-            raise OutputError(damaged(file.path, damage.offset, self.output)) from None
-        try:
-            for entry in entries:
-                self._state.apply(entry)
-        except ValueError as newer:
-            raise OutputError(f"{file.path} cannot be read: {newer}") from None
-        if tail.end < file.end:
-            file.cut(tail.end)
-        if tail.newline:
-            file.append(b"\n")
-
-    def _open_data(self, path: Path) -> LineFile:
-        """The file that lines go to, whole, with everything that another mode collected elsewhere."""
-        about, acknowledged = self._state.about, self._state.end
-        speaks_of = self.output.name if about is None else about.data
-        data = self._whole(path, acknowledged if path.name == speaks_of and about else None)
-        other = self.output if self._ordered else part_path(self.output)
-        try:
-            if not other.exists():
-                return data
-            rest = self._whole(other, acknowledged if other.name == speaks_of and about else None)
-            try:
-                if not self._ordered:  # what an ordered run had collected when it was given up
-                    for line in lines_from(rest.read, 0):
-                        data.append(line.text + b"\n")
-                    data.sync()
-                    rest.remove()
-            finally:
-                rest.close()
-        except BaseException:
-            data.close()
-            raise
-        return data
-
-    def _whole(self, path: Path, acknowledged: int | None) -> LineFile:
-        """The file of lines at `path`, without what was not written to its end.
-
-        `acknowledged` bytes are known to be whole; None where nothing is known.
-        """
-        try:
-            file = LineFile(path)
-        except Held:
-            raise OutputError(held_by(self.output)) from None
-        try:
-            start = acknowledged or 0
-            if start > file.end:
-                raise Damage(file.end)
-            if acknowledged is None:
-                start = _last_line(file)  # a finished file; all of it is read soon enough
-            tail = find_tail(lines_from(file.read, start), self._answer_found, start, LINE_BEGINS)
-            file.cut(tail.end)
-            if tail.newline:
-                file.append(b"\n")
-            if tail.later:
-                file.append(b"".join(tail.later))
-            if self._durable:
-                file.synced = 0
-                file.sync()
-        except Damage as damage:
-            file.close()
-            if damage.offset == start == 0 or acknowledged is None:
-                raise OutputError(
-                    f"{path} does not hold result lines of fastbatch (at byte {damage.offset}); move the "
-                    f"file away or choose another output; if they were once, run: fastbatch repair {self.output}"
-                ) from None
-            raise OutputError(damaged(path, damage.offset, self.output)) from None
-        except BaseException:
-            file.close()
-            raise
-        return file
-
-    def _answer_found(self, text: bytes) -> bool:
-        """Whether `text` is a result line; its request is not open any more."""
-        finished = read_result(text)
-        if finished is None:
-            return False
-        number = self._state.number_of(finished.custom_id)
-        if number is not None and self._state.open[number].key == finished.key:
-            self._state.close(number)
-        return True
 
     @property
     def uncertain(self) -> tuple[UncertainRow, ...]:
         """The rows that may have been paid for without an answer, in the order of the input."""
-        rows = [
-            UncertainRow(sent.custom_id, sent.row, sent.attempt, sent.prompt_tokens, sent.key)
-            for sent in self._state.open.values()
-        ]
-        return tuple(sorted(rows, key=lambda row: row.row))
+        return self._state.uncertain
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -436,45 +272,5 @@ class Journal:
         self._data = self._errors = None
 
 
-def held_by(output: Path) -> str:
-    """The sentence for somebody who comes second."""
-    holder = ""
-    with suppress(OSError):
-        state = JournalState()
-        with journal_path(output).open("rb") as file:
-            for line in lines_from(lambda offset, size: os.pread(file.fileno(), size, offset), 0):
-                if (entry := read_entry(line.text)) is not None:
-                    state.apply(entry)
-        if state.about is not None:
-            holder = f" (process {state.about.pid} on {state.about.host})"
-    return (
-        f"{output} is held by another running fastbatch{holder}; wait for it, or choose another output. "
-        f"How far it is: fastbatch status {output}"
-    )
-
-
-def damaged(path: Path, offset: int, output: Path) -> str:
-    """The sentence for a file that is not as it was written."""
-    return (
-        f"{path} is damaged at byte {offset}: what stands there is not what was written, and was safe once. "
-        f"Nothing was sent. This keeps every good record and sets the rest aside: fastbatch repair {output}"
-    )
-
-
-def _last_line(file: LineFile) -> int:
-    """The offset of the last line of a file."""
-    end, step = file.end, 1 << 16
-    while end:
-        start = max(0, end - step)
-        newline = file.read(start, end - start - (end == file.end)).rfind(b"\n")
-        if newline >= 0:
-            return start + newline + 1
-        end = start
-    return 0
-
-
 def _nothing(*_: Any) -> None:
     """Stands where nobody listens yet."""
-
-
-__all__ = ["Durability", "Journal", "Line", "UncertainRow", "errors_path", "journal_path", "part_path"]

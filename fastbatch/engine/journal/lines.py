@@ -85,8 +85,8 @@ class LineFile:
         if not there or state.st_size != self.end:
             raise StorageError(
                 f"{self.path} was removed, replaced or changed by somebody else while the run was writing "
-                "it, so the run stopped. Answers that are not in the file are in the cache, if there is one; run "
-                "again to go on."
+                "it, so the run stopped. Answers that are not in the file are in the cache, if there is one; "
+                "run again to go on."
             )
         left = memoryview(data)
         try:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from array import array
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import IO
 
 from xxhash import xxh3_64_intdigest
 
 from fastbatch.engine.index import RowTable
+from fastbatch.engine.journal.places import read_at
 from fastbatch.engine.journal.tail import lines_from
 from fastbatch.formats.results import read_result, scan_result, written_id
 
@@ -31,7 +30,7 @@ def ordered_lines(files: tuple[Path, ...], table: RowTable, *, by_record: bool) 
     with ExitStack() as stack:
         opened = [stack.enter_context(path.open("rb")) for path in files if path.exists()]
         for number, file in enumerate(opened):
-            for line in lines_from(partial(_read, file), 0):
+            for line in lines_from(partial(read_at, file.fileno()), 0):
                 found = scan_result(line.text)
                 if found is None:
                     continue
@@ -51,7 +50,3 @@ def ordered_lines(files: tuple[Path, ...], table: RowTable, *, by_record: bool) 
                 file = opened[(each - 1) & 1]
                 file.seek((each - 1) >> 1)
                 yield file.readline().removesuffix(b"\n") + b"\n"
-
-
-def _read(file: IO[bytes], offset: int, size: int) -> bytes:
-    return os.pread(file.fileno(), size, offset)

@@ -10,10 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from fastbatch.engine.journal.entries import read_entry
+from fastbatch.engine.journal.entries import UncertainRow, read_entry
 from fastbatch.engine.journal.files import replace_file
-from fastbatch.engine.journal.journal import UncertainRow, held_by, journal_path, part_path, real_file
 from fastbatch.engine.journal.lines import Held, LineFile, storage_sentence
+from fastbatch.engine.journal.places import held_by, journal_path, part_path, read_at, real_file
 from fastbatch.engine.journal.state import JournalState
 from fastbatch.engine.journal.tail import lines_from
 from fastbatch.errors import OutputError, StorageError
@@ -103,11 +103,7 @@ def _repaired(journal: LineFile, files: list[Path], was_there: bool) -> Repaired
         journal.replace(b"")
     for path in broken:
         replace_file(path, (line + b"\n" for line in _lines(path) if read_result(line)), keep_empty=True)
-    uncertain = tuple(
-        UncertainRow(sent.custom_id, sent.row, sent.attempt, sent.prompt_tokens, sent.key)
-        for sent in sorted(state.open.values(), key=lambda sent: sent.row)
-    )
-    return Repaired(kept, damaged, tuple(lost), good, bad, tuple(aside), uncertain)
+    return Repaired(kept, damaged, tuple(lost), good, bad, tuple(aside), state.uncertain)
 
 
 def _read(journal: LineFile) -> tuple[JournalState, int, int]:
@@ -129,12 +125,8 @@ def _read(journal: LineFile) -> tuple[JournalState, int, int]:
 
 def _lines(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
-        for line in lines_from(partial(_at, file.fileno()), 0):
+        for line in lines_from(partial(read_at, file.fileno()), 0):
             yield line.text
-
-
-def _at(fd: int, offset: int, size: int) -> bytes:
-    return os.pread(fd, size, offset)
 
 
 def _set_aside(path: Path) -> Path:

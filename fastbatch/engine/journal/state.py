@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fastbatch.engine.journal.entries import FORM, About, Counted, Sent, entry_line
+from fastbatch.engine.journal.entries import FORM, About, Counted, Sent, UncertainRow, entry_line
 
 
 class JournalState:
@@ -63,6 +63,15 @@ class JournalState:
     def number_of(self, custom_id: str) -> int | None:
         """The number of a row's open request."""
         return self._numbers.get(custom_id)
+
+    @property
+    def uncertain(self) -> tuple[UncertainRow, ...]:
+        """The rows that may have been paid for without an answer, in the order of the input."""
+        rows = [
+            UncertainRow(sent.custom_id, sent.row, sent.attempt, sent.prompt_tokens, sent.key)
+            for sent in self.open.values()
+        ]
+        return tuple(sorted(rows, key=lambda row: row.row))
 
     def short(self) -> bytes:
         """A journal of two lines that says the same."""

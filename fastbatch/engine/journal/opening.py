@@ -1,0 +1,179 @@
+"""Taking the files of a run: locked, read, and repaired as far as a crash left something unfinished."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fastbatch.engine.journal.entries import About, entry_line, read_entry
+from fastbatch.engine.journal.lines import Held, LineFile, sync_folder
+from fastbatch.engine.journal.places import damaged, held_by, journal_path, not_ours, part_path
+from fastbatch.engine.journal.state import JournalState
+from fastbatch.engine.journal.tail import Damage, find_tail, lines_from
+from fastbatch.errors import OutputError
+from fastbatch.formats.results import LINE_BEGINS, read_result
+
+
+class Opened(NamedTuple):
+    """The files of a run, held, and what its journal says; `was_empty` where there was none before."""
+
+    journal: LineFile
+    data: LineFile
+    state: JournalState
+    was_empty: bool
+
+
+def open_files(output: Path, about: About) -> Opened:
+    """Take the journal and the data file that `about` names.
+
+    Raises:
+        OutputError: another process holds them, or one is damaged; nothing changed.
+        StorageError: a file cannot be opened or written.
+    """
+    try:
+        journal = LineFile(journal_path(output))
+    except Held:
+        raise OutputError(held_by(output)) from None
+    try:
+        state = _read_journal(journal, output)
+        was_empty = journal.end == 0
+        # So that whoever comes second can say who came first, from this moment on.
+        before = state.about
+        named = about if before is None else about._replace(data=before.data)
+        journal.append(entry_line({"run": named._asdict()}))
+        data = _Data(output, journal, state, about.durability).open(output.with_name(about.data))
+    except BaseException:
+        journal.close()
+        raise
+    try:
+        if data.made:
+            sync_folder(output.parent)
+        entry = {
+            "run": about._asdict(),
+            "end": data.end,
+            "sent": [list(sent) for sent in state.open.values()],
+        }
+        state.apply(entry)
+        journal.replace(entry_line(entry))
+    except BaseException:
+        data.close()
+        journal.close()
+        raise
+    return Opened(journal, data, state, was_empty)
+
+
+def _read_journal(file: LineFile, output: Path) -> JournalState:
+    entries: list[dict[str, Any]] = []
+
+    def good(text: bytes) -> bool:
+        entry = read_entry(text)
+        if entry is None:
+            return False
+        entries.append(entry)
+        return True
+
+    try:
+        tail = find_tail(lines_from(file.read, 0), good, 0)
+        if tail.later:  # an entry is written when the one before it is synced, so none is left out
+            raise Damage(tail.end)
+    except Damage as damage:
+        raise OutputError(damaged(file.path, damage.offset, output)) from None
+    state = JournalState()
+    try:
+        for entry in entries:
+            state.apply(entry)
+    except ValueError as newer:
+        raise OutputError(f"{file.path} cannot be read: {newer}") from None
+    if tail.end < file.end:
+        file.cut(tail.end)
+    if tail.newline:
+        file.append(b"\n")
+    return state
+
+
+class _Data:
+    """Opens files of result lines and makes them whole; answers that it meets close their requests."""
+
+    def __init__(self, output: Path, journal: LineFile, state: JournalState, durability: str) -> None:
+        self._output = output
+        self._journal = journal
+        self._state = state
+        self._durable = durability == "power"
+
+    def open(self, path: Path) -> LineFile:
+        """The file that lines go to, with everything that a run of another mode collected elsewhere."""
+        data = self._whole(path)
+        ordered = path != self._output
+        other = self._output if ordered else part_path(self._output)
+        try:
+            if not other.exists():
+                return data
+            rest = self._whole(other)
+            try:
+                if not ordered:  # what an ordered run had collected when it was given up
+                    for line in lines_from(rest.read, 0):
+                        data.append(line.text + b"\n")
+                    data.sync()
+                    self._journal.append(entry_line({"end": 0}))  # which spoke of the file that goes
+                    self._journal.sync()
+                    rest.remove()
+            finally:
+                rest.close()
+        except BaseException:
+            data.close()
+            raise
+        return data
+
+    def _whole(self, path: Path) -> LineFile:
+        """The file of lines at `path`, without what was not written to its end."""
+        try:
+            file = LineFile(path)
+        except Held:
+            raise OutputError(held_by(self._output)) from None
+        about = self._state.about
+        vouched = about is not None and about.data == path.name
+        # Of a file that no journal speaks of only the end is looked at: all of it is read soon enough.
+        start = self._state.end if vouched else _last_line(file)
+        try:
+            if start > file.end:
+                raise Damage(file.end)
+            tail = find_tail(lines_from(file.read, start), self._answer_found, start, LINE_BEGINS)
+            if tail.end < file.end:
+                file.cut(tail.end)
+            if tail.newline:
+                file.append(b"\n")
+            if tail.later:
+                file.append(b"".join(tail.later))
+            if self._durable:
+                file.synced = 0  # what a process that died has written may not be on the disk yet
+                file.sync()
+        except Damage as damage:
+            file.close()
+            sentence = damaged if vouched and start else not_ours
+            raise OutputError(sentence(path, damage.offset, self._output)) from None
+        except BaseException:
+            file.close()
+            raise
+        return file
+
+    def _answer_found(self, text: bytes) -> bool:
+        """Whether `text` is a result line; its request is not open any more."""
+        finished = read_result(text)
+        if finished is None:
+            return False
+        number = self._state.number_of(finished.custom_id)
+        if number is not None and self._state.open[number].key == finished.key:
+            self._state.close(number)
+        return True
+
+
+def _last_line(file: LineFile) -> int:
+    """The offset of the last line of a file."""
+    end, step = file.end, 1 << 16
+    while end:
+        start = max(0, end - step)
+        newline = file.read(start, end - start - (end == file.end)).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        end = start
+    return 0

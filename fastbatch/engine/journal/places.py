@@ -1,0 +1,69 @@
+"""Where the files of an output are, and the sentences about them."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from fastbatch.engine.journal.entries import read_entry
+from fastbatch.engine.journal.state import JournalState
+from fastbatch.engine.journal.tail import lines_from
+
+
+def real_file(output: Path) -> Path:
+    """What `output` leads to: a link stays a link, and what is beside the output is beside the file."""
+    return output.resolve() if output.is_symlink() else output
+
+
+def journal_path(output: Path) -> Path:
+    """Where the journal of `output` is."""
+    return output.with_name(output.name + ".journal")
+
+
+def errors_path(output: Path) -> Path:
+    """Where the failed rows of `output` are recorded."""
+    return output.with_name(output.name + ".errors.jsonl")
+
+
+def part_path(output: Path) -> Path:
+    """Where the lines of an ordered run collect until all of them are there."""
+    return output.with_name(output.name + ".part")
+
+
+def held_by(output: Path) -> str:
+    """The sentence for somebody who comes second."""
+    holder = ""
+    with suppress(OSError, ValueError), journal_path(output).open("rb") as file:
+        state = JournalState()
+        for line in lines_from(partial(read_at, file.fileno()), 0):
+            if (entry := read_entry(line.text)) is not None:
+                state.apply(entry)
+        if state.about is not None:
+            holder = f" (process {state.about.pid} on {state.about.host})"
+    return (
+        f"{output} is held by another running fastbatch{holder}; wait for it, or choose another output. "
+        f"How far it is: fastbatch status {output}"
+    )
+
+
+def damaged(path: Path, offset: int, output: Path) -> str:
+    """The sentence for a file that is not as it was written."""
+    return (
+        f"{path} is damaged at byte {offset}: what stands there is not what was written, and was safe once. "
+        f"Nothing was sent. This keeps every good record and sets the rest aside: fastbatch repair {output}"
+    )
+
+
+def not_ours(path: Path, offset: int, output: Path) -> str:
+    """The sentence for a file that may never have been written by us."""
+    return (
+        f"{path} does not hold result lines of fastbatch (at byte {offset}); move the file away or choose "
+        f"another output; if they were once, run: fastbatch repair {output}"
+    )
+
+
+def read_at(fd: int, offset: int, size: int) -> bytes:
+    """Bytes of an open file, as `lines_from` asks for them."""
+    return os.pread(fd, size, offset)
