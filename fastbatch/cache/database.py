@@ -6,16 +6,19 @@ import logging
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from fastbatch.cache.filelock import FileLock
-from fastbatch.cache.schema import BUSY_TIMEOUT, Damaged, connect, translated
+from fastbatch.cache.schema import BUSY_TIMEOUT, Damaged, connect, patiently, translated
+from fastbatch.errors import CacheError
 
 __all__ = ["Database"]
 
 logger = logging.getLogger(__name__)
 
 _SIDE_FILES = ("", "-wal", "-shm")
+_CLOSING = 1.0  # seconds to wait for the lock
 _VACUUM_PAGES = 2000  # pages given back in one step, 32 MB, so that others can write in between
 
 
@@ -38,10 +41,10 @@ class Database:
             try:
                 with self._lock:
                     try:
-                        self._db = connect(path)
+                        self._db = patiently(path, partial(connect, path))
                     except Damaged as error:
                         self._rename(error)
-                        self._db = connect(path)
+                        self._db = patiently(path, partial(connect, path))
                     self._identity = _identity(path)
             except BaseException:
                 self._lock.close()
@@ -56,7 +59,7 @@ class Database:
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """The connection inside a transaction that nobody else writes beside; undone on any exception."""
         with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
+            patiently(self._path, partial(self._db.execute, "BEGIN IMMEDIATE"))
             try:
                 yield self._db
                 self._db.execute("COMMIT")
@@ -88,14 +91,21 @@ class Database:
                 if not self.moved():
                     self._rename(error)
         finally:
+            self._db.close()
             self._lock.close()
 
     def close(self) -> None:
-        """Close; the last connection to a file carries its log over, so this too is done under the lock."""
+        """Close; the last connection to a file carries its log over, so this too is done under the lock.
+
+        Where that is not to be had soon, without it: whoever holds it has the file open, and this is not the
+        last connection, or is about to open it, and goes on when SQLite has finished here.
+        """
+        self._lock.timeout = _CLOSING
         try:
-            with self._lock:
+            with suppress(CacheError), self._lock:
                 self._db.close()
         finally:
+            self._db.close()
             self._lock.close()
 
     def _rename(self, error: Damaged) -> None:

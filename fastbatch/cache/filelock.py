@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import time
 from pathlib import Path
 from types import TracebackType
 
+from fastbatch.cache.patience import nap
 from fastbatch.errors import CacheError
 
 __all__ = ["FileLock"]
 
+logger = logging.getLogger(__name__)
+
 _PAUSES = (0.001, 0.002, 0.005, 0.01)  # seconds between two tries; the last one repeats
+_SILENT = 3.0  # seconds of waiting without a word
 
 
 class FileLock:
@@ -27,34 +32,40 @@ class FileLock:
 
     Args:
         path: the lock's own file; made with mode 0600 when it is not there, never removed.
-        timeout: seconds to wait for another holder.
+        timeout: seconds to wait for another holder; may be changed.
     """
 
     def __init__(self, path: Path, timeout: float) -> None:
         self._path = path
-        self._timeout = timeout
+        self.timeout = timeout
         self._descriptor: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def __enter__(self) -> None:
         """Wait for the lock, in the cache's own thread.
 
         Raises:
-            CacheError: another process held it all the time.
+            CacheError: another process held it all the time, or this thread was told to hurry.
             OSError: the file system has no locks.
         """
         assert self._descriptor is not None
-        deadline = time.monotonic() + self._timeout
+        began = time.monotonic()
         tries = 0
+        said = False
         while True:
             try:
                 fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                if time.monotonic() >= deadline:
+                waited = time.monotonic() - began
+                if waited >= self.timeout or nap(_PAUSES[min(tries, len(_PAUSES) - 1)]):
                     raise CacheError(
-                        f"another process held {self._path} for {self._timeout:g} s; is one of them stopped?"
+                        f"another process held {self._path} for {waited:.1f} s; is one of them stopped?"
                     ) from None
-                time.sleep(_PAUSES[min(tries, len(_PAUSES) - 1)])
                 tries += 1
+                if waited >= _SILENT and not said:
+                    said = True
+                    logger.warning(
+                        "waiting for another process that holds %s, %g s at most", self._path, self.timeout
+                    )
             else:
                 return
 

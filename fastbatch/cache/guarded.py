@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from fastbatch.cache.base import CacheProvider, CacheStats
+from fastbatch.cache.patience import is_cancelled, within
 from fastbatch.errors import CacheError
 
 __all__ = ["GuardedCache"]
@@ -15,15 +16,20 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_PATIENCE = 90.0  # seconds; more than a cache on disk itself waits for another process
+_CLOSING = 0.2  # seconds, where nothing is left to be stored or nobody waits any more
+
 
 class GuardedCache:
     """The cache `inner` until its first error; from then on a cache that is empty and stores nothing.
 
-    The error is logged once, as a warning. `broken` says what it was, or is None.
+    The error is logged once, as a warning. `broken` says what it was, or is None. A verb that takes longer
+    than `patience` seconds is an error too: a disk or a server that hangs must not hold up a run.
     """
 
-    def __init__(self, inner: CacheProvider) -> None:
+    def __init__(self, inner: CacheProvider, *, patience: float = _PATIENCE) -> None:
         self._inner = inner
+        self._patience = patience
         self.broken: str | None = None
 
     def __repr__(self) -> str:
@@ -61,18 +67,30 @@ class GuardedCache:
         return await self._try(lambda: self._inner.prune(older_than=older_than, max_bytes=max_bytes), 0)
 
     async def close(self) -> None:
-        """Close `inner`, broken or not: it may still hold a file or a thread."""
+        """Close `inner`, broken or not: it may still hold a file or a thread.
+
+        A cancelled task waits a moment only, and then leaves `inner` to itself.
+        """
+        cancelled = is_cancelled()
+        brief = cancelled or self.broken is not None
         try:
-            await self._inner.close()
+            await self._bounded(self._inner.close, _CLOSING if brief else self._patience)
         # A plug-in may raise anything, and a cache that does not close is no reason to fail a finished run.
         except Exception as error:  # noqa: BLE001
-            self._break(error)
+            if not cancelled:
+                self._break(error)
+
+    async def _bounded(self, verb: Callable[[], Awaitable[T]], seconds: float) -> T:
+        try:
+            return await within(seconds, verb())
+        except TimeoutError as error:
+            raise CacheError(str(error) or f"{self._inner!r} took more than {seconds:g} s") from error
 
     async def _try(self, verb: Callable[[], Awaitable[T]], otherwise: T) -> T:
         if self.broken is not None:
             return otherwise
         try:
-            return await verb()
+            return await self._bounded(verb, self._patience)
         # A plug-in may raise anything, and whatever it is, the answers can still be bought.
         except Exception as error:  # noqa: BLE001
             self._break(error)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 
 from fastbatch.cache.admission import ENTRY_BYTES
 from fastbatch.cache.database import Database
+from fastbatch.cache.schema import Damaged, totals
 
 __all__ = ["GROW", "SIZE", "drop_first", "drop_old", "drop_to"]
 
@@ -14,6 +16,7 @@ GROW = "UPDATE totals SET entries = entries + ?, bytes = bytes + ?"
 SIZE = f"coalesce(length(value), 0) + {ENTRY_BYTES}"  # bytes of one entry, overhead included
 
 _OLD = "(stored <= ? OR stored < ?)"  # expired, or older than asked for
+_DISORDER = "the cache is damaged: its entries do not stand in their order"
 _BLOCK = 2000  # entries in one transaction, so that others can write in between
 
 
@@ -21,6 +24,9 @@ def drop_first(db: sqlite3.Connection, need: int, most: int | None = None) -> tu
     """Remove the entries stored first, at most `most` of them, until `need` bytes are free.
 
     For use inside a transaction; the totals are left to the caller. Returns how many went, and their bytes.
+
+    Raises:
+        Damaged: the entries do not stand in their order.
     """
     count = freed = last = 0
     with closing(db.execute(f"SELECT id, {SIZE} FROM entries ORDER BY id")) as rows:
@@ -29,7 +35,7 @@ def drop_first(db: sqlite3.Connection, need: int, most: int | None = None) -> tu
                 break
             count, freed, last = count + 1, freed + size, number
     if count:
-        db.execute("DELETE FROM entries WHERE id <= ?", (last,))
+        _remove(db, "WHERE id <= ?", (last,), count)
     return count, freed
 
 
@@ -47,9 +53,11 @@ def drop_old(database: Database, expired: float, cutoff: float) -> int:
         with database.transaction() as db:
             counted = db.execute(f"SELECT count(*), coalesce(sum({SIZE}), 0) FROM entries {where}", span)
             count, size = counted.fetchone()
-            db.execute(f"DELETE FROM entries {where}", span)
+            _remove(db, where, span, count)
             db.execute(GROW, (-count, -size))
         removed += count
+        if found[-1][0] <= last:  # or this would go round and round
+            raise Damaged(_DISORDER)
         last = found[-1][0]
     return removed
 
@@ -59,9 +67,14 @@ def drop_to(database: Database, max_bytes: int) -> int:
     removed = 0
     while True:
         with database.transaction() as db:
-            (total,) = db.execute("SELECT bytes FROM totals").fetchone()
+            _, total = totals(db)
             count, freed = drop_first(db, total - max_bytes, _BLOCK)
             db.execute(GROW, (-count, -freed))
         removed += count
         if not count:
             return removed
+
+
+def _remove(db: sqlite3.Connection, where: str, values: Sequence[float], count: int) -> None:
+    if db.execute(f"DELETE FROM entries {where}", values).rowcount != count:
+        raise Damaged(_DISORDER)

@@ -11,17 +11,23 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
+from fastbatch.cache.patience import nap
 from fastbatch.errors import CacheError
 
-__all__ = ["BUSY_TIMEOUT", "SCHEME", "Damaged", "connect", "translated"]
+__all__ = ["BUSY_TIMEOUT", "SCHEME", "Busy", "Damaged", "connect", "patiently", "totals", "translated"]
+
+T = TypeVar("T")
 
 SCHEME = 1  # PRAGMA user_version; raise it with every change that an older fastbatch would misread
 
 BUSY_TIMEOUT = 60.0  # seconds; our own transactions take milliseconds, so only a stopped process gets there
+_BUSY_STEP = 0.1  # seconds that SQLite itself waits, which nothing can interrupt
 
 _SETTINGS = (
     "PRAGMA page_size = 16384",  # fewer and larger steps for values of some KB; only a new file takes it
@@ -35,7 +41,13 @@ _SETTINGS = (
     "PRAGMA journal_size_limit = 67108864",
     "PRAGMA cache_size = -4096",  # KiB; more took memory and saved no time at 100,000 rows
     "PRAGMA temp_store = MEMORY",
+    # What is in the file may have been written by anybody (https://www.sqlite.org/security.html): pages are
+    # checked as they are read, and nothing in the scheme may call a function with effects.
+    "PRAGMA cell_size_check = ON",
+    "PRAGMA trusted_schema = OFF",
 )
+
+_OURS = {("table", "entries"), ("index", "entries_key"), ("table", "totals")}
 
 _SCHEMA = (
     "CREATE TABLE entries (id INTEGER PRIMARY KEY, key BLOB NOT NULL, stored REAL NOT NULL,"
@@ -51,22 +63,54 @@ class Damaged(CacheError):
     """The file is no database, not ours, or contradicts itself; it must be set aside."""
 
 
+class Busy(CacheError):
+    """Another program holds the file at this moment; between ourselves `FileLock` sees to that."""
+
+
+# A part of the file that must be there is missing: somebody cut it off. The other errors of reading and
+# writing are the disk's, and say nothing about the file.
+_CUT_OFF = sqlite3.SQLITE_IOERR_SHORT_READ
+
+
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
     """Turn the errors of SQLite and of the file system into ours; this is the only place that does.
 
     Raises:
         Damaged: the file must be set aside.
+        Busy: another program holds it.
         CacheError: anything else: disk full, no permission, no locks on this file system.
     """
     try:
         yield
     except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte is the primary code
-        kind = Damaged if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) else CacheError
-        raise kind(f"the cache {path}: {error}") from error
+        extended = getattr(error, "sqlite_errorcode", 0)
+        code = extended & 0xFF  # the low byte is the primary code
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise Busy(f"the cache {path}: another program holds it") from error
+        damage = code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or extended == _CUT_OFF
+        raise (Damaged if damage else CacheError)(f"the cache {path}: {error}") from error
     except OSError as error:
         raise CacheError(f"the cache {path}: {error.strerror or error}") from error
+    except MemoryError as error:
+        raise CacheError(f"the cache {path}: out of memory") from error
+
+
+def patiently(path: Path, work: Callable[[], T]) -> T:
+    """The result of `work`, done again while another program holds the database at `path`.
+
+    Raises:
+        Busy: it was held for `BUSY_TIMEOUT`, or this thread was told to hurry.
+        CacheError: as `translated`.
+    """
+    deadline = time.monotonic() + BUSY_TIMEOUT
+    while True:
+        try:
+            with translated(path):
+                return work()
+        except Busy:
+            if time.monotonic() >= deadline or nap(0.01):
+                raise
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -81,7 +125,7 @@ def connect(path: Path) -> sqlite3.Connection:
             # Only ever to create it: opening an existing database beside SQLite, and closing that descriptor,
             # drops the locks of this process's other connections to it (howtocorrupt.html, section 2.2).
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        db = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None)
+        db = sqlite3.connect(path, timeout=_BUSY_STEP, isolation_level=None)
         try:
             # Only a damaged row holds text that is no UTF-8, and its checksum will say so.
             db.text_factory = lambda text: text.decode("utf-8", "replace")
@@ -104,8 +148,10 @@ def _is_new(db: sqlite3.Connection, path: Path) -> bool:
             f"the cache {path} was written by a newer fastbatch (scheme {version}, this one knows {SCHEME});"
             " update fastbatch, or name another directory"
         )
-    (objects,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if objects and version != SCHEME:
+    objects = set(db.execute("SELECT type, name FROM sqlite_master"))
+    # An index or a table more does no harm; a trigger or a view would do what somebody else has thought of.
+    strange = any(kind not in ("table", "index") for kind, _ in objects)
+    if objects and (version != SCHEME or strange or not objects >= _OURS):
         raise Damaged(f"the cache {path}: a database, but not one of fastbatch")
     return not objects
 
@@ -125,10 +171,21 @@ def _create(db: sqlite3.Connection) -> None:
 def _probe(db: sqlite3.Connection, path: Path) -> None:
     try:
         db.execute("SELECT id, key, stored, checksum, value FROM entries LIMIT 1").fetchall()
-        totals = db.execute("SELECT entries + bytes FROM totals").fetchall()
+        totals(db)
     except sqlite3.OperationalError as error:
         if getattr(error, "sqlite_errorcode", 0) != sqlite3.SQLITE_ERROR:
             raise  # the plain code is "no such table" or "no such column"; others are not about the file
         raise Damaged(f"the cache {path}: {error}") from error
-    if len(totals) != 1 or type(totals[0][0]) is not int:
-        raise Damaged(f"the cache {path}: its totals are lost")
+
+
+def totals(db: sqlite3.Connection) -> tuple[int, int]:
+    """How many entries there are, and their bytes.
+
+    Raises:
+        Damaged: that is not known any more.
+    """
+    rows = db.execute("SELECT entries, bytes FROM totals").fetchall()
+    for entries, size in rows if len(rows) == 1 else ():
+        if type(entries) is int and type(size) is int and 0 <= entries <= size:
+            return entries, size
+    raise Damaged("the cache is damaged: its totals are lost")

@@ -7,15 +7,15 @@ own `JSONDisk` too. Here a subclass refuses: a row is bytes inside the database,
 from __future__ import annotations
 
 import logging
-import sqlite3
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeGuard
 
 from fastbatch.cache.base import CacheStats
+from fastbatch.cache.filelock import FileLock
 from fastbatch.cache.keys import checksum, pack
 from fastbatch.errors import CacheError, MissingExtra
 
@@ -32,6 +32,8 @@ _NEVER = float("-inf")
 
 _HEADER = struct.Struct("<d8s")  # unix seconds of storing, checksum; before each value
 _ALL_INLINE = 2**31 - 1  # bytes below which diskcache keeps a value in the database: no file names to trust
+_LOCK = "fastbatch.lock"  # beside the database: orders our own processes better than SQLite does (`FileLock`)
+_WAIT, _WAIT_CLOSING = 60.0, 1.0  # seconds, for another process
 _REFUSED = object()  # in the place of a key or value that is not plain
 _AGE_STEP = 500  # entries removed in one transaction
 _SIZE_STEP = 10  # the same between two looks at the size, so that not many more go than must
@@ -72,28 +74,46 @@ class Shelf:
         self._max_bytes = max_bytes
         self._time = time
         self._cache: Any = None
+        self._lock: FileLock | None = None
         self._hits = self._misses = self._puts = self._refused = 0
         self._said_full = False
 
     @contextmanager
     def _open(self) -> Iterator[Any]:
+        """The open cache, for reading; whoever writes uses `_locked`."""
         try:
-            if self._cache is None:
+            if self._lock is None:
                 self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-                self._cache = diskcache.Cache(
-                    str(self._directory),
-                    disk=_PlainDisk,
-                    disk_min_file_size=_ALL_INLINE,
-                    eviction_policy="none",
-                    cull_limit=0,
-                )
+                self._lock = FileLock(self._directory / _LOCK, _WAIT)
+            if self._cache is None:
+                with self._lock:
+                    self._cache = diskcache.Cache(
+                        str(self._directory),
+                        timeout=_WAIT,
+                        disk=_PlainDisk,
+                        disk_min_file_size=_ALL_INLINE,
+                        eviction_policy="none",
+                        cull_limit=0,
+                    )
             yield self._cache
-        except (sqlite3.Error, OSError, diskcache.Timeout) as error:
-            raise CacheError(f"the cache {self._directory}: {error or 'another process holds it'}") from error
+        except CacheError:
+            raise
+        # On damaged rows diskcache raises whatever its code runs into.
+        except Exception as error:
+            why = "another program holds it" if isinstance(error, diskcache.Timeout) else error
+            raise CacheError(f"the cache {self._directory}: {why or type(error).__name__}") from error
+
+    @contextmanager
+    def _locked(self) -> Iterator[Any]:
+        with self._open() as cache:
+            assert self._lock is not None
+            with self._lock:
+                yield cache
 
     def get(self, keys: Sequence[str]) -> dict[str, bytes]:
         """The values of `keys` that are plain bytes, whole and not expired; what is not whole is removed."""
         found: dict[str, bytes] = {}
+        damaged: list[bytes | str] = []
         with self._open() as cache:
             expired = self._expiry()
             for key in keys:
@@ -103,9 +123,11 @@ class Shelf:
                     continue
                 read = _read(packed, entry)
                 if read is None:
-                    cache.delete(packed)
+                    damaged.append(packed)
                 elif read[0] > expired:
                     found[key] = read[1]
+        if damaged:
+            self._delete(damaged, lambda packed, entry: _read(packed, entry) is None)
         hits = sum(key in found for key in keys)
         self._hits += hits
         self._misses += len(keys) - hits
@@ -113,7 +135,7 @@ class Shelf:
 
     def put(self, entries: Sequence[tuple[str, bytes]]) -> None:
         """Store `entries` in one transaction, or refuse them all when the bound is reached."""
-        with self._open() as cache:
+        with self._locked() as cache:
             if self._max_bytes is not None and cache.volume() >= self._max_bytes:
                 self._refused += len(entries)
                 if not self._said_full:
@@ -157,28 +179,41 @@ class Shelf:
         expired = self._expiry()
         cutoff = _NEVER if older_than is None else self._time() - older_than
 
-        def goes(packed: bytes | str, cache: Any) -> bool:
-            read = _read(packed, cache.get(packed))
+        def goes(packed: bytes | str, entry: object) -> bool:
+            read = _read(packed, entry)
             return read is None or read[0] <= expired or read[0] < cutoff
 
         with self._open() as cache:
             removed = 0
             keys = (key for key in cache if key is not _REFUSED)
-            for block in _blocks((key for key in keys if goes(key, cache)), _AGE_STEP):
-                removed += _delete(cache, block)
+            for block in _blocks((key for key in keys if goes(key, cache.get(key))), _AGE_STEP):
+                removed += self._delete(block, goes)
             if max_bytes is not None:
                 for block in _blocks((key for key in cache if key is not _REFUSED), _SIZE_STEP):
                     if cache.volume() <= max_bytes:
                         break
-                    removed += _delete(cache, block)
+                    removed += self._delete(block, lambda packed, entry: True)
             return removed
 
     def close(self) -> None:
         """Close the database if it is open."""
-        if self._cache is not None:
-            with self._open() as cache:
-                cache.close()
-            self._cache = None
+        cache, self._cache = self._cache, None
+        lock, self._lock = self._lock, None
+        if lock is None:
+            return
+        lock.timeout = _WAIT_CLOSING
+        try:
+            if cache is not None:
+                with suppress(CacheError), lock:
+                    cache.close()
+                cache.close()  # also without the lock, as `Database.close`
+        finally:
+            lock.close()
+
+    def _delete(self, keys: Sequence[bytes | str], goes: Callable[[bytes | str, object], bool]) -> int:
+        """Remove those that still go: since they were read, another process may have stored them anew."""
+        with self._locked() as cache, cache.transact():
+            return sum(cache.delete(key) for key in keys if goes(key, cache.get(key)))
 
     def _expiry(self) -> float:
         return _NEVER if self._ttl is None else self._time() - self._ttl
@@ -202,8 +237,3 @@ def _blocks(keys: Iterable[bytes | str], size: int) -> Iterator[list[bytes | str
     rest = iter(keys)
     while block := list(islice(rest, size)):
         yield block
-
-
-def _delete(cache: Any, keys: Sequence[bytes | str]) -> int:
-    with cache.transact():
-        return sum(cache.delete(key) for key in keys)

@@ -13,7 +13,7 @@ from fastbatch.cache.base import CacheStats
 from fastbatch.cache.database import Database
 from fastbatch.cache.keys import checksum, pack
 from fastbatch.cache.pruning import GROW, SIZE, drop_first, drop_old, drop_to
-from fastbatch.cache.schema import Damaged, translated
+from fastbatch.cache.schema import Damaged, patiently, totals, translated
 
 __all__ = ["Store"]
 
@@ -61,7 +61,7 @@ class Store:
 
     def get(self, keys: Sequence[str]) -> dict[str, bytes]:
         """The stored values of `keys` that are neither expired nor damaged."""
-        found = self._run(partial(self._get, keys=keys))
+        found = self._run(lambda database: patiently(self._path, partial(self._get, database, keys)))
         hits = sum(key in found for key in keys)
         self._hits += hits
         self._misses += len(keys) - hits
@@ -81,7 +81,7 @@ class Store:
 
     def stats(self) -> CacheStats:
         """Size and use."""
-        return self._run(self._stats)
+        return self._run(lambda database: patiently(self._path, partial(self._stats, database)))
 
     def clear(self) -> int:
         """Remove everything and give the space back."""
@@ -165,7 +165,7 @@ class Store:
             for key, number, size in db.execute(_select(f"key, id, {SIZE}", len(rows)), list(position)):
                 ids[position[key]] = number
                 replaced[position[key]] = size
-            (total,) = db.execute("SELECT bytes FROM totals").fetchone()
+            _, total = totals(db)
             sizes = [len(row[3]) + ENTRY_BYTES for row in rows]
             plan = admit(sizes, replaced, total, self._max_bytes, self._when_full)
             stored = plan.stored
@@ -189,7 +189,7 @@ class Store:
 
     def _stats(self, database: Database) -> CacheStats:
         db = database.connection
-        entries, size = db.execute("SELECT entries, bytes FROM totals").fetchone()
+        entries, size = totals(db)
         first = db.execute("SELECT stored FROM entries ORDER BY id LIMIT 1").fetchone()
         return CacheStats(
             entries=entries,
@@ -199,7 +199,7 @@ class Store:
             misses=self._misses,
             puts=self._puts,
             refused=self._refused,
-            oldest=first[0] if first else None,
+            oldest=first[0] if first and type(first[0]) is float else None,
             location=str(self._path),
         )
 

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import threading
+import time
+import weakref
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from queue import SimpleQueue
 from typing import Generic, TypeVar
+
+from fastbatch.cache.patience import hurry_by
 
 __all__ = ["PerProcess", "Worker"]
 
 T = TypeVar("T")
+
+_AT_EXIT = 0.5  # seconds that a cache which nobody closed has to store what it was given
 
 
 class Worker:
@@ -24,8 +32,8 @@ class Worker:
     def __init__(self, name: str) -> None:
         self._name = name
         self._lock = threading.Lock()  # between submitting and closing; never held over an await
-        self._pool: ThreadPoolExecutor | None = None
-        self._ending: ThreadPoolExecutor | None = None
+        self._thread: _Thread | None = None
+        self._ending: _Thread | None = None
 
     async def call(self, work: Callable[[], T]) -> T:
         """The result of `work`, done after everything that was handed in before it.
@@ -33,42 +41,102 @@ class Worker:
         Work handed in is done even when the waiting task is cancelled: it may be storing paid answers.
         """
         with self._lock:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(1, thread_name_prefix=self._name)
-                if self._ending is not None:
-                    self._pool.submit(self._ending.shutdown)
-            outcome = _submit(self._pool, work)
+            if self._thread is None:
+                self._thread = _Thread(self._name, self._ending)
+                self._forgotten = weakref.finalize(self, self._thread.finish)
+                self._forgotten.atexit = False  # `_end_all` sees to that
+            outcome = self._thread.submit(work)
         return await asyncio.wrap_future(outcome)
 
     async def close(self, last: Callable[[], None]) -> None:
-        """Do what was handed in before, then `last`, then end the thread; nothing if there is none."""
+        """Do what was handed in before, then `last`, then end the thread; nothing if there is none.
+
+        Cancelling it makes the thread hurry: what would have to wait for another process fails instead.
+        """
         with self._lock:
-            if self._pool is None:
+            if self._thread is None:
                 return
-            pool = self._ending = self._pool
-            self._pool = None
-            outcome = _submit(pool, last)
-            pool.shutdown(wait=False)
+            thread = self._ending = self._thread
+            self._thread = None
+            self._forgotten.detach()
+            outcome = thread.submit(last)
+            thread.finish()
         try:
             await asyncio.wrap_future(outcome)
+        except asyncio.CancelledError:
+            thread.hurry.set()
+            raise
         finally:
             if outcome.done():
-                pool.shutdown()  # the queue is empty: this waits some microseconds for the thread's last step
+                thread.join()  # the queue is empty: this waits some microseconds for the thread's last step
 
 
-def _submit(pool: ThreadPoolExecutor, work: Callable[[], T]) -> Future[T]:
-    outcome: Future[T] = Future()
-    outcome.set_running_or_notify_cancel()  # a cancelled waiter leaves it as it is, and it can be set
-    pool.submit(_settle, outcome, work)
-    return outcome
+class _Thread(threading.Thread):
+    """Does what is in its queue; started when it is made.
+
+    A daemon, so that no program waits for a disk at its end; `_end_all` gives it a moment.
+    """
+
+    def __init__(self, name: str, predecessor: _Thread | None) -> None:
+        super().__init__(name=name, daemon=True)
+        self.hurry = threading.Event()
+        self._predecessor = predecessor
+        self._queue: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self.start()
+        _threads.add(self)
+
+    def submit(self, work: Callable[[], T]) -> Future[T]:
+        """Put `work` into the queue."""
+        outcome: Future[T] = Future()
+        outcome.set_running_or_notify_cancel()  # a cancelled waiter leaves it as it is, and it can be set
+
+        def settle() -> None:
+            try:
+                outcome.set_result(work())
+            # Whatever it is, it belongs to the waiting task; unset, that task would wait forever.
+            except BaseException as error:  # noqa: BLE001
+                outcome.set_exception(error)
+
+        self._queue.put(settle)
+        return outcome
+
+    def finish(self) -> None:
+        """End when the queue is empty."""
+        self._queue.put(None)
+
+    def run(self) -> None:
+        """Work until told to finish."""
+        hurry_by(self.hurry)
+        if self._predecessor is not None:
+            self._predecessor.join()
+            self._predecessor = None
+        while (step := self._queue.get()) is not None:
+            step()
+            del step  # what it holds may be large, and the next one may be long in coming
 
 
-def _settle(outcome: Future[T], work: Callable[[], T]) -> None:
-    try:
-        outcome.set_result(work())
-    # Whatever it is, it belongs to the waiting task; unset, that task would wait forever.
-    except BaseException as error:  # noqa: BLE001
-        outcome.set_exception(error)
+_threads: weakref.WeakSet[_Thread] = weakref.WeakSet()
+
+
+def _end_all() -> None:
+    """Let the threads of caches that nobody closed store what they were given, if that is quickly done."""
+    threads = list(_threads)
+    for thread in threads:
+        thread.finish()
+    for _ in range(2):  # the second time in a hurry
+        end = time.monotonic() + _AT_EXIT
+        for thread in threads:
+            thread.join(max(0.0, end - time.monotonic()))
+            thread.hurry.set()
+
+
+def _forget_all() -> None:
+    """In a forked child: the parent's threads are not here."""
+    _threads.clear()
+
+
+atexit.register(_end_all)
+os.register_at_fork(after_in_child=_forget_all)
 
 
 class PerProcess(Generic[T]):

@@ -30,7 +30,7 @@ async def test_work_is_done_in_order_in_one_thread() -> None:
         *(worker.call(lambda n=n: (done.append(n), threading.current_thread().name)[1]) for n in range(50))
     )
     assert done == list(range(50))
-    assert set(names) == {"order_0"}
+    assert set(names) == {"order"}
     await worker.close(lambda: None)
 
 
@@ -67,7 +67,7 @@ async def test_close_does_the_rest_and_ends_the_thread() -> None:
     calls = [asyncio.create_task(worker.call(lambda n=n: done.append(n))) for n in range(10)]
     await asyncio.sleep(0)
     await worker.close(lambda: done.append(threading.current_thread().name))
-    assert done == [*range(10), "close_0"]
+    assert done == [*range(10), "close"]
     assert threads("close") == []
     await asyncio.gather(*calls)
 
