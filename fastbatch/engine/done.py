@@ -11,7 +11,7 @@ from xxhash import xxh3_64_intdigest
 from fastbatch.engine.index import NumberTable, RowTable, id_number
 from fastbatch.errors import OutputError
 from fastbatch.formats.lines import numbered_lines
-from fastbatch.formats.results import read_result, scan_result, written_id
+from fastbatch.formats.results import key_of, read_result, scan_result, written_id
 
 _NO_MARK = 1  # the mark of an answer whose line carries no fingerprint
 
@@ -40,22 +40,21 @@ class Answers:
         Raises:
             OutputError: a line is damaged or not ours; says which.
         """
-        place, marks = self.table.place, self.table.marks
+        place_of = self.table.place
         for path in self._files:
             for number, line in _lines(path):
-                if stop():
-                    return
                 found = scan_result(line)
                 if found is None:
                     raise OutputError(_not_whole(path, number, self._files[0]))
-                identity = xxh3_64_intdigest(written_id(found.custom_id)) or 1
-                there = place(identity)
+                name, fingerprint = found
+                place = place_of(xxh3_64_intdigest(written_id(name) if b"\\" in name else name) or 1)
                 marks = self.table.marks  # the table may have grown
-                if marks[there]:
+                if marks[place]:
                     self.repeated += 1
-                else:
-                    self.count += 1
-                marks[there] = found.fingerprint or _NO_MARK
+                marks[place] = fingerprint or _NO_MARK
+                if not number % 16384 and stop():
+                    return
+        self.count = len(self.table)
 
     def same_request(self, custom_id: str, key: str) -> bool:
         """Whether the row of this id was answered with this request; reads the hashes when first asked."""
@@ -64,8 +63,8 @@ class Answers:
             for path in self._files:
                 for _, line in _lines(path):
                     if (found := scan_result(line)) is not None:
-                        identity = xxh3_64_intdigest(written_id(found.custom_id)) or 1
-                        self._keys.put(identity, int(line[found.key_at : found.key_at + 16], 16) or 1)
+                        identity = xxh3_64_intdigest(written_id(found[0])) or 1
+                        self._keys.put(identity, int(key_of(line)[:16], 16) or 1)
         return self._keys.get(id_number(custom_id)) == key_number(key)
 
     def holds(self, custom_id: str) -> bool:

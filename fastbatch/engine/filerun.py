@@ -280,7 +280,8 @@ class FileRun(Generic[ResponseT]):
         counters = session.counters
         samples = NumberTable() if self._settings.identical == "sample" else None
         block: list[Job[ResponseT]] = []
-        for index, row in enumerate(self._input.rows(answers)):
+        touch = None if self._errors.touched is None else self._errors.touch
+        for index, row in enumerate(self._input.rows(answers, answered=touch)):
             job = None if row is None else self._job(row, index, samples)
             if row is None or job is None or self._answered(row, job, answers):
                 counters.skipped += 1

@@ -157,8 +157,12 @@ class InputFile:
             line=number,
         )
 
-    def rows(self, answers: Answers) -> Iterator[Row | None]:
+    def rows(
+        self, answers: Answers, *, answered: Callable[[str], None] | None = None
+    ) -> Iterator[Row | None]:
         """Every row in order, a bad one with its problem; None for one that is known to be answered.
+
+        `answered` is told the ids of those that `check` did not come to.
 
         Raises:
             InputError: the file cannot be read.
@@ -173,6 +177,12 @@ class InputFile:
                 yield None
                 continue
             content, custom_id, place, mark, problem = self._look(answers, number, line)
+            held = answers.table.marks[place]
+            if mark and mark == held and problem is None:
+                if answered is not None:
+                    answered(custom_id)
+                yield None
+                continue
             request = None
             if problem is None:
                 try:
@@ -183,7 +193,6 @@ class InputFile:
                 content = {"raw": line[:65536].decode("utf-8", "replace")}
             first = _first_line(content) if "error" in content else None
             self.replays |= first is not None
-            held = answers.table.marks[place]
             yield Row(number, custom_id, content, request, problem, first or number, mark, held)
 
     def _begin(self, answers: Answers, *, again: bool = False) -> None:

@@ -37,12 +37,12 @@ def test_the_id_of_a_line_is_its_own() -> None:
 
 def test_a_result_is_an_openai_batch_output_line() -> None:
     """With what fastbatch adds, on one line, in this order."""
-    line = result_line("a", 7, outcome(metadata={"label": "x"}))
+    line = result_line("a", 7, outcome(metadata={"label": "x"}), 255)
     assert line.count(b"\n") == 1
     assert line.endswith(b"\n")
     record = orjson.loads(line)
     crc = record["fastbatch"].pop("crc")
-    assert (len(crc), list(record["fastbatch"])[-1]) == (8, "cost_usd")
+    assert (len(crc), list(record["fastbatch"])[-1]) == (8, "fingerprint")
     assert record == {
         "id": record["id"],
         "custom_id": "a",
@@ -59,6 +59,7 @@ def test_a_result_is_an_openai_batch_output_line() -> None:
             "attempts": 2,
             "latency_s": 1.2346,
             "cost_usd": None,
+            "fingerprint": "00000000000000ff",
         },
     }
     assert "metadata" not in orjson.loads(result_line("a", 7, outcome()))
@@ -69,7 +70,7 @@ def test_a_result_is_an_openai_batch_output_line() -> None:
 )
 def test_results_are_read_back(custom_id: str) -> None:
     """Whatever the id holds, the line says which row it answers, by which request."""
-    assert read_result(result_line(custom_id, 1, outcome())[:-1]) == Finished(custom_id, KEY)
+    assert read_result(result_line(custom_id, 1, outcome())[:-1]) == Finished(custom_id, KEY, 1)
 
 
 LINE = result_line("a", 1, outcome())[:-1]
@@ -127,7 +128,7 @@ def test_a_reply_on_several_lines_becomes_one(raw: bytes) -> None:
     line = result_line("a", 1, outcome(raw))
     assert line.count(b"\n") == 1
     assert orjson.loads(line)["response"]["body"] == BODY
-    assert read_result(line[:-1]) == Finished("a", KEY)
+    assert read_result(line[:-1]) == Finished("a", KEY, 1)
 
 
 def test_a_reply_keeps_its_bytes() -> None:

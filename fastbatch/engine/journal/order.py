@@ -34,7 +34,7 @@ def ordered_lines(files: tuple[Path, ...], table: RowTable, *, by_record: bool) 
                 found = scan_result(line.text)
                 if found is None:
                     continue
-                place = table.place(xxh3_64_intdigest(written_id(found.custom_id)) or 1)
+                place = table.place(xxh3_64_intdigest(written_id(found[0])) or 1)
                 table.marks[place] = (line.offset << 1 | number) + 1
                 if by_record or not table.lines[place]:
                     finished = read_result(line.text)
