@@ -25,7 +25,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="what the first of their jobs is drawn from (1)")
     parser.add_argument("--rows", type=int, default=4000, help="rows of such a job at most (4000)")
     parser.add_argument("--minutes", type=float, default=60, help="no job is begun after so long (60)")
-    parser.add_argument("--only", choices=PARTS, help="one part: random kills, every disk call, the real tool")
+    parser.add_argument(
+        "--only", choices=PARTS, help="one part: random kills, every disk call, the real tool"
+    )
     parser.add_argument("--short", action="store_true", help="the part of each that the tests run")
     parser.add_argument("--json", action="store_true", help="print the sums as JSON")
     given = parser.parse_args()

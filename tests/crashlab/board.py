@@ -14,14 +14,14 @@ class Board(ctypes.Structure):
         arrived: requests that the witness has seen, in all.
         kill_at: `arrived` at which the witness kills `pid`, 0 for never.
         kill_after: microseconds that it lets pass then.
-        acknowledged: rows of which the run has told its listener that they are done.
+        answered, failed: rows of which the run has told its listener that they are.
         told_at: `arrived` when the run told what is uncertain, plus one; 0 while it has told nothing.
         calls: disk calls that the run has made.
     """
 
     _fields_ = [
         (name, ctypes.c_uint64)
-        for name in ("pid", "arrived", "kill_at", "kill_after", "acknowledged", "told_at", "calls")
+        for name in ("pid", "arrived", "kill_at", "kill_after", "answered", "failed", "told_at", "calls")
     ]
 
     @classmethod
@@ -31,4 +31,5 @@ class Board(ctypes.Structure):
 
     def clear(self) -> None:
         """Before the next process: everything but what the witness counts."""
-        self.pid = self.kill_at = self.kill_after = self.acknowledged = self.told_at = self.calls = 0
+        self.pid = self.kill_at = self.kill_after = self.told_at = self.calls = 0
+        self.answered = self.failed = 0

@@ -10,15 +10,22 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from crashlab.board import Board
-from crashlab.failpoints import Failpoint, install, real_write
+from crashlab.disk import Failpoint, WatchedDisk, write_all
 
 from fastbatch import DiskCache, OpenAIProvider, RequestManager, RetryPolicy
 from fastbatch.engine import events
+
+# What a run imports when it needs it takes longer than the run of a dozen rows.
+for _module in ("fastbatch.transport.aiohttp", "fastbatch.cache.disk", "encodings.idna", "uvloop"):
+    with suppress(ImportError):
+        import_module(_module)
 
 SECRET = "sk-crashlab-0123456789abcdef"
 _DEADLINE = 60.0  # seconds that a run may take, killed or not
@@ -26,7 +33,10 @@ _DEADLINE = 60.0  # seconds that a run may take, killed or not
 
 @dataclass(frozen=True)
 class Task:
-    """One run: what to answer into what, and how; `decision` is the answer to what is uncertain."""
+    """One run: what to answer into what, and how.
+
+    `decision` is the answer to what is uncertain; with `power` a power failure follows each kill.
+    """
 
     input: Path
     output: Path
@@ -36,6 +46,7 @@ class Task:
     ordered: bool
     cache: Path | None
     decision: str
+    power: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,11 +68,12 @@ class Ended(NamedTuple):
 
 
 class Reports(NamedTuple):
-    """Where a run leaves what it says: what is uncertain, its outcome, and its standard error."""
+    """Where a run leaves what is uncertain, its outcome, its standard error, and notes on the disk."""
 
     told: Path
     outcome: Path
     log: Path
+    notes: Path
 
 
 def run_forked(task: Task, kill: Kill | None, board: Board, reports: Reports) -> Ended:
@@ -118,7 +130,7 @@ def _run(task: Task, failpoint: Failpoint | None, board: Board, reports: Reports
         retry=RetryPolicy(base=0.002, cap=0.02),
         progress=_Listener(board),
     )
-    install(failpoint, board)
+    WatchedDisk(failpoint, board, reports.notes if task.power else None).install()
     outcome: dict[str, Any]
     try:
         summary = manager.run_file(
@@ -145,7 +157,8 @@ class _Listener:
     def notify(self, event: Any) -> None:
         if isinstance(event, events.Progressed | events.RunFinished):
             picture = event.snapshot
-            self._board.acknowledged = picture.ok + picture.failed + picture.skipped
+            self._board.answered = picture.ok + picture.skipped
+            self._board.failed = picture.failed
 
 
 class _Teller:
@@ -159,7 +172,5 @@ class _Teller:
     def __call__(self, uncertain: Sequence[Any]) -> str:
         self._board.told_at = self._board.arrived + 1
         rows = [[row.row, row.custom_id, row.attempt, row.prompt_tokens] for row in uncertain]
-        data = json.dumps(rows).encode() + b"\n"
-        while data:
-            data = data[real_write(self._file, data) :]
+        write_all(self._file, json.dumps(rows).encode() + b"\n")
         return self._decision

@@ -49,8 +49,11 @@ class Found:
     held: bool = False
 
 
-def look(folder: Path, inputs: Inputs) -> Found:
-    """Read everything in `folder` that belongs to the job."""
+def look(folder: Path, inputs: Inputs, *, after_power_failure: bool = False) -> Found:
+    """Read everything in `folder` that belongs to the job.
+
+    After a power failure damaged lines are what was being written; the next run has to clear them away.
+    """
     found = Found(names={path.name for path in folder.iterdir()} - {inputs.path.name})
     for name in (OUTPUT, PART):
         rows = [_answer(line, name, inputs, found) for line in _whole_lines(folder / name)]
@@ -63,6 +66,8 @@ def look(folder: Path, inputs: Inputs) -> Found:
         if name == ERRORS:
             found.settled = set(rows)
         found.doubled += _repeated(rows)
+    if after_power_failure:
+        found.problems = [problem for problem in found.problems if "damaged" not in problem]
     found.held = any(_is_held(folder / name) for name in found.names)
     return found
 

@@ -12,7 +12,21 @@ from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
-WORDS = "the quick brown fox jumps over a lazy dog while seven wizards mend nine clocks in the rain".split()
+WORDS = [
+    "seven",
+    "wizards",
+    "mend",
+    "nine",
+    "clocks",
+    "in",
+    "the",
+    "rain",
+    "while",
+    "a",
+    "lazy",
+    "dog",
+    "naps",
+]
 KINDS = {"plain": 80, "alike": 12, "large": 6, "refused": 2}  # per cent
 TINY = {"plain": 50, "alike": 20, "large": 15, "refused": 15}  # for a dozen rows
 
@@ -64,7 +78,7 @@ def write_input(path: Path, count: int, dice: Random, kinds: Mapping[str, int] =
 
 
 def change_input(inputs: Inputs, dice: Random) -> Inputs:
-    """Ask something else in a fifth of the rows that have ids; the file is a new one in the old one's place."""
+    """Ask something else in a fifth of the rows that have ids; a new file takes the place of the old one."""
     lines = inputs.path.read_text().splitlines()
     rows = dict(inputs.rows)
     for row in inputs.rows.values():

@@ -15,6 +15,7 @@ from crashlab.child import SECRET, Ended, Kill, Reports, Task, run_forked
 from crashlab.evidence import OUTPUT, look
 from crashlab.inputs import KINDS, TINY, change_input, write_input
 from crashlab.ledger import Ledger, Listed, RunFacts
+from crashlab.power import fail_power, sizes
 from crashlab.scenario import Scenario
 from crashlab.witness import Witness
 
@@ -44,7 +45,7 @@ class Job:
         self._place = Path(tempfile.mkdtemp(prefix="fastbatch-crash-"))
         self._folder = self._place / "job"  # holds the input and what fastbatch writes, and nothing else
         self._folder.mkdir()
-        self._reports = Reports(self._place / "told", self._place / "outcome", self._place / "log")
+        self._reports = Reports(*(self._place / name for name in ("told", "outcome", "log", "notes")))
         self._dice = Random(scenario.seed)
         kinds = TINY if scenario.rows < 50 else KINDS
         self._inputs = write_input(self._folder / "in.jsonl", scenario.rows, self._dice, kinds)
@@ -66,6 +67,7 @@ class Job:
             scenario.ordered,
             self._place / "cache" if scenario.cache else None,
             scenario.decision,
+            scenario.power,
         )
 
     def begin(self) -> None:
@@ -77,22 +79,25 @@ class Job:
 
     def run(self, kill: Kill | None = None) -> Ended:
         """One run, and what it broke."""
-        before = self._board.arrived
+        before, safe = self._board.arrived, sizes(self._folder)
         self._reports.told.unlink(missing_ok=True)
         ended = self._run(self._task, kill, self._board, self._reports)
         self.runs += 1
         self.kills += ended.killed
         seen = self._witness.seen()
+        if lost_power := ended.killed and self.scenario.power:
+            fail_power(self._folder, self._reports.notes, safe, self._dice)
         facts = RunFacts(
             killed=ended.killed,
             outcome=ended.outcome,
             seen=seen,
             arrived_before=before,
-            found=look(self._folder, self._inputs),
+            found=look(self._folder, self._inputs, after_power_failure=lost_power),
             listed=_listed(self._reports.told),
             listed_at=self._board.told_at - 1 if self._board.told_at else None,
             decision=self._task.decision,
-            acknowledged=self._board.acknowledged,
+            acknowledged=(self._board.answered, self._board.failed),
+            lost_power=lost_power,
         )
         if ended.hung:
             self._note("I4: the run hung; its threads are in the log")
@@ -104,6 +109,7 @@ class Job:
         """Run to the end, then once more: nothing is sent again, and nothing changes."""
         if self.run().killed:
             self._note("I4: somebody else killed the run")
+        if self.broken:
             return
         output, arrived = self._task.output.read_bytes(), self._board.arrived
         open_rows = sum(row.refused for row in self._inputs.rows.values())

@@ -32,7 +32,8 @@ class RunFacts:
         listed: what it said is uncertain; empty also when it said nothing.
         listed_at: requests the server had seen when it said so, None where nobody knows.
         decision: what was answered to that.
-        acknowledged: rows that it told its listener are done.
+        acknowledged: rows of which it told its listener that they are answered, and that they failed.
+        lost_power: the machine went with it.
         found: what stood on the disk when it was over.
     """
 
@@ -44,7 +45,8 @@ class RunFacts:
     listed: list[Listed] = field(default_factory=list)
     listed_at: int | None = None
     decision: str = "retry"
-    acknowledged: int = 0
+    acknowledged: tuple[int, int] = (0, 0)
+    lost_power: bool = False
 
 
 @dataclass
@@ -108,10 +110,14 @@ class Ledger:
         if gone := sorted(before.settled - found.failed - set(found.answered)):
             self.lost += len(gone)
             broken.append(f"I1: errors of rows {_some(gone)} were on record and are gone")
-        there = len(set(found.answered) | found.failed)
-        if run.acknowledged > there:
-            self.lost += run.acknowledged - there
-            broken.append(f"I1: {run.acknowledged} rows were acknowledged and {there} are on record")
+        answered, failed = run.acknowledged
+        if answered > (there := len(found.answered)):
+            self.lost += answered - there
+            broken.append(f"I1: {answered} answers were acknowledged and {there} are on record")
+        # Errors cost nothing and their rows run again, so they are synced only when a run is over.
+        if failed > (there := len(found.failed)) and not run.lost_power:
+            self.lost += failed - there
+            broken.append(f"I1: {failed} errors were acknowledged and {there} are on record")
         return broken
 
     def _listing(self, run: RunFacts) -> list[str]:
@@ -160,11 +166,8 @@ class Ledger:
         rows = self.inputs.shared.get(word)
         if rows is not None:  # each of several equal rows may have been the one that was sent
             return run.seen.paid[word] > len(rows) + self._listed[word]
-        if listed:
-            allowed = int(run.decision == "retry")
-        else:
-            allowed = int(not self._paid[word])
-        return run.seen.paid[word] - self._paid[word] > allowed
+        allowed = run.decision == "retry" if listed else not self._paid[word]
+        return run.seen.paid[word] - self._paid[word] > int(allowed)
 
     def _end(self, run: RunFacts) -> list[str]:
         """A run that ended by itself has finished the job."""

@@ -1,4 +1,4 @@
-"""The real command line under strace, which kills it as it enters its k-th call of a kind on the job's files."""
+"""The real command line under strace, which kills it as it enters its k-th call of a kind on its files."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def tool_sweep(
     step: int = 1,
     go_on: Callable[[], bool] = lambda: True,
 ) -> Totals:
-    """Kill the tool at the `first`, `first + step`, … call of each kind until it makes no more, then finish."""
+    """Kill the tool at the `first`, `first + step`, … call of each kind until there is none, then finish."""
     totals = Totals()
     for scenario in scenarios:
         for syscall in syscalls:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from crashlab.child import Kill
-from crashlab.failpoints import Failpoint
+from crashlab.disk import Failpoint
 
 _LONGEST = 3.0  # seconds that a job's answers may take, kills left aside
 
@@ -26,6 +26,7 @@ class Scenario:
     failures: Mapping[str, float] = field(default_factory=dict)
     decision: str = "retry"
     changed: bool = False  # done once already, before some of its rows were changed
+    power: bool = False  # a power failure follows each kill
     kills: int = 0
 
     @classmethod
@@ -37,17 +38,19 @@ class Scenario:
         count = dice.randint(*rows)
         if latency:
             count = max(100, min(count, round(_LONGEST / latency * concurrency)))
+        durability = dice.choice(("power", "power", "process"))
         return cls(
             seed=seed,
             rows=count,
             concurrency=concurrency,
             latency=latency,
-            durability=dice.choice(("power", "power", "process")),
+            durability=durability,
             ordered=dice.random() < 0.4,
             cache=dice.random() < 0.4,
             failures={"500": 0.08, "429": 0.02} if dice.random() < 0.35 else {},
             decision="retry" if dice.random() < 0.8 else "skip",
             changed=dice.random() < 0.2,
+            power=durability == "power" and dice.random() < 0.3,
             kills=dice.randint(10, 40),
         )
 

@@ -1,4 +1,4 @@
-"""Small jobs killed at every disk call: of their first run, and at one of the run that picks up the pieces."""
+"""Small jobs killed at every disk call of their first run, and at one of the run that picks up the pieces."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from itertools import count
 
 from crashlab.child import Kill
-from crashlab.failpoints import Failpoint, Moment
+from crashlab.disk import Failpoint, Moment
 from crashlab.job import Job
 from crashlab.scenario import Scenario
 from crashlab.totals import ENOUGH, Totals
@@ -19,6 +19,8 @@ TINY_JOBS = (
     Scenario(seed=5, rows=12, concurrency=1, durability="process", cache=True),
     Scenario(seed=6, rows=12, concurrency=4, failures={"500": 0.3}, cache=True),
     Scenario(seed=7, rows=12, concurrency=3, decision="skip"),
+    Scenario(seed=8, rows=12, concurrency=3, power=True),
+    Scenario(seed=9, rows=12, concurrency=2, power=True, ordered=True, changed=True),
 )
 MOMENTS: tuple[Moment, ...] = ("before", "during", "after")
 _STRIDE = 17  # of the place in the second run: prime, so that neighbours in the first lie far apart
