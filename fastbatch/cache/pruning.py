@@ -12,7 +12,8 @@ from fastbatch.cache.schema import Damaged, totals
 
 __all__ = ["GROW", "SIZE", "drop_first", "drop_old", "drop_to"]
 
-GROW = "UPDATE totals SET entries = entries + ?, bytes = bytes + ?"
+# Not below zero: the size of a damaged entry is not what was counted when it came.
+GROW = "UPDATE totals SET entries = max(0, entries + ?), bytes = max(0, bytes + ?)"
 SIZE = f"coalesce(length(value), 0) + {ENTRY_BYTES}"  # bytes of one entry, overhead included
 
 _OLD = "(stored <= ? OR stored < ?)"  # expired, or older than asked for

@@ -186,6 +186,6 @@ def totals(db: sqlite3.Connection) -> tuple[int, int]:
     """
     rows = db.execute("SELECT entries, bytes FROM totals").fetchall()
     for entries, size in rows if len(rows) == 1 else ():
-        if type(entries) is int and type(size) is int and 0 <= entries <= size:
+        if type(entries) is int and type(size) is int and entries >= 0 and size >= 0:
             return entries, size
     raise Damaged("the cache is damaged: its totals are lost")

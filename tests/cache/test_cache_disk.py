@@ -1,4 +1,4 @@
-"""The cache on disk: privacy, bounds, damage, and who else is at the file."""
+"""The cache on disk: privacy, bounds, and who else is at the file."""
 
 from __future__ import annotations
 
@@ -40,23 +40,6 @@ def hashes(count: int) -> list[str]:
 
 def names(directory: Path) -> list[str]:
     return sorted(file.name for file in directory.iterdir())
-
-
-def flip(path: Path, what: bytes) -> None:
-    """Change the last byte of `what` in the file, as a bad disk would."""
-    content = path.read_bytes()
-    assert content.count(what) == 1
-    path.write_bytes(content.replace(what, what[:-1] + bytes([what[-1] ^ 1])))
-
-
-def wreck(path: Path, table: str) -> None:
-    """Overwrite the first page of a table or index, the rest staying whole."""
-    with closing(sqlite3.connect(path)) as db, db:
-        (page,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()
-    db.close()
-    with path.open("r+b") as file:
-        file.seek((page - 1) * 16384)
-        file.write(b"\xa5" * 16384)
 
 
 async def test_nothing_before_the_first_verb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,152 +139,6 @@ async def test_pruning_gives_space_back(make: Callable[..., DiskCache]) -> None:
     assert cache.path.with_name(cache.path.name + "-wal").stat().st_size == 0
     await cache.clear()
     assert cache.path.stat().st_size < 150_000
-
-
-async def test_flipped_bytes_are_a_miss(
-    make: Callable[..., DiskCache], caplog: pytest.LogCaptureFixture
-) -> None:
-    """A byte changed inside a value, which SQLite does not see, is seen and the row removed."""
-    cache = make()
-    await cache.put_many({"a": b"a paid answer", "b": b"another one"})
-    size = (await cache.stats()).bytes
-    await cache.close()
-    flip(cache.path, b"a paid answer")
-    assert await cache.get_many(["a", "b"]) == {"b": b"another one"}
-    stats = await cache.stats()
-    assert (stats.entries, stats.hits, stats.misses) == (1, 1, 1)
-    assert stats.bytes == size - len(b"a paid answer") - 96
-    assert await cache.get_many(["a"]) == {}
-    assert [record.levelno for record in caplog.records] == [logging.WARNING]
-    await cache.put_many({"a": b"bought again"})
-    assert await cache.get_many(["a"]) == {"a": b"bought again"}
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        "(value, checksum) = (SELECT value, checksum FROM entries WHERE key = 'b')",
-        "value = CAST(x'ff80' AS TEXT)",
-        "value = 5",
-        "checksum = 'text'",
-        "checksum = x''",
-    ],
-    ids=["another key's answer", "text that is no UTF-8", "a number", "checksum as text", "no checksum"],
-)
-async def test_a_changed_row_is_never_an_answer(make: Callable[..., DiskCache], change: str) -> None:
-    """Whatever somebody writes into a row, it is a miss, and the cache goes on."""
-    cache = make()
-    await cache.put_many({"a": b"1", "b": b"2"})
-    with closing(sqlite3.connect(cache.path)) as db, db:
-        db.execute(f"UPDATE entries SET {change} WHERE key = 'a'")
-    db.close()
-    assert await cache.get_many(["a", "b"]) == {"b": b"2"}
-    assert (await cache.stats()).entries == 1
-
-
-@pytest.mark.parametrize(
-    "content",
-    [b"no database at all, but long enough " * 50, b"short", b"SQLite format 3\0" + b"\xff" * 5_000],
-)
-async def test_what_is_no_database_is_set_aside(
-    make: Callable[..., DiskCache], caplog: pytest.LogCaptureFixture, content: bytes
-) -> None:
-    """The file is renamed with the time, not removed, with one warning, and a new cache started."""
-    cache = make()
-    cache.path.parent.mkdir()
-    cache.path.write_bytes(content)
-    assert await cache.get_many(["a"]) == {}
-    await cache.put_many({"a": b"1"})
-    assert await cache.get_many(["a"]) == {"a": b"1"}
-    aside = cache.path.with_name("answers.sqlite3.corrupt-1700000000")
-    assert aside.read_bytes() == content
-    assert [record.levelno for record in caplog.records] == [logging.WARNING]
-    assert aside.name in caplog.text
-
-
-async def test_an_empty_file_is_a_new_cache(
-    make: Callable[..., DiskCache], caplog: pytest.LogCaptureFixture
-) -> None:
-    """A process that died while it made the file leaves nothing to set aside."""
-    cache = make()
-    cache.path.parent.mkdir()
-    cache.path.touch()
-    await cache.put_many({"a": b"1"})
-    assert await cache.get_many(["a"]) == {"a": b"1"}
-    assert caplog.records == []
-
-
-@pytest.mark.parametrize(
-    "script",
-    [
-        "CREATE TABLE other (x)",
-        "CREATE TABLE entries (id); CREATE TABLE totals (entries, bytes); PRAGMA user_version = 1",
-        "CREATE TABLE other (x); PRAGMA user_version = 1",
-        "CREATE TABLE other (x); PRAGMA user_version = -7",
-    ],
-)
-async def test_a_foreign_database_is_set_aside(make: Callable[..., DiskCache], script: str) -> None:
-    """A database without our tables is kept under another name."""
-    cache = make()
-    cache.path.parent.mkdir()
-    with closing(sqlite3.connect(cache.path)) as db, db:
-        db.executescript(script)
-    db.close()
-    await cache.put_many({"a": b"1"})
-    assert await cache.get_many(["a"]) == {"a": b"1"}
-    assert cache.path.with_name("answers.sqlite3.corrupt-1700000000").exists()
-
-
-@pytest.mark.parametrize("table", ["entries", "entries_key", "totals"])
-async def test_damaged_pages_are_set_aside(
-    make: Callable[..., DiskCache], caplog: pytest.LogCaptureFixture, table: str
-) -> None:
-    """Pages that make no sense are found on opening or by the verb that meets them, which is done again."""
-    cache = make()
-    await cache.put_many(dict.fromkeys(hashes(2_000), b"x" * 200))
-    await cache.close()
-    wreck(cache.path, table)
-    await cache.put_many({"new": b"1"})
-    assert await cache.get_many([*hashes(2_000), "new"]) == {"new": b"1"}
-    assert len([name for name in names(cache.path.parent) if name.endswith(".corrupt-1700000000")]) == 1
-    assert len(caplog.records) == 1
-
-
-async def test_two_damaged_files_in_a_second(make: Callable[..., DiskCache]) -> None:
-    """Setting aside never overwrites what was set aside before."""
-    cache = make()
-    for content in (b"first " * 200, b"second " * 200):
-        await cache.close()
-        cache.path.parent.mkdir(exist_ok=True)
-        cache.path.write_bytes(content)
-        await cache.get_many(["a"])
-    stem = "answers.sqlite3.corrupt-"
-    assert cache.path.with_name(f"{stem}1700000000").read_bytes() == b"first " * 200
-    assert cache.path.with_name(f"{stem}1700000001").read_bytes() == b"second " * 200
-
-
-async def test_a_newer_scheme_is_refused(make: Callable[..., DiskCache]) -> None:
-    """A file of a later fastbatch is neither misread nor set aside."""
-    cache = make()
-    await cache.put_many({"a": b"1"})
-    await cache.close()
-    with closing(sqlite3.connect(cache.path)) as db, db:
-        db.execute("PRAGMA user_version = 2")
-    db.close()
-    with pytest.raises(CacheError, match="newer fastbatch"):
-        await cache.get_many(["a"])
-    assert names(cache.path.parent) == ["answers.sqlite3", "answers.sqlite3.lock"]
-
-
-async def test_file_system_errors_are_cache_errors(tmp_path: Path) -> None:
-    """No `sqlite3` or `OSError` comes out; the message names the file."""
-    (tmp_path / "file").write_text("")
-    (tmp_path / "d" / "answers.sqlite3").mkdir(parents=True)
-    for directory in (tmp_path / "file", tmp_path / "d"):
-        cache = DiskCache(directory)
-        with pytest.raises(CacheError, match=str(directory)):
-            await cache.get_many(["a"])
-        await cache.close()
 
 
 async def test_removed_while_in_use(make: Callable[..., DiskCache]) -> None:
