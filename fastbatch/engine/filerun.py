@@ -8,12 +8,11 @@ of them in the order of the input.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, TypeVar
 
 import orjson
 from xxhash import xxh3_64_intdigest
@@ -30,9 +29,10 @@ from fastbatch.engine.journal.order import ordered_lines
 from fastbatch.engine.journal.places import real_file
 from fastbatch.engine.pipeline import Job
 from fastbatch.engine.planning import make_plan
-from fastbatch.engine.recorder import FileRecorder
+from fastbatch.engine.recorder import RowRecorder
 from fastbatch.engine.session import Session, Settings
-from fastbatch.errors import InvalidRequest, OutputError, RunStopped, StorageError, Uncertain
+from fastbatch.engine.uncertain import OnUncertain, not_sent_again, rows_not_again
+from fastbatch.errors import InvalidRequest, OutputError, RunStopped, StorageError
 from fastbatch.formats.rows import RowSettings
 from fastbatch.hashing import SCHEME
 from fastbatch.models.params import CHAT
@@ -42,17 +42,11 @@ from fastbatch.models.stats import Summary
 
 ResponseT = TypeVar("ResponseT")
 
-logger = logging.getLogger(__name__)
-
-Choice = Literal["retry", "skip"]
-OnUncertain = Choice | Callable[[Sequence[UncertainRow]], Choice]
-
 # Stands in the job of a bad row, which has its outcome from the start and is never sent.
 _NO_REQUEST = LLMRequest(CHAT, {"messages": [{"role": "user", "content": ""}]})
 
 _SKIPS = 1024  # rows skipped between two turns of the loop: some milliseconds, in which no signal is heard
 _BLOCK = 256  # rows looked up at once; the cache's measured best lies between 250 and 500
-_NAMED = 20  # uncertain rows that a warning names
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +95,7 @@ class FileRun(Generic[ResponseT]):
         self._title = title
         self._drain: Callable[[], None] | None = None
         self._interrupted = False
-        self._not_again: dict[str, UncertainRow] = {}
+        self._not_again: Mapping[str, UncertainRow] = {}
 
     def drain(self) -> None:
         """Send nothing more; finish and save what is in flight."""
@@ -150,8 +144,8 @@ class FileRun(Generic[ResponseT]):
                 if plan.changed and not confirm(plan):
                     return None
             uncertain = journal.uncertain
-            if uncertain and not self._interrupted:
-                self._settle_uncertain(uncertain)
+            if not self._interrupted:
+                self._not_again = rows_not_again(uncertain, self._options.on_uncertain)
             began = True
             return await self._recorded(journal, answers, total, uncertain)
         finally:
@@ -186,25 +180,6 @@ class FileRun(Generic[ResponseT]):
             uncertain=uncertain,
         )
 
-    def _settle_uncertain(self, rows: tuple[UncertainRow, ...]) -> None:
-        """Tell which rows may have been paid for, before anything is sent, and learn what to do with them."""
-        choice = self._options.on_uncertain
-        if callable(choice):
-            choice = choice(rows)
-        else:
-            names = ", ".join(row.custom_id for row in rows[:_NAMED])
-            logger.warning(
-                "%d rows were sent by a run that ended without recording an answer, about %d prompt tokens; "
-                "they may have been paid for and are %s: %s%s",
-                len(rows),
-                sum(row.prompt_tokens for row in rows),
-                "sent again" if choice == "retry" else "not sent again",
-                names,
-                ", …" if len(rows) > _NAMED else "",
-            )
-        if choice == "skip":
-            self._not_again = {row.custom_id: row for row in rows}
-
     async def _recorded(
         self, journal: Journal, answers: Answers, total: int, uncertain: tuple[UncertainRow, ...]
     ) -> Summary:
@@ -214,7 +189,7 @@ class FileRun(Generic[ResponseT]):
         session: Session[ResponseT] = Session(self._settings, title=self._title)
         counters = session.counters
         counters.total = total
-        recorder = FileRecorder(
+        recorder = RowRecorder(
             journal, counters, errors=errors.fresh, touched=errors.touched, options=self._options.remember
         )
         session.record_with(recorder)
@@ -322,8 +297,8 @@ class FileRun(Generic[ResponseT]):
                 if samples is not None and (number := samples.add(key_number(key))):
                     key = self._settings.key(request, number)
                 job: Job[ResponseT] = Job(request, index, key, row)
-                if row.custom_id in self._not_again and self._not_again[row.custom_id].key == key:
-                    job.outcome = self._not_sent_again(row)
+                if (sent := self._not_again.get(row.custom_id)) is not None and sent.key == key:
+                    job.outcome = not_sent_again(sent, self._settings.provider)
                 return job
             except InvalidRequest as refused:
                 problem = refused
@@ -337,17 +312,6 @@ class FileRun(Generic[ResponseT]):
         provider = self._settings.provider
         job.outcome = ResponseWrapper(provider.reader, provider=provider.name, error=problem)
         return job
-
-    def _not_sent_again(self, row: Row) -> ResponseWrapper[ResponseT]:
-        provider = self._settings.provider
-        sent = self._not_again[row.custom_id]
-        error = Uncertain(
-            "A run that ended without recording an answer had sent this row; it may have been paid for and "
-            "was not sent again (on_uncertain: skip)",
-            provider=provider.name,
-            attempts=sent.attempt,
-        )
-        return ResponseWrapper(provider.reader, provider=provider.name, error=error)
 
     def _refuse_impossible(self) -> None:
         """Refuse an output that is the input under any name, or no file that lines can be appended to."""

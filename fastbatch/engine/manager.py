@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sized
+from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self
@@ -14,12 +15,14 @@ from fastbatch.cache.base import CacheProvider
 from fastbatch.engine.bridge import run_sync
 from fastbatch.engine.endpoint import Route, SharedService
 from fastbatch.engine.events import Listener
-from fastbatch.engine.filerun import FileOptions, FileRun, OnUncertain
+from fastbatch.engine.filerun import FileOptions, FileRun
 from fastbatch.engine.gate import SharedLedger
 from fastbatch.engine.inputfile import OnBadRow
 from fastbatch.engine.journal.journal import Durability
+from fastbatch.engine.remembered import RememberedStream
 from fastbatch.engine.session import Identical, Session, Settings, aiohttp_transport, guarded
 from fastbatch.engine.source import JobSource, Rows
+from fastbatch.engine.uncertain import OnUncertain
 from fastbatch.errors import ConfigError, RunStopped
 from fastbatch.formats.rows import RowSettings
 from fastbatch.formats.template import PromptTemplate
@@ -112,18 +115,31 @@ class RequestManager(Generic[ResponseT]):
         self._model = model or route.model
         self._params = dict(params or {})
 
-    async def stream(self, rows: Rows) -> AsyncGenerator[ResponseWrapper[ResponseT], None]:
+    async def stream(
+        self,
+        rows: Rows,
+        *,
+        journal: str | Path | None = None,
+        on_uncertain: OnUncertain = "retry",
+        durability: Durability = "power",
+    ) -> AsyncGenerator[ResponseWrapper[ResponseT], None]:
         """Answer `rows` in the order of completion, in bounded memory.
 
         Args:
             rows: an iterable or async iterable of `LLMRequest`s or of rows as in an input file; read only
                 as far ahead as the window reaches.
+            journal: a file of results, as `run_file` writes it. An answer is in it before it is yielded; rows
+                that it answers already are yielded again from it (`result.recorded`) and not sent. Rows are
+                known by their `custom_id`, without one by what they ask.
+            on_uncertain, durability: as `run_file` has them; only with a journal.
 
         Yields:
             One result a row, answers and failures; `result.index` is the row's position.
 
         Raises:
             RunStopped: the run cannot go on (key, quota, endpoint); what could be answered came before.
+            OutputError: the journal is held by another process, damaged, or not ours.
+            StorageError: the journal cannot be written.
             TypeError: `rows` is one request and not an iterable of them.
         """
         if isinstance(rows, str | bytes | Mapping | LLMRequest):
@@ -134,6 +150,20 @@ class RequestManager(Generic[ResponseT]):
             if isinstance(rows, Sized):
                 session.counters.total = len(rows)
             source = JobSource(self._settings, RowSettings(self._model, params=self._params))
+            if journal is not None:
+                durable = RememberedStream(
+                    self._settings,
+                    session,
+                    source,
+                    Path(journal),
+                    title=self._title,
+                    durability=durability,
+                    on_uncertain=on_uncertain,
+                )
+                async with aclosing(durable.results(rows)) as results:
+                    async for result in results:
+                        yield result
+                return
             run = session.run(source.blocks(rows))
             finished = run.blocks()
             try:
@@ -144,25 +174,44 @@ class RequestManager(Generic[ResponseT]):
             finally:
                 await finished.aclose()
 
-    async def run_async(self, rows: Rows) -> list[ResponseWrapper[ResponseT]]:
-        """Answer all of `rows` and return the results in their order.
+    async def run_async(
+        self,
+        rows: Rows,
+        *,
+        journal: str | Path | None = None,
+        on_uncertain: OnUncertain = "retry",
+        durability: Durability = "power",
+    ) -> list[ResponseWrapper[ResponseT]]:
+        """Answer all of `rows` and return the results in their order; the arguments are `stream`'s.
 
         Raises:
             RunStopped: the run cannot go on; its `results` are those that there are.
+            OutputError, StorageError: the journal's, as `stream` raises them.
         """
         results: list[ResponseWrapper[ResponseT]] = []
+        stream = self.stream(rows, journal=journal, on_uncertain=on_uncertain, durability=durability)
         try:
-            async for result in self.stream(rows):
-                results.append(result)
+            async with aclosing(stream):
+                async for result in stream:
+                    results.append(result)
         except RunStopped as stopped:
             stopped.results = sorted(results, key=_position)
             raise
         results.sort(key=_position)
         return results
 
-    def run(self, rows: Rows) -> list[ResponseWrapper[ResponseT]]:
+    def run(
+        self,
+        rows: Rows,
+        *,
+        journal: str | Path | None = None,
+        on_uncertain: OnUncertain = "retry",
+        durability: Durability = "power",
+    ) -> list[ResponseWrapper[ResponseT]]:
         """`run_async` for synchronous code; works inside a running loop (notebooks) as well."""
-        return run_sync(lambda: self.run_async(rows))
+        return run_sync(
+            lambda: self.run_async(rows, journal=journal, on_uncertain=on_uncertain, durability=durability)
+        )
 
     def file_run(
         self,

@@ -1,4 +1,4 @@
-"""Between the engine's jobs and the journal's lines: what is written for each outcome of a row of a file."""
+"""Between the engine's jobs and the journal's lines: what is written for each outcome of a row."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from fastbatch.errors import Uncertain
 from fastbatch.formats.results import error_line, result_line
 
 
-class FileRecorder:
-    """Writes the outcomes of one run from file to file.
+class RowRecorder:
+    """Writes the outcomes of one run; each job's `tag` is its `Row`.
 
     Args:
         journal: open, and not started.
         counters: the run's own.
-        errors: where the records of failed rows collect.
+        errors: where the records of failed rows collect; None where there is no such file.
         touched: receives the ids of all rows that have an outcome, where somebody needs to know them.
         options: how the command line was called, as far as an error record should remember it.
 
@@ -36,8 +36,8 @@ class FileRecorder:
         journal: Journal,
         counters: Counters,
         *,
-        errors: Path,
-        touched: NumberTable | None,
+        errors: Path | None = None,
+        touched: NumberTable | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> None:
         self._journal = journal
@@ -72,9 +72,10 @@ class FileRecorder:
             self.replaced += row.held != 0
             self._journal.record(job, row.custom_id, line=line)
             return
-        record = error_line(
-            row.custom_id, row.content, row.first, outcome.error.to_dict(), options=self._options
-        )
+        record = b""
+        if self._errors is not None:
+            error = outcome.error.to_dict()
+            record = error_line(row.custom_id, row.content, row.first, error, options=self._options)
         # What nobody knows the price of stays open in the journal, so that no later run buys it unasked.
         closes = "" if isinstance(outcome.error, Uncertain) else row.custom_id
         self._journal.record(job, closes, error=record)

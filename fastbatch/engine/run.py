@@ -263,7 +263,7 @@ class Run(Generic[ResponseT]):
 
     def _finish(self, job: Job[ResponseT]) -> None:
         """A job has its outcome: have it written down first, where somebody does that."""
-        if self._recorder is None:
+        if self._recorder is None or (job.outcome is not None and job.outcome.recorded):
             self._hand_out(job)
         else:
             self._recorder.record(job)
@@ -278,6 +278,8 @@ class Run(Generic[ResponseT]):
         assert outcome is not None
         if outcome.error is not None:
             counters.fail(outcome.error)
+        elif outcome.recorded:
+            counters.skipped += 1
         else:
             counters.ok += 1
             if outcome.cached:

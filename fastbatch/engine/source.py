@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable, Mapping
 from contextlib import aclosing
 from copy import deepcopy
 from typing import Any
@@ -33,10 +33,14 @@ class JobSource:
         self._rows = rows
         self._reader = settings.provider.reader
         self._provider = settings.provider.name
+        self._meet: Callable[[Job[Any]], None] | None = None
         self._samples = NumberTable() if settings.identical == "sample" else None
 
-    async def blocks(self, rows: Rows) -> AsyncGenerator[list[Job[Any]], None]:
-        """The jobs of `rows` in their order."""
+    async def blocks(
+        self, rows: Rows, meet: Callable[[Job[Any]], None] | None = None
+    ) -> AsyncGenerator[list[Job[Any]], None]:
+        """The jobs of `rows` in their order; `meet` sees each of them first."""
+        self._meet = meet
         if isinstance(rows, AsyncIterable):
             async with aclosing(self._async_blocks(rows)) as blocks:
                 async for full in blocks:
@@ -99,6 +103,12 @@ class JobSource:
             await asyncio.gather(reader, return_exceptions=True)
 
     def _job(self, row: RowLike, index: int) -> Job[Any]:
+        job = self._made(row, index)
+        if self._meet is not None:
+            self._meet(job)
+        return job
+
+    def _made(self, row: RowLike, index: int) -> Job[Any]:
         request: LLMRequest | None = None
         try:
             if isinstance(row, LLMRequest):

@@ -31,6 +31,8 @@ _FINGERPRINT = b',"fingerprint":"'
 _KEY = b',"key":"'
 _ID_AT = len(LINE_BEGINS) + 32 + len(b'","custom_id":"')
 _ID_ENDS = b'","response":{'
+_BODY = b',"body":'
+_BODY_ENDS = b'},"error":null,"'
 
 
 def result_line(custom_id: str, row: int, outcome: ResponseWrapper[Any], fingerprint: int = 0) -> bytes:
@@ -123,6 +125,24 @@ def read_result(line: bytes) -> Finished | None:
         return Finished(record["custom_id"], ours["key"], ours["row"])
     except (orjson.JSONDecodeError, KeyError, TypeError):
         return None
+
+
+def reply_bytes(line: bytes) -> bytes:
+    """The provider's reply in a good line, byte for byte."""
+    begin = line.index(_BODY, _ID_AT) + len(_BODY)
+    end = line.index(_BODY_ENDS, begin)
+    # The reply itself may hold what stands behind it; but no beginning of a JSON value is one itself.
+    while not _is_json(line[begin:end]):
+        end = line.index(_BODY_ENDS, end + 1)
+    return line[begin:end]
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return False
+    return True
 
 
 def written_id(custom_id: bytes) -> bytes:

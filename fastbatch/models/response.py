@@ -59,7 +59,8 @@ class ResponseWrapper(Generic[ResponseT]):
         error: why there is no answer, else None.
         cached: answered from fastbatch's cache.
         shared: took the answer of an identical request of the same run.
-        tokens: the reply's own count of tokens, also where the answer is cached or shared.
+        recorded: answered by an earlier run with the same journal; nothing was sent.
+        tokens: the reply's own count of tokens, also where the answer is cached, shared or recorded.
         attempts: how often it was sent; 0 for cached and shared ones.
         latency: seconds from sending to the complete reply, last attempt; 0.0 for cached and shared ones.
     """
@@ -78,6 +79,7 @@ class ResponseWrapper(Generic[ResponseT]):
         "provider_request_id",
         "raw",
         "reader",
+        "recorded",
         "request_id",
         "shared",
         "status",
@@ -111,6 +113,7 @@ class ResponseWrapper(Generic[ResponseT]):
         self.key = ""
         self.cached = False
         self.shared = False
+        self.recorded = False
         self.attempts = 0
         self.latency = 0.0
 
@@ -169,9 +172,9 @@ class ResponseWrapper(Generic[ResponseT]):
     def usage(self) -> TokenStats:
         """What this row used in this run, so that the sum over all results is what the run used.
 
-        A cached or shared answer used no tokens; `tokens` says what it took when it was bought.
+        A cached, shared or recorded answer used no tokens; `tokens` says what it took when it was bought.
         """
-        bought = self.ok and not (self.cached or self.shared)
+        bought = self.ok and not (self.cached or self.shared or self.recorded)
         return TokenStats(
             *(self.tokens if bought else Usage()),
             requests=int(self.ok),

@@ -235,6 +235,7 @@ class Journal:
     def withdraw(self) -> None:
         """Say that nothing of the data file is vouched for: it is about to be replaced by another."""
         assert self._file is not None
+        self._file.sync()  # or a power failure could leave this entry and lose the one before
         self._file.append(entry_line({"end": 0}))
         self._file.sync()
         self._state.end = 0

@@ -107,11 +107,18 @@ class LineFile:
         if self.synced == self.end:
             return
         try:
+            self.sync_found()
+        except StorageError:
+            # The kernel has dropped what it could not write and would report the next sync as a success.
+            with suppress(StorageError):
+                self.cut(self.synced)
+            raise
+
+    def sync_found(self) -> None:
+        """As `sync`, with what an earlier process left behind; nothing of that is ever taken back."""
+        try:
             os.fdatasync(self._fd)
         except OSError as error:
-            # The kernel has dropped what it could not write and would report the next sync as a success.
-            with suppress(OSError):
-                self.cut(self.synced)
             raise StorageError(storage_sentence(self.path, error)) from None
         self.synced = self.end
 
@@ -131,19 +138,22 @@ class LineFile:
     def replace(self, data: bytes) -> None:
         """Put a whole new file in the place of this one, in one step and under the same lock."""
         beside = self.path.with_name(self.path.name + ".tmp")
-        with suppress(FileNotFoundError):
-            beside.unlink()
-        fresh = LineFile(beside)
+        try:
+            beside.unlink(missing_ok=True)  # of a process that died; the lock says that nobody writes it
+            fresh = LineFile(beside)
+        except OSError as error:
+            raise StorageError(storage_sentence(beside, error)) from None
         try:
             fresh.append(data)
             fresh.sync()
             beside.replace(self.path)
             sync_folder(self.path.parent)
-        except OSError as error:
+        except (OSError, StorageError) as error:
+            with suppress(OSError):
+                beside.unlink(missing_ok=True)
             fresh.close()
-            raise StorageError(storage_sentence(self.path, error)) from None
-        except StorageError:
-            fresh.close()
+            if isinstance(error, OSError):
+                raise StorageError(storage_sentence(self.path, error)) from None
             raise
         self._fd, fresh._fd = fresh._fd, self._fd
         self.end = self.synced = fresh.end

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,8 +10,8 @@ from fastbatch.engine.journal.entries import About, entry_line, read_entry
 from fastbatch.engine.journal.lines import Held, LineFile, sync_folder
 from fastbatch.engine.journal.places import damaged, held_by, journal_path, not_ours, part_path
 from fastbatch.engine.journal.state import JournalState
-from fastbatch.engine.journal.tail import Damage, find_tail, lines_from
-from fastbatch.errors import OutputError
+from fastbatch.engine.journal.tail import Damage, find_tail, lines_from, may_begin
+from fastbatch.errors import OutputError, StorageError
 from fastbatch.formats.results import LINE_BEGINS, read_result
 
 
@@ -34,15 +35,21 @@ def open_files(output: Path, about: About) -> Opened:
         journal = LineFile(journal_path(output))
     except Held:
         raise OutputError(held_by(output)) from None
+    was_empty = False
     try:
         state = _read_journal(journal, output)
         was_empty = journal.end == 0
+        if about.durability == "power":
+            journal.sync_found()  # or a power failure could lose one entry of several
         # So that whoever comes second can say who came first, from this moment on.
         before = state.about
         named = about if before is None else about._replace(data=before.data)
         journal.append(entry_line({"run": named._asdict()}))
         data = _Data(output, journal, state, about.durability).open(output.with_name(about.data))
     except BaseException:
+        if was_empty:
+            with suppress(StorageError):
+                journal.remove()
         journal.close()
         raise
     try:
@@ -114,6 +121,7 @@ class _Data:
                     for line in lines_from(rest.read, 0):
                         data.append(line.text + b"\n")
                     data.sync()
+                    self._journal.sync()
                     self._journal.append(entry_line({"end": 0}))  # which spoke of the file that goes
                     self._journal.sync()
                     rest.remove()
@@ -137,6 +145,8 @@ class _Data:
         try:
             if start > file.end:
                 raise Damage(file.end)
+            if not may_begin(file.read(0, len(LINE_BEGINS)), LINE_BEGINS):
+                raise Damage(0)  # before anything is cut off a file that is not ours
             tail = find_tail(lines_from(file.read, start), self._answer_found, start, LINE_BEGINS)
             if tail.end < file.end:
                 file.cut(tail.end)
@@ -145,9 +155,10 @@ class _Data:
             if tail.later:
                 file.append(b"".join(tail.later))
             if self._durable:
-                file.synced = 0  # what a process that died has written may not be on the disk yet
-                file.sync()
+                file.sync_found()
         except Damage as damage:
+            if file.made:
+                file.remove()
             file.close()
             sentence = damaged if vouched and start else not_ours
             raise OutputError(sentence(path, damage.offset, self._output)) from None

@@ -26,13 +26,12 @@ class Line(NamedTuple):
 
 class Tail(NamedTuple):
     """How a file ends: `end` is where the good lines do, `newline` says that the last of them lacks its own,
-    `later` are good lines behind what was not written, `dropped` counts the bytes in between.
+    `later` are good lines behind what was not written.
     """
 
     end: int
     newline: bool
     later: list[bytes]
-    dropped: int
 
 
 class Damage(Exception):
@@ -67,25 +66,34 @@ def find_tail(lines: Iterator[Line], good: Callable[[bytes], bool], start: int, 
     Raises:
         Damage: a line is neither good nor unfinished.
     """
-    end, newline, size = start, False, start
+    end, newline = start, False
     later: list[bytes] = []
     unfinished = False
     for line in lines:
-        size = line.offset + len(line.text) + line.whole
-        if good(line.text):
+        text = line.text if line.whole else line.text.rstrip(b"\0")  # where only its newline is missing
+        if good(text):
             if unfinished:
-                later.append(line.text + b"\n")
+                later.append(text + b"\n")
             else:
-                end, newline = size, not line.whole
-        elif (not line.whole or _has_hole(line)) and _may_begin(line.text, begins):
+                end, newline = line.offset + len(text) + line.whole, not line.whole
+        elif _was_being_written(line, good) and may_begin(line.text, begins):
             unfinished = True
         else:
             raise Damage(line.offset)
-    return Tail(end, newline, later, size - end - sum(map(len, later)) if unfinished else 0)
+    return Tail(end, newline, later)
 
 
-def _may_begin(text: bytes, begins: bytes) -> bool:
+def may_begin(text: bytes, begins: bytes) -> bool:
+    """Whether a line that begins with `begins` may look like `text` before all of it is written."""
     return text.startswith(begins) or begins.startswith(text.partition(b"\0")[0])
+
+
+def _was_being_written(line: Line, good: Callable[[bytes], bool]) -> bool:
+    """Whether a line that is not good may be one that was never finished, rather than a damaged one."""
+    if _has_hole(line):
+        return True
+    # What has all its text, and something else than a newline behind it, was whole once.
+    return not line.whole and not good(line.text[:-1])
 
 
 def _has_hole(line: Line) -> bool:
@@ -93,6 +101,8 @@ def _has_hole(line: Line) -> bool:
     first, last = line.offset, line.offset + len(line.text)
     for zeros in _ZEROS.finditer(line.text):
         begin, end = first + zeros.start(), first + zeros.end()
-        if (begin == first or begin % _SECTOR == 0) and (end == last or end % _SECTOR == 0):
+        # A newline behind zeros in one sector with them was written, so they were too.
+        ends = end % _SECTOR == 0 or (end == last and not line.whole)
+        if ends and (begin == first or begin % _SECTOR == 0):
             return True
     return False
