@@ -160,7 +160,12 @@ class InputError(UsageError):
 
 
 class OutputError(UsageError):
-    """An output path cannot be used: it is the input itself, a directory, or held by another process."""
+    """An output cannot be used: it is the input itself, a directory, damaged, or held by another process.
+
+    `holder` is the pid of that process, None where it is another fault.
+    """
+
+    holder: int | None = None
 
 
 class MissingExtra(UsageError):

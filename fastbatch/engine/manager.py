@@ -131,7 +131,8 @@ class RequestManager(Generic[ResponseT]):
             journal: a file of results, as `run_file` writes it. An answer is in it before it is yielded; rows
                 that it answers already are yielded again from it (`result.recorded`) and not sent. Rows are
                 known by their `custom_id`, without one by what they ask.
-            on_uncertain, durability: as `run_file` has them; only with a journal.
+            on_uncertain: what to do with rows that may have been paid for, as in `run_file`.
+            durability: what the journal survives, as in `run_file`.
 
         Yields:
             One result a row, answers and failures; `result.index` is the row's position.

@@ -7,6 +7,7 @@ before it. An answer holds as long as its row asks the same.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from functools import partial
@@ -37,6 +38,8 @@ from fastbatch.models.response import ResponseWrapper
 from fastbatch.providers.base import Provider
 
 ResponseT = TypeVar("ResponseT")
+
+_CLOSING = 1.0  # seconds; Python closes a generator that was left some turns of the loop later
 
 
 class Remembered:
@@ -139,12 +142,24 @@ class RememberedStream(Generic[ResponseT]):
         self._title = title
         self._on_uncertain = on_uncertain
 
+    async def _open(self) -> None:
+        """Take the journal; an earlier stream of this process, left by `break`, may still be closing."""
+        clock = self._settings.clock
+        patience = clock.time() + _CLOSING
+        while True:
+            try:
+                return await asyncio.to_thread(self._journal.open, input="", model=self._title)
+            except OutputError as held:
+                if held.holder != os.getpid() or clock.time() > patience:
+                    raise
+            await asyncio.sleep(0.01)
+
     async def results(self, rows: Rows) -> AsyncGenerator[ResponseWrapper[ResponseT], None]:
         """The outcomes of `rows`; the journal goes when all of them were given."""
         journal, session = self._journal, self._session
         memory: Remembered | None = None
         try:
-            await asyncio.to_thread(journal.open, input="", model=self._title)
+            await self._open()
             uncertain = journal.uncertain
             not_again = rows_not_again(uncertain, self._on_uncertain)
             memory = await asyncio.to_thread(Remembered, journal.output, self._settings.provider, not_again)

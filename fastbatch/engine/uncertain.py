@@ -1,4 +1,4 @@
-"""Rows that may have been paid for without an answer: told before anything is sent, then sent again or not."""
+"""Rows that may have been paid for without an answer: told before anything is sent."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def rows_not_again(rows: Sequence[UncertainRow], choice: OnUncertain) -> Mapping
 def not_sent_again(row: UncertainRow, provider: Provider[Any]) -> ResponseWrapper[Any]:
     """The outcome of a row that stays unsent."""
     error = Uncertain(
-        "A run that ended without recording an answer had sent this row; it may have been paid for and was not "
-        "sent again (on_uncertain: skip)",
+        "A run that ended without recording an answer had sent this row; it may have been paid for and was "
+        "not sent again (on_uncertain: skip)",
         provider=provider.name,
         attempts=row.attempt,
     )

@@ -34,7 +34,7 @@ def open_files(output: Path, about: About) -> Opened:
     try:
         journal = LineFile(journal_path(output))
     except Held:
-        raise OutputError(held_by(output)) from None
+        raise held_by(output) from None
     was_empty = False
     try:
         state = _read_journal(journal, output)
@@ -137,7 +137,7 @@ class _Data:
         try:
             file = LineFile(path)
         except Held:
-            raise OutputError(held_by(self._output)) from None
+            raise held_by(self._output) from None
         about = self._state.about
         vouched = about is not None and about.data == path.name
         # Of a file that no journal speaks of only the end is looked at: all of it is read soon enough.

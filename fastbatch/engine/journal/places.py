@@ -10,6 +10,7 @@ from pathlib import Path
 from fastbatch.engine.journal.entries import read_entry
 from fastbatch.engine.journal.state import JournalState
 from fastbatch.engine.journal.tail import lines_from
+from fastbatch.errors import OutputError
 
 
 def real_file(output: Path) -> Path:
@@ -32,20 +33,23 @@ def part_path(output: Path) -> Path:
     return output.with_name(output.name + ".part")
 
 
-def held_by(output: Path) -> str:
-    """The sentence for somebody who comes second."""
-    holder = ""
+def held_by(output: Path) -> OutputError:
+    """The error for somebody who comes second."""
+    holder, pid = "", None
     with suppress(OSError, ValueError), journal_path(output).open("rb") as file:
         state = JournalState()
         for line in lines_from(partial(read_at, file.fileno()), 0):
             if (entry := read_entry(line.text)) is not None:
                 state.apply(entry)
         if state.about is not None:
-            holder = f" (process {state.about.pid} on {state.about.host})"
-    return (
+            pid = state.about.pid
+            holder = f" (process {pid} on {state.about.host})"
+    refused = OutputError(
         f"{output} is held by another running fastbatch{holder}; wait for it, or choose another output. "
         f"How far it is: fastbatch status {output}"
     )
+    refused.holder = pid
+    return refused
 
 
 def damaged(path: Path, offset: int, output: Path) -> str:

@@ -60,7 +60,7 @@ def repair(output: Path) -> Repaired:
     try:
         journal = LineFile(path)
     except Held:
-        raise OutputError(held_by(output)) from None
+        raise held_by(output) from None
     try:
         return _repaired(journal, files, was_there)
     finally:
