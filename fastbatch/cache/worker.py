@@ -8,7 +8,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import Generic, TypeVar
@@ -19,7 +19,8 @@ __all__ = ["PerProcess", "Worker"]
 
 T = TypeVar("T")
 
-_AT_EXIT = 0.5  # seconds that a cache which nobody closed has to store what it was given
+# Seconds that a cache which nobody closed has to store what it was given, and then to drop the rest.
+_AT_EXIT, _IN_A_HURRY = 0.5, 0.1
 
 
 class Worker:
@@ -123,11 +124,16 @@ def _end_all() -> None:
     threads = list(_threads)
     for thread in threads:
         thread.finish()
-    for _ in range(2):  # the second time in a hurry
-        end = time.monotonic() + _AT_EXIT
-        for thread in threads:
-            thread.join(max(0.0, end - time.monotonic()))
-            thread.hurry.set()
+    _join([thread for thread in threads if not thread.hurry.is_set()], _AT_EXIT)
+    for thread in threads:
+        thread.hurry.set()
+    _join(threads, _IN_A_HURRY)
+
+
+def _join(threads: Iterable[threading.Thread], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    for thread in threads:
+        thread.join(max(0.0, end - time.monotonic()))
 
 
 def _forget_all() -> None:

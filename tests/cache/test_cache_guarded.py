@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -109,6 +109,64 @@ async def test_a_disk_that_cannot_be_used(tmp_path: Path, caplog: pytest.LogCapt
     assert len(caplog.records) == 1
     assert str(tmp_path / "taken") in (cache.broken or "")
     await cache.close()
+
+
+class Hanging(InMemoryCache):
+    """A plug-in whose server does not answer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cancelled: list[str] = []
+
+    async def _hang(self, verb: str) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.cancelled.append(verb)
+            raise
+
+    async def put_many(self, entries: Mapping[str, bytes]) -> None:
+        await self._hang("put")
+
+    async def close(self) -> None:
+        await self._hang("close")
+
+
+async def test_a_cache_that_hangs_is_left(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After `patience` it is broken like any other, and nobody waits long for its end either."""
+    monkeypatch.setattr("fastbatch.cache.guarded._CLOSING", 0.0)
+    inner = Hanging()
+    cache = GuardedCache(inner, patience=0.0)
+    await cache.put_many({"a": b"1"})
+    assert cache.broken == "InMemoryCache(max_bytes=268435456) took more than 0 s"
+    await cache.close()
+    assert inner.cancelled == ["put", "close"]
+    assert len(caplog.records) == 1
+
+
+async def test_a_cancelled_task_does_not_wait_for_the_end(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever presses Ctrl-C twice gets the prompt back; the cache is not called broken for it."""
+    monkeypatch.setattr("fastbatch.cache.guarded._CLOSING", 0.0)
+    inner = Hanging()
+    cache = GuardedCache(inner)
+
+    async def run() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await cache.close()
+
+    task = asyncio.create_task(run())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(task, 20)
+    assert inner.cancelled == ["close"]
+    assert (cache.broken, caplog.records) == (None, [])
 
 
 @pytest.mark.parametrize("given", [None, "text", [], {"key": "text"}, {"key": None}])

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import os
+import subprocess
+import sys
 import threading
+import warnings
 from collections.abc import Iterator
 
 import pytest
 
+from fastbatch.cache.patience import nap
 from fastbatch.cache.worker import PerProcess, Worker
 
 
@@ -92,6 +98,75 @@ async def test_a_new_thread_waits_for_the_old_one(go: threading.Event) -> None:
     await asyncio.gather(closing, calling)
     assert done == ["closed", "opened"]
     await worker.close(lambda: None)
+
+
+async def test_cancelling_to_close_makes_it_hurry() -> None:
+    """Work that would wait for somebody else is told; what was handed in behind it is still begun."""
+    worker, done = Worker("hurry"), []
+    first = asyncio.create_task(worker.call(lambda: done.append(nap(3600))))
+    closing = asyncio.create_task(worker.close(lambda: done.append("last")))
+    await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.gather(first, closing, return_exceptions=True)
+    await worker.call(lambda: done.append(nap(0)))  # by a new thread, which is in no hurry
+    assert done == [True, "last", False]
+    await worker.close(lambda: None)
+
+
+async def test_a_forgotten_worker_ends_its_thread() -> None:
+    """What nobody closes and nobody knows any more does not stay, but does what it was given."""
+    worker, done = Worker("forgotten"), []
+    await worker.call(lambda: done.append("first"))
+    (thread,) = threads("forgotten")
+    task = asyncio.create_task(worker.call(lambda: done.append("second")))
+    await asyncio.sleep(0)
+    await task
+    del worker, task
+    gc.collect()
+    await asyncio.to_thread(thread.join, 20)
+    assert done == ["first", "second"]
+    assert not thread.is_alive()
+
+
+def test_a_forked_child_leaves_the_parents_threads_alone(go: threading.Event) -> None:
+    """At its end it waits for none of them: they are not there."""
+    worker = Worker("parent")
+    asyncio.run(worker.call(lambda: None))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads, which is the point
+        child = os.fork()
+    if not child:
+        from fastbatch.cache import worker as module
+
+        os._exit(0 if not module._threads else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    asyncio.run(worker.close(lambda: None))
+
+
+EXITS = {
+    "what is quickly done is done": ("worker.call(lambda: (sum(range(10**7)), print('done')))", "done\n"),
+    "what waits for another is told": ("worker.call(lambda: print(nap(3600)))", "True\n"),
+    "what hangs is left": ("worker.call(threading.Event().wait)", ""),
+}
+
+
+@pytest.mark.parametrize("name", EXITS)
+def test_the_end_of_a_program(name: str) -> None:
+    """A program that did not close its cache ends within a second or so, with everything done that can be."""
+    call, out = EXITS[name]
+    script = f"""
+import asyncio, threading
+from fastbatch.cache.patience import nap
+from fastbatch.cache.worker import Worker
+worker = Worker("w")
+async def main():
+    task = asyncio.create_task({call})
+    await asyncio.sleep(0)
+asyncio.run(main())
+"""
+    command = [sys.executable, "-c", script]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, out, "")
 
 
 def test_one_for_each_process(monkeypatch: pytest.MonkeyPatch) -> None:
