@@ -96,6 +96,7 @@ class FileRun(Generic[ResponseT]):
         self._drain: Callable[[], None] | None = None
         self._interrupted = False
         self._not_again: Mapping[str, UncertainRow] = {}
+        self._left_alone: set[str] = set()
 
     def drain(self) -> None:
         """Send nothing more; finish and save what is in flight."""
@@ -246,7 +247,9 @@ class FileRun(Generic[ResponseT]):
         elif superseded:
             journal.withdraw()
             replace_file(journal.output, last_answers(journal.output))
-        journal.complete(lambda custom_id: custom_id in self._not_again)
+        # Of rows that this input does not hold, or not here, nobody has decided anything.
+        partly = self._input.limited or self._input.replays
+        journal.complete(lambda custom_id: partly or custom_id in self._left_alone)
 
     async def _jobs(
         self, session: Session[ResponseT], answers: Answers
@@ -299,6 +302,7 @@ class FileRun(Generic[ResponseT]):
                 job: Job[ResponseT] = Job(request, index, key, row)
                 if (sent := self._not_again.get(row.custom_id)) is not None and sent.key == key:
                     job.outcome = not_sent_again(sent, self._settings.provider)
+                    self._left_alone.add(row.custom_id)
                 return job
             except InvalidRequest as refused:
                 problem = refused
@@ -306,7 +310,7 @@ class FileRun(Generic[ResponseT]):
         if self._options.on_bad_row == "skip":
             return None
         if self._options.on_bad_row == "fail":
-            found = self._input.refused(row.number, problem, "rows before it were sent; ")
+            found = self._input.refused(row.number, problem, "rows before it may have been sent; ")
             raise RunStopped(f"Stopped: {found}. What was answered is saved; run again to go on.")
         job = Job(_NO_REQUEST, index, key, row)
         provider = self._settings.provider

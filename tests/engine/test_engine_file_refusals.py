@@ -257,7 +257,8 @@ def test_an_output_held_by_another_process_is_refused(rows, out):
     try:
         assert holder.stdout.readline() == "held\n"
         transport = FakeTransport()
-        with pytest.raises(OutputError, match=f"is held by another running fastbatch .process {holder.pid} on "):
+        named = f"is held by another running fastbatch .process {holder.pid} on "
+        with pytest.raises(OutputError, match=named):
             manager_on(transport).run_file(rows, out)
         assert transport.calls == []
     finally:

@@ -272,7 +272,7 @@ async def test_an_empty_input_gives_an_empty_output(rows, out):
 
 
 async def test_the_torn_end_of_a_crash_is_cut_off(rows, out):
-    """A last line without its end is dropped and its row runs again; one that lacks its newline only, is kept."""
+    """A last line without its end is dropped and its row runs again; one without its newline only stays."""
     write(rows, {"prompt": "a"}, {"prompt": "b"})
     await run(FakeTransport(), rows, out)
     whole = out.read_bytes()
