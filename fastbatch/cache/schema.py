@@ -29,9 +29,14 @@ SCHEME = 1  # PRAGMA user_version; raise it with every change that an older fast
 BUSY_TIMEOUT = 60.0  # seconds; our own transactions take milliseconds, so only a stopped process gets there
 _BUSY_STEP = 0.1  # seconds that SQLite itself waits, which nothing can interrupt
 
+_OF_A_NEW_FILE = (
+    "PRAGMA page_size = 16384",  # fewer and larger steps for values of some KB
+    # Pruning gives space back without rewriting the file. Set again it would be written again, and a full
+    # disk could not even be read.
+    "PRAGMA auto_vacuum = INCREMENTAL",
+)
+
 _SETTINGS = (
-    "PRAGMA page_size = 16384",  # fewer and larger steps for values of some KB; only a new file takes it
-    "PRAGMA auto_vacuum = INCREMENTAL",  # pruning gives space back without rewriting the file; likewise
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = NORMAL",  # after a power cut the last transactions may be gone, the file is whole
     # The log grows to 64 MB before it is carried over: hashes touch most pages of the index in each
@@ -130,10 +135,10 @@ def connect(path: Path) -> sqlite3.Connection:
             # Only a damaged row holds text that is no UTF-8, and its checksum will say so.
             db.text_factory = lambda text: text.decode("utf-8", "replace")
             if _is_new(db, path):
-                _prepare(db)
+                _prepare(db, _OF_A_NEW_FILE + _SETTINGS)
                 _create(db)
             else:
-                _prepare(db)
+                _prepare(db, _SETTINGS)
                 _probe(db, path)
         except BaseException:
             db.close()
@@ -156,8 +161,8 @@ def _is_new(db: sqlite3.Connection, path: Path) -> bool:
     return not objects
 
 
-def _prepare(db: sqlite3.Connection) -> None:
-    for setting in _SETTINGS:
+def _prepare(db: sqlite3.Connection, settings: tuple[str, ...]) -> None:
+    for setting in settings:
         db.execute(setting).fetchall()
 
 
