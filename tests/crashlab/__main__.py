@@ -7,30 +7,27 @@ import gc
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from crashlab.random_kills import random_kills
-from crashlab.sweeps import TINY_JOBS, sweep
+from crashlab.realtool import TOOL_JOBS, missing, tool_sweep
+from crashlab.sabotage import WAYS
+from crashlab.sweeps import MOMENTS, TINY_JOBS, sweep
 from crashlab.totals import Totals
 
-PARTS = ("random", "sweep", "tool")
+TITLES = {
+    "random": "Killed at random",
+    "sweep": "Killed at every disk call",
+    "tool": "The real tool, killed at every system call on its files",
+}
 
 
 def main() -> int:
     """Do what the arguments say; 1 when a promise was broken."""
-    parser = argparse.ArgumentParser(prog="dev.py crash", description=__doc__)
-    parser.add_argument("--kills", type=int, default=1000, help="random kills (1000)")
-    parser.add_argument("--seed", type=int, default=1, help="what the first of their jobs is drawn from (1)")
-    parser.add_argument("--rows", type=int, default=4000, help="rows of such a job at most (4000)")
-    parser.add_argument("--minutes", type=float, default=60, help="no job is begun after so long (60)")
-    parser.add_argument(
-        "--only", choices=PARTS, help="one part: random kills, every disk call, the real tool"
-    )
-    parser.add_argument("--short", action="store_true", help="the part of each that the tests run")
-    parser.add_argument("--json", action="store_true", help="print the sums as JSON")
-    given = parser.parse_args()
+    given = _arguments()
     over = time.monotonic() + 60 * given.minutes
 
     def go_on() -> bool:
@@ -39,15 +36,44 @@ def main() -> int:
     gc.freeze()  # what is imported is shared with every fork
     totals: dict[str, Totals] = {}
     if given.only in (None, "random"):
-        totals["random"] = random_kills(given.kills, given.seed, go_on, (min(500, given.rows), given.rows))
+        rows = (min(500, given.rows), given.rows)
+        totals["random"] = random_kills(given.kills, given.seed, go_on, rows)
     if given.only in (None, "sweep"):
-        jobs = TINY_JOBS[:2] if given.short else TINY_JOBS
-        totals["sweep"] = sweep(jobs, turns=1 if given.short else 4, go_on=go_on)
+        jobs = TINY_JOBS if given.job is None else TINY_JOBS[given.job : given.job + 1]
+        jobs = tuple(replace(job, sabotage=given.sabotage or "") for job in jobs)
+        moments, turns = (("during", "after"), 1) if given.short else (MOMENTS, 4)
+        totals["sweep"] = sweep(jobs, moments, turns=turns, go_on=go_on)
+    if given.only in (None, "tool"):
+        if why := missing():
+            print(f"{TITLES['tool']}: left out, {why}", file=sys.stderr)
+        elif given.short:
+            totals["tool"] = tool_sweep(TOOL_JOBS[:1], first=3, step=1000, go_on=go_on)
+        else:
+            totals["tool"] = tool_sweep(go_on=go_on)
     for part, result in totals.items():
-        print("\n".join([*result.broken, *result.lines(part)]), file=sys.stderr if given.json else sys.stdout)
+        lines = [*result.broken, *result.lines(TITLES[part])]
+        print("\n".join(lines), file=sys.stderr if given.json else sys.stdout)
     if given.json:
         print(json.dumps({part: result.to_dict() for part, result in totals.items()}))
     return int(any(result.broken for result in totals.values()))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="dev.py crash", description=__doc__)
+    parser.add_argument("--kills", type=int, default=1000, help="random kills (1000)")
+    parser.add_argument("--seed", type=int, default=1, help="what the first of their jobs is drawn from (1)")
+    parser.add_argument("--rows", type=int, default=4000, help="rows of such a job at most (4000)")
+    parser.add_argument("--minutes", type=float, default=60, help="no job is begun after so long (60)")
+    parser.add_argument(
+        "--only", choices=TITLES, help="one part: random kills, every disk call, the real tool"
+    )
+    parser.add_argument("--short", action="store_true", help="of `sweep` and `tool` the part that CI runs")
+    parser.add_argument("--job", type=int, choices=range(len(TINY_JOBS)), help="of `sweep` one job")
+    parser.add_argument(
+        "--sabotage", choices=WAYS, help="break the engine first, in `sweep`, to see it found"
+    )
+    parser.add_argument("--json", action="store_true", help="print the sums as JSON")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

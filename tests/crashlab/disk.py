@@ -26,7 +26,7 @@ _write, _open, _link, _close = os.write, os.open, os.link, os.close
 
 
 class Failpoint(NamedTuple):
-    """The `number`-th disk call (from 1), and the moment in it; there is no `during` but in a write."""
+    """The `number`-th disk call (from 1) and the moment in it; `during` counts writes only."""
 
     number: int
     moment: Moment
@@ -61,6 +61,7 @@ class WatchedDisk:
         self._failpoint = failpoint
         self._board = board
         self._turn = RLock()
+        self._writes = 0
         self._kept = count(1)
         self._notes = -1
         if notes is not None:
@@ -77,21 +78,27 @@ class WatchedDisk:
         def watched(*args: Any, **options: Any) -> Any:
             with self._turn:
                 self._board.calls += 1
-                number, failpoint = self._board.calls, self._failpoint
-            if failpoint is None or number != failpoint.number:
+                self._writes += name in WRITES
+                here = self._is_here(name)
+            if not here or self._failpoint is None:
                 return self._noted(name, call, args, options)
-            if failpoint.moment == "during" and name not in WRITES:
-                return self._noted(name, call, args, options)
-            said = f"killed {failpoint.moment} disk call {number}, os.{name}({_about(args)})\n"
-            _write(2, said.encode())
-            if failpoint.moment == "during":
+            moment, number = self._failpoint.moment, self._failpoint.number
+            _write(2, f"killed {moment} disk call {number}, os.{name}({_about(args)})\n".encode())
+            if moment == "during":
                 file, data, *rest = args
                 call(file, bytes(data)[: len(data) // 2], *rest)
-            elif failpoint.moment == "after":
+            elif moment == "after":
                 self._noted(name, call, args, options)
             return die()
 
         return watched
+
+    def _is_here(self, name: str) -> bool:
+        if self._failpoint is None:
+            return False
+        if self._failpoint.moment == "during":
+            return name in WRITES and self._writes == self._failpoint.number
+        return self._board.calls == self._failpoint.number
 
     def _noted(
         self, name: str, call: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]

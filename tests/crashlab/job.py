@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -11,15 +12,20 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from crashlab.board import Board
-from crashlab.child import SECRET, Ended, Kill, Reports, Task, run_forked
 from crashlab.evidence import OUTPUT, look
 from crashlab.inputs import KINDS, TINY, change_input, write_input
 from crashlab.ledger import Ledger, Listed, RunFacts
 from crashlab.power import fail_power, sizes
 from crashlab.scenario import Scenario
+from crashlab.victim import SECRET, Ended, Kill, Reports, Task, run_forked
 from crashlab.witness import Witness
 
 from fastbatch.simulator import SimulatorConfig
+
+# What is killed at every call needs no real disk: a kill takes nothing from the kernel, a power failure is
+# played. Syncing one would take most of the time.
+_MEMORY = Path("/dev/shm")
+IN_MEMORY = _MEMORY if os.access(_MEMORY, os.W_OK) else None
 
 
 class Runner(Protocol):
@@ -29,23 +35,24 @@ class Runner(Protocol):
 
 
 class Job:
-    """An input, a server, a folder, and the runs so far.
+    """An input, a server, a folder (in `place`, by default where temporary files are), and the runs so far.
 
     Attributes:
+        place: where everything of the job is.
         kills: runs that were killed.
         runs: all of them.
         broken: what was not as promised, in sentences.
     """
 
-    def __init__(self, scenario: Scenario, run: Runner = run_forked) -> None:
+    def __init__(self, scenario: Scenario, run: Runner = run_forked, place: Path | None = None) -> None:
         self.scenario = scenario
         self.kills = self.runs = 0
         self.broken: list[str] = []
         self._run = run
-        self._place = Path(tempfile.mkdtemp(prefix="fastbatch-crash-"))
-        self._folder = self._place / "job"  # holds the input and what fastbatch writes, and nothing else
+        self.place = Path(tempfile.mkdtemp(prefix="fastbatch-crash-", dir=place))
+        self._folder = self.place / "job"  # holds the input and what fastbatch writes, and nothing else
         self._folder.mkdir()
-        self._reports = Reports(*(self._place / name for name in ("told", "outcome", "log", "notes")))
+        self._reports = Reports(*(self.place / name for name in ("told", "outcome", "log", "notes")))
         self._dice = Random(scenario.seed)
         kinds = TINY if scenario.rows < 50 else KINDS
         self._inputs = write_input(self._folder / "in.jsonl", scenario.rows, self._dice, kinds)
@@ -65,9 +72,10 @@ class Job:
             scenario.concurrency,
             scenario.durability,
             scenario.ordered,
-            self._place / "cache" if scenario.cache else None,
+            self.place / "cache" if scenario.cache else None,
             scenario.decision,
             scenario.power,
+            scenario.sabotage,
         )
 
     def begin(self) -> None:
@@ -120,14 +128,9 @@ class Job:
             self._note("I5: running a job again that was done changed its output")
         if ended.outcome.get("ok"):
             self._note(f"I5: running a job again that was done answered {ended.outcome['ok']} rows")
-        for path in self._place.rglob("*"):
+        for path in self.place.rglob("*"):
             if path.is_file() and SECRET.encode() in path.read_bytes():
                 self._note(f"I6: the key stands in {path.name}")
-
-    @property
-    def place(self) -> Path:
-        """Where everything of the job is."""
-        return self._place
 
     @property
     def calls(self) -> int:
@@ -146,7 +149,7 @@ class Job:
         """End the server; what is left on the disk stays where something was broken."""
         self._witness.close()
         if not self.broken and error is None:
-            shutil.rmtree(self._place)
+            shutil.rmtree(self.place)
 
 
 def _listed(told: Path) -> list[Listed]:

@@ -70,6 +70,7 @@ class Ledger:
     _paid: Counter[str] = field(default_factory=Counter)
     _on_record: Found = field(default_factory=Found)
     _listed: Counter[str] = field(default_factory=Counter)
+    _permitted: set[str] = field(default_factory=set)
     _known: set[tuple[int, int]] = field(default_factory=set)
     _skipped: set[int] = field(default_factory=set)
 
@@ -142,32 +143,42 @@ class Ledger:
         """What was paid for is paid for again only after it was listed, and little is paid for in vain."""
         broken = []
         paid = run.seen.paid - self._paid
-        listed = Counter(self.inputs.rows[entry.row].word for entry in run.listed)
+        rows = self.inputs.rows
+        listed = Counter(rows[entry.row].word for entry in run.listed if entry.row in rows)
         self._listed += listed
         if run.decision == "skip":
             self._skipped |= {entry.row for entry in run.listed}
+        else:
+            self._permitted |= listed.keys()
         again = {word: times - (not self._paid[word]) for word, times in paid.items()}
         repeated = sum(times for word, times in again.items() if word not in self.inputs.shared)
         self.repeated += repeated
         self.most_repeated = max(self.most_repeated, repeated)
-        unlisted = [word for word in paid if self._is_unlisted(word, run, listed[word])]
+        unlisted = [word for word, times in paid.items() if self._is_unlisted(word, times)]
+        on_record = {rows[row].word for row in run.found.answered}
+        self._permitted -= paid.keys() | on_record
         self.unlisted += len(unlisted)
         if unlisted:
             broken.append(f"I3: {_some(unlisted)} were paid for again and had not been listed to be")
+        if run.decision == "skip" and (sent := listed.keys() & paid.keys() - self.inputs.shared.keys()):
+            broken.append(f"I3: {_some(sent)} were to be sent at most once, and were sent")
         # Answers on their way when the process died stand in no file; there are no more than were in flight.
-        new = {self.inputs.rows[row].word for row in run.found.answered.keys() - self._on_record.answered}
+        new = {rows[row].word for row in run.found.answered.keys() - self._on_record.answered}
         vain = [word for word in paid if word not in new]
         if len(vain) > self.concurrency:
             broken.append(f"I3: {len(vain)} answers were lost at concurrency {self.concurrency}")
         return broken
 
-    def _is_unlisted(self, word: str, run: RunFacts, listed: int) -> bool:
-        """Whether a request that was paid for should not have been sent without being listed before."""
+    def _is_unlisted(self, word: str, times: int) -> bool:
+        """Whether a request that a run paid for `times` should have been listed before, or once more.
+
+        Being listed permits to pay once more, in whichever run that succeeds: when a 500 came instead and
+        that run was killed too, the next one need not list the row again.
+        """
         rows = self.inputs.shared.get(word)
         if rows is not None:  # each of several equal rows may have been the one that was sent
-            return run.seen.paid[word] > len(rows) + self._listed[word]
-        allowed = run.decision == "retry" if listed else not self._paid[word]
-        return run.seen.paid[word] - self._paid[word] > int(allowed)
+            return self._paid[word] + times > len(rows) + self._listed[word]
+        return times > (word in self._permitted or not self._paid[word])
 
     def _end(self, run: RunFacts) -> list[str]:
         """A run that ended by itself has finished the job."""

@@ -55,11 +55,11 @@ def _undo(note: Note) -> None:
 
 
 def _lose(path: Path, safe: int, dice: Random) -> None:
-    """Of the bytes behind `safe` keep some, or some with a hole in front of them."""
+    """Of the bytes behind `safe` keep all, none or some, or those behind a hole."""
     data = path.read_bytes()
     if len(data) <= safe:
         return
-    kept = data[: dice.randint(safe, len(data))]
+    kept = data[: dice.choice((safe, dice.randint(safe, len(data)), len(data)))]
     if dice.random() < 0.5:
         first = -(-safe // _SECTOR) * _SECTOR
         last = min(len(kept), first + _SECTOR * dice.randint(1, 8))

@@ -13,11 +13,11 @@ from itertools import count
 from typing import Any
 
 from crashlab.board import Board
-from crashlab.child import SECRET, Ended, Kill, Reports, Task
 from crashlab.evidence import ON_THE_WAY
 from crashlab.job import Job
 from crashlab.scenario import Scenario
 from crashlab.totals import ENOUGH, Totals
+from crashlab.victim import SECRET, Ended, Kill, Reports, Task
 
 SYSCALLS = ("openat", "write", "fdatasync", "fsync", "ftruncate", "rename", "unlink")
 TOOL_JOBS = (
@@ -89,7 +89,7 @@ class StracedTool:
 
 
 def _tool(task: Task) -> list[str]:
-    """The command line that does what `child` does with the library."""
+    """The command line that does what `victim` does with the library."""
     cache = "off" if task.cache is None else str(task.cache)
     given: dict[str, Any] = {
         "-o": task.output.name,

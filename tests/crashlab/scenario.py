@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from random import Random
 
-from crashlab.child import Kill
 from crashlab.disk import Failpoint
+from crashlab.victim import Kill
 
 _LONGEST = 3.0  # seconds that a job's answers may take, kills left aside
 
@@ -27,6 +27,7 @@ class Scenario:
     decision: str = "retry"
     changed: bool = False  # done once already, before some of its rows were changed
     power: bool = False  # a power failure follows each kill
+    sabotage: str = ""  # one of `sabotage.WAYS`
     kills: int = 0
 
     @classmethod

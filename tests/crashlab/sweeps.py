@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from itertools import count
 
-from crashlab.child import Kill
 from crashlab.disk import Failpoint, Moment
-from crashlab.job import Job
+from crashlab.job import IN_MEMORY, Job
 from crashlab.scenario import Scenario
 from crashlab.totals import ENOUGH, Totals
+from crashlab.victim import Kill
 
 TINY_JOBS = (
     Scenario(seed=1, rows=12, concurrency=3),
@@ -36,32 +36,31 @@ def sweep(
     """Kill each job's first run at every disk call, its next run at `turns` places, and let it finish."""
     totals = Totals()
     for scenario in scenarios:
-        with Job(scenario) as job:  # undisturbed, to count
+        with Job(scenario, place=IN_MEMORY) as job:  # undisturbed, to count
             job.begin()
             job.run()
             calls = job.calls
         totals.add(job, "--only sweep")
         for moment in moments:
             for place in count(1):
-                reached = False
+                killed = False
                 for turn in range(turns):
                     if not go_on() or totals.broken_jobs >= ENOUGH:
                         return totals
                     then = 1 + (place * _STRIDE + turn * calls // turns) % calls
-                    reached |= _killed_twice(scenario, Failpoint(place, moment), then, totals)
-                if not reached:
+                    killed |= _killed_twice(scenario, Failpoint(place, moment), then, totals)
+                if not killed:
                     break
     return totals
 
 
 def _killed_twice(scenario: Scenario, first: Failpoint, then: int, totals: Totals) -> bool:
     """One job; whether its first run came as far as `first`."""
-    with Job(scenario) as job:
+    with Job(scenario, place=IN_MEMORY) as job:
         job.begin()
         killed = job.run(Kill(failpoint=first)).killed
-        reached = job.calls >= first.number
         if killed:
             job.run(Kill(failpoint=Failpoint(then, "before")))
         job.finish()
     totals.add(job, f"--only sweep; killed {first.moment} disk call {first.number}, then before {then}")
-    return reached
+    return killed

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from crashlab.board import Board
 from crashlab.disk import Failpoint, WatchedDisk, write_all
+from crashlab.sabotage import WAYS
 
 from fastbatch import DiskCache, OpenAIProvider, RequestManager, RetryPolicy
 from fastbatch.engine import events
@@ -47,6 +48,7 @@ class Task:
     cache: Path | None
     decision: str
     power: bool = False
+    sabotage: str = ""
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,8 @@ def _run(task: Task, failpoint: Failpoint | None, board: Board, reports: Reports
         retry=RetryPolicy(base=0.002, cap=0.02),
         progress=_Listener(board),
     )
+    if task.sabotage:
+        WAYS[task.sabotage]()
     WatchedDisk(failpoint, board, reports.notes if task.power else None).install()
     outcome: dict[str, Any]
     try:
