@@ -230,7 +230,9 @@ class Journal:
             self._errors.close()
             self._errors = None
         if self._failure is None and self._file is not None:
-            self._file.append(entry_line({"count": list(self._count())}))
+            entry = {"count": list(self._count())}
+            self._state.apply(entry)
+            self._file.append(entry_line(entry))
 
     def withdraw(self) -> None:
         """Say that nothing of the data file is vouched for: it is about to be replaced by another."""

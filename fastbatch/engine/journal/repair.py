@@ -64,6 +64,8 @@ def repair(output: Path) -> Repaired:
     try:
         return _repaired(journal, files, was_there)
     finally:
+        if not was_there:
+            journal.remove()
         journal.close()
 
 
@@ -95,12 +97,8 @@ def _repaired(journal: LineFile, files: list[Path], was_there: bool) -> Repaired
         aside.append(_set_aside(journal.path))
     # From here on nothing is vouched for that the lines do not prove themselves.
     state.end = 0
-    if not was_there:
-        journal.remove()
-    elif state.about is not None:
-        journal.replace(state.short())
-    else:
-        journal.replace(b"")
+    if was_there:
+        journal.replace(b"" if state.about is None else state.short())
     for path in broken:
         replace_file(path, (line + b"\n" for line in _lines(path) if read_result(line)), keep_empty=True)
     return Repaired(kept, damaged, tuple(lost), good, bad, tuple(aside), state.uncertain)
