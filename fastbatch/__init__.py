@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fastbatch.cache.disk import DiskCache
     from fastbatch.cache.memory import InMemoryCache
     from fastbatch.engine.events import Listener
+    from fastbatch.engine.journal.entries import UncertainRow
     from fastbatch.engine.manager import RequestManager
     from fastbatch.engine.tracker import ProgressTracker
     from fastbatch.errors import FastbatchError, RequestError, RunStopped
@@ -57,6 +58,7 @@ _HOME = {
     "Snapshot": "models.stats",
     "Summary": "models.stats",
     "TokenStats": "models.stats",
+    "UncertainRow": "engine.journal.entries",
     "Window": "limits.options",
     "compute_request_hash": "hashing",
     "read_batch": "formats.batchfile",
@@ -84,6 +86,7 @@ __all__ = [
     "Snapshot",
     "Summary",
     "TokenStats",
+    "UncertainRow",
     "Window",
     "compute_request_hash",
     "read_batch",

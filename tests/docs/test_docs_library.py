@@ -42,17 +42,18 @@ def run_python(*arguments: str, folder: Path, **variables: str) -> str:
     list(
         zip(
             SNIPPETS,
-            [3, 2, 10, 0],
+            [3, 2, 2, 10, 0],
             [
                 r"(?:\w+ \S.*\n){3}",
                 r"2 0 0 \d+\n",
+                r"peru \S.* False\nnorway \S.* False\n",
                 r"Counter\(\{(?:'.*': 1(?:, )?){10}\}\)\n",
                 r"\[\{'type'.*\n",
             ],
             strict=True,
         )
     ),
-    ids=["stream", "run_file", "sampling", "parts"],
+    ids=["stream", "run_file", "journal", "sampling", "parts"],
 )
 def test_the_python_of_the_page_runs(tmp_path: Path, code: str, requests: int, printed: str) -> None:
     """Each snippet runs as printed, sends what it says and prints what it should."""

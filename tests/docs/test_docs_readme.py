@@ -100,7 +100,7 @@ def test_the_map_names_every_room() -> None:
 
 def test_the_map_names_every_part_of_the_engine() -> None:
     """Each module of the engine is spoken of on the map."""
-    for path in (ROOT / "fastbatch" / "engine").glob("*.py"):
+    for path in (ROOT / "fastbatch" / "engine").rglob("*.py"):
         if path.stem != "__init__":
             assert f"`{path.stem}`" in MAP, path.stem
 
