@@ -10,6 +10,9 @@ import textwrap
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
+import fastbatch.cache
 from fastbatch.cache import DiskCache
 
 
@@ -30,10 +33,10 @@ def end(process: subprocess.Popen[str]) -> str:
 
 WRITE = """
     import asyncio, sys
-    from fastbatch.cache import DiskCache
-    async def main(directory, name):
-        cache = DiskCache(directory)
-        for start in range(0, 2500, 50):
+    import fastbatch.cache
+    async def main(kind, directory, puts, name):
+        cache = getattr(fastbatch.cache, kind)(directory)
+        for start in range(0, int(puts), 50):
             mine = {f"{name} {n}": f"{name} {n}".encode() * 20 for n in range(start, start + 50)}
             await cache.put_many(mine | {"shared": name.encode()})
             assert len(await cache.get_many(list(mine))) == 50
@@ -43,20 +46,46 @@ WRITE = """
     asyncio.run(main(*sys.argv[1:]))
 """
 
+READ = """
+    import asyncio, sys
+    import fastbatch.cache
+    async def main(kind, directory, puts):
+        cache = getattr(fastbatch.cache, kind)(directory)
+        keys = [f"{name} {n}" for name in "abcd" for n in range(0, int(puts), 10)]
+        last = f"{{}} {int(puts) - 1}".format
+        while len(await cache.get_many([last(name) for name in "abcd"])) < 4:
+            for start in range(0, len(keys), 500):
+                for key, value in (await cache.get_many(keys[start : start + 500])).items():
+                    assert value == key.encode() * 20
+            await cache.close()
+    asyncio.run(main(*sys.argv[1:]))
+"""
 
-def test_four_processes_put_at_once(tmp_path: Path) -> None:
-    """Nobody is told that the database is locked, and no row is lost, opening and closing included."""
-    for process in [start(WRITE, tmp_path / "c", name) for name in "abcd"]:
-        end(process)
-    cache = DiskCache(tmp_path / "c")
-    wanted = {f"{name} {n}": f"{name} {n}".encode() * 20 for name in "abcd" for n in range(2500)}
+
+@pytest.mark.parametrize(
+    ("kind", "file", "puts"),
+    [("DiskCache", "answers.sqlite3", 10_000), ("DiskCacheBackend", "cache.db", 1_000)],
+)
+def test_four_processes_put_at_once(tmp_path: Path, kind: str, file: str, puts: int) -> None:
+    """Two more read all the while, and all open and close: nobody hears of a lock, and no row is lost."""
+    processes = [start(WRITE, kind, tmp_path / "c", puts, name) for name in "abcd"]
+    processes += [start(READ, kind, tmp_path / "c", puts) for _ in range(2)]
+    try:
+        for process in processes:
+            end(process)
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    cache = getattr(fastbatch.cache, kind)(tmp_path / "c")
+    wanted = {f"{name} {n}": f"{name} {n}".encode() * 20 for name in "abcd" for n in range(puts)}
     assert asyncio.run(cache.get_many(list(wanted))) == wanted
-    assert asyncio.run(cache.stats()).entries == 10_001
+    assert asyncio.run(cache.stats()).entries == 4 * puts + 1
     asyncio.run(cache.close())
-    with closing(sqlite3.connect(cache.path)) as db, db:
+    with closing(sqlite3.connect(tmp_path / "c" / file)) as db, db:
         assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     db.close()
-    assert not list(cache.path.parent.glob("*corrupt*"))
+    assert not list((tmp_path / "c").glob("*corrupt*"))
 
 
 def test_a_second_object_leaves_the_first_ones_locks(tmp_path: Path) -> None:
