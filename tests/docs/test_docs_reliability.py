@@ -42,7 +42,7 @@ def test_the_python_of_the_page_runs(tmp_path: Path) -> None:
 
 
 def test_the_experiment_of_the_page(tmp_path: Path) -> None:
-    """A real model, a real `kill -9`: the status says what is uncertain, and the next run finishes the job."""
+    """A real model, a real `kill -9`: the status tells what is uncertain, the next run finishes the job."""
     pytest.importorskip("xllamacpp", reason="the embedded model's engine is not installed")
     run, _, status, again = KILL.splitlines()
     assert run == f"{again} &"

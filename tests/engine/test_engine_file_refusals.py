@@ -97,8 +97,8 @@ async def test_many_duplicates_cost_one_reading(rows, out, monkeypatch):
 
     write(rows, *({"id": n % 500, "prompt": "a"} for n in range(1000)))
     readings = []
-    original = inputfile.numbered_lines
-    monkeypatch.setattr(inputfile, "numbered_lines", lambda path: readings.append(path) or original(path))
+    original = inputfile.numbered_rows
+    monkeypatch.setattr(inputfile, "numbered_rows", lambda path: readings.append(path) or original(path))
     summary = await run(FakeTransport(), rows, out, on_bad_row="record")
     assert (summary.ok, summary.failed) == (500, 500)
     assert len(readings) == 3  # a glance at its beginning, the check, and the run
@@ -264,6 +264,54 @@ def test_an_output_held_by_another_process_is_refused(rows, out):
     finally:
         holder.communicate("")
     assert manager_on(FakeTransport()).run_file(rows, out).ok == 1
+
+
+_FORKED = """
+import os, sys
+from pathlib import Path
+from fastbatch.engine.journal.journal import Journal
+def take():
+    journal = Journal(Path(sys.argv[1]))
+    journal.open(input="rows.jsonl", model="m")
+    return journal
+journal = take()
+reader, writer = os.pipe()
+if not (child := os.fork()):
+    os.close(writer)
+    os.read(reader, 1)
+    os._exit(0)
+journal.close()
+take().close()
+print("taken while the child lives")
+os.close(writer)
+os.waitpid(child, 0)
+"""
+
+
+def test_a_forked_child_does_not_hold_the_output(out):
+    """A program that forks while a run goes on can run again although its child lives on."""
+    done = subprocess.run(
+        [sys.executable, "-c", _FORKED, str(out)], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "taken while the child lives\n", done.stderr
+
+
+async def test_who_looks_on_is_waited_for(rows, out, monkeypatch):
+    """`fastbatch status` has the lock for a moment; a run that starts just then is not refused."""
+    from fastbatch.engine.journal import lines
+
+    looking = os.open(out.with_name("out.jsonl.journal"), os.O_RDWR | os.O_CREAT)
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    waited = []
+
+    def sleep(seconds):
+        waited.append(seconds)
+        os.close(looking)
+
+    monkeypatch.setattr(lines.time, "sleep", sleep)
+    write(rows, {"prompt": "a"})
+    assert (await run(FakeTransport(), rows, out)).ok == 1
+    assert len(waited) == 1
 
 
 async def test_a_lock_on_a_file_that_was_replaced_meanwhile_is_not_taken(rows, out, monkeypatch):

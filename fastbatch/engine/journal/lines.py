@@ -5,10 +5,14 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
+from weakref import WeakSet
 
 from fastbatch.errors import StorageError
+
+_PATIENCE = (0.01, 0.03, 0.06)  # seconds between tries to get a lock
 
 
 class Held(Exception):
@@ -33,6 +37,7 @@ class LineFile:
         self.path = path
         self.made = not path.exists()
         self._fd = self._locked()
+        _held.add(self)
         while not self._still_there():  # the one who held it put a new file in its place
             os.close(self._fd)
             self._fd = self._locked()
@@ -44,10 +49,9 @@ class LineFile:
         except OSError as error:
             raise StorageError(storage_sentence(self.path, error)) from None
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(fd)
-            raise Held(self.path) from None
+            if not _lock(fd):
+                os.close(fd)
+                raise Held(self.path)
         except OSError as error:
             os.close(fd)
             raise StorageError(
@@ -172,6 +176,32 @@ class LineFile:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
+
+
+def _lock(fd: int) -> bool:
+    """Whether the lock could be had. Who only looks on (`fastbatch status`) has it for a moment, too."""
+    for patience in (*_PATIENCE, None):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if patience is not None:
+                time.sleep(patience)
+        else:
+            return True
+    return False
+
+
+# A lock belongs to an open file and goes with its last descriptor: a child that this process forks, for
+# reasons of its own, would hold the output for as long as it lives.
+_held: WeakSet[LineFile] = WeakSet()
+
+
+def _let_go_in_child() -> None:
+    for file in _held:
+        file.close()
+
+
+os.register_at_fork(after_in_child=_let_go_in_child)
 
 
 def sync_folder(path: Path) -> None:
