@@ -4,6 +4,7 @@
   demo [N]            N prompts (48) answered by a small model inside the process; again: from the cache
   test [pytest args]  the test suite
   check               everything CI runs: style, types, contracts, the built wheel, the tests
+  crash [options]     kill runs a thousand times and check what is left (minutes; --help lists the options)
   lock [--upgrade]    pin the dependencies of pyproject.toml in requirements.lock
 
 Every command first brings .venv, beside this file, up to date from requirements.lock (the first time takes
@@ -225,6 +226,11 @@ def check(_arguments: list[str]) -> int:
     return test([]) or int(bool(failed))
 
 
+def crash(arguments: list[str]) -> int:
+    """The crash laboratory."""
+    return call([PYTHON, ROOT / "tests" / "crashlab", *arguments])
+
+
 def lock(arguments: list[str]) -> int:
     """Pin the dependencies; existing pins stay where they still fit, unless `--upgrade` is given."""
     with tempfile.TemporaryDirectory(prefix="fastbatch-lock-") as name:
@@ -234,7 +240,13 @@ def lock(arguments: list[str]) -> int:
         return call([uv, *COMPILE.split(), *arguments])
 
 
-COMMANDS: dict[str, Callable[[list[str]], int]] = {"demo": demo, "test": test, "check": check, "lock": lock}
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "demo": demo,
+    "test": test,
+    "check": check,
+    "crash": crash,
+    "lock": lock,
+}
 
 
 def main(arguments: list[str]) -> int:

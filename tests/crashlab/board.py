@@ -16,12 +16,15 @@ class Board(ctypes.Structure):
         kill_after: microseconds that it lets pass then.
         answered, failed: rows of which the run has told its listener that they are.
         told_at: `arrived` when the run told what is uncertain, plus one; 0 while it has told nothing.
-        calls: disk calls that the run has made.
+        calls, writes: disk calls that the run has made, and how many of them were writes.
     """
 
     _fields_ = [
         (name, ctypes.c_uint64)
-        for name in ("pid", "arrived", "kill_at", "kill_after", "answered", "failed", "told_at", "calls")
+        for name in (
+            *("pid", "arrived", "kill_at", "kill_after", "told_at"),
+            *("answered", "failed", "calls", "writes"),
+        )
     ]
 
     @classmethod
@@ -31,5 +34,5 @@ class Board(ctypes.Structure):
 
     def clear(self) -> None:
         """Before the next process: everything but what the witness counts."""
-        self.pid = self.kill_at = self.kill_after = self.told_at = self.calls = 0
-        self.answered = self.failed = 0
+        self.pid = self.kill_at = self.kill_after = self.told_at = 0
+        self.answered = self.failed = self.calls = self.writes = 0

@@ -8,6 +8,7 @@ import signal
 import stat
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from threading import RLock
@@ -61,7 +62,6 @@ class WatchedDisk:
         self._failpoint = failpoint
         self._board = board
         self._turn = RLock()
-        self._writes = 0
         self._kept = count(1)
         self._notes = -1
         if notes is not None:
@@ -78,7 +78,7 @@ class WatchedDisk:
         def watched(*args: Any, **options: Any) -> Any:
             with self._turn:
                 self._board.calls += 1
-                self._writes += name in WRITES
+                self._board.writes += name in WRITES
                 here = self._is_here(name)
             if not here or self._failpoint is None:
                 return self._noted(name, call, args, options)
@@ -88,7 +88,8 @@ class WatchedDisk:
                 file, data, *rest = args
                 call(file, bytes(data)[: len(data) // 2], *rest)
             elif moment == "after":
-                self._noted(name, call, args, options)
+                with suppress(OSError):
+                    self._noted(name, call, args, options)
             return die()
 
         return watched
@@ -97,7 +98,7 @@ class WatchedDisk:
         if self._failpoint is None:
             return False
         if self._failpoint.moment == "during":
-            return name in WRITES and self._writes == self._failpoint.number
+            return name in WRITES and self._board.writes == self._failpoint.number
         return self._board.calls == self._failpoint.number
 
     def _noted(

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from crashlab.board import Board
+from crashlab.disk import Moment
 from crashlab.evidence import OUTPUT, look
 from crashlab.inputs import KINDS, TINY, change_input, write_input
 from crashlab.ledger import Ledger, Listed, RunFacts
@@ -132,10 +133,9 @@ class Job:
             if path.is_file() and SECRET.encode() in path.read_bytes():
                 self._note(f"I6: the key stands in {path.name}")
 
-    @property
-    def calls(self) -> int:
-        """Disk calls of the last run."""
-        return self._board.calls
+    def calls(self, moment: Moment = "before") -> int:
+        """Disk calls of the last run that have this moment."""
+        return self._board.writes if moment == "during" else self._board.calls
 
     def _note(self, sentence: str) -> None:
         self.broken.append(f"run {self.runs}: {sentence}")

@@ -32,9 +32,9 @@ def test_random_kills_break_no_promise() -> None:
     assert (sums["random"]["unlisted"], sums["random"]["lost"], sums["random"]["doubled"]) == (0, 0, 0)
 
 
-@pytest.mark.parametrize("job", [0, 7, 8])
+@pytest.mark.parametrize("job", [0, 8])
 def test_a_kill_at_every_disk_call_breaks_no_promise(job: int) -> None:
-    """As results come, after a power failure, and when a changed job is put in order after one."""
+    """As results come; and where a changed job is put in order, with a power failure after each kill."""
     code, sums, said = crash("--only", "sweep", "--short", "--job", job)
     assert (code, sums["sweep"]["broken"]) == (0, []), said
     assert sums["sweep"]["kills"] >= 20
