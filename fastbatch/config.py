@@ -1,5 +1,7 @@
 """Settings from flags, the environment, `.env` and `fastbatch.toml`, in that order of strength.
 
+`fastbatch retry` has a further source behind the flags: what the run whose rows failed was told.
+
 Every option of `fastbatch run` has one name everywhere: `--max-attempts`, `FASTBATCH_MAX_ATTEMPTS`,
 `max_attempts = 6`. Each value remembers where it came from, so that an error can say so.
 """
@@ -11,6 +13,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import orjson
@@ -22,6 +25,7 @@ FILE = "fastbatch.toml"
 PREFIX = "FASTBATCH_"
 # Where a value may come from, beside `FILE`, as errors say it.
 FLAGS = "the command line"
+REMEMBERED = "the error records"
 ENVIRONMENT = "the environment"
 DOTENV = ".env"
 
@@ -49,6 +53,11 @@ class RunOptions(BaseModel):
     max_attempts: int = Field(6, ge=1)
     limit: int | None = Field(None, ge=0)
     on_bad_row: Literal["fail", "record", "skip"] = "fail"
+    dedupe: bool = False
+    on_uncertain: Literal["retry", "skip", "ask"] = "ask"  # ask asks on a terminal, else it is retry
+    ordered: bool = False
+    durability: Literal["power", "process"] = "power"
+    drain_timeout: float = Field(30.0, ge=0, allow_inf_nan=False)
     progress: str = "auto"  # a registered name, plug-ins' among them, or off
     yes: bool = False
     dry_run: bool = False
@@ -72,28 +81,39 @@ class Resolved:
         return ConfigError(problem, key=_named(key, source), value=value, source=source)
 
 
-def resolve(flags: Mapping[str, Any], env: Mapping[str, str], folder: Path) -> Resolved:
+def resolve(
+    flags: Mapping[str, Any],
+    env: Mapping[str, str],
+    folder: Path,
+    *,
+    remembered: Mapping[str, Any] = MappingProxyType({}),
+    usual: Mapping[str, Any] = MappingProxyType({}),
+) -> Resolved:
     """Merge and check the options of one run.
 
     Args:
         flags: what the command line gave; None stands for "not given".
         env: the process's environment.
         folder: where `fastbatch.toml` and `.env` are looked for.
+        remembered: what an earlier run was given; weaker than flags, stronger than everything else. Its
+            `param` stands for all of what that run sent, so weaker ones are not merged into it.
+        usual: defaults of one command that are not those of `run`; weaker than everything else.
 
     Raises:
         ConfigError: with the key, the value and where it came from.
     """
     dotenv = _dotenv(folder / ".env")
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = dict(usual)
     sources: dict[str, str] = {}
     for source, layer in (
         (FILE, _file(folder / FILE)),
         (DOTENV, _environment(dotenv, DOTENV)),
         (ENVIRONMENT, _environment(env, ENVIRONMENT)),
+        (REMEMBERED, remembered),
         (FLAGS, {key: value for key, value in flags.items() if value is not None}),
     ):
         for key, value in layer.items():
-            if key == "param" and isinstance(value, Mapping):
+            if key == "param" and isinstance(value, Mapping) and source != REMEMBERED:
                 value = {**values.get("param", {}), **value}
             values[key] = value
             sources[key] = source
@@ -149,7 +169,7 @@ def _named(key: str, source: str) -> str:
     """An option as it is written in `source`."""
     if source == FLAGS:
         return f"--{key.replace('_', '-')}"
-    return key if source == FILE else f"{PREFIX}{key.upper()}"
+    return key if source in (FILE, REMEMBERED) else f"{PREFIX}{key.upper()}"
 
 
 def _environment(env: Mapping[str, str], source: str) -> dict[str, Any]:

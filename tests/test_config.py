@@ -79,7 +79,8 @@ def test_every_option_can_stand_everywhere(tmp_path: Path) -> None:
         "model": "openai:m", "base_url": "http://h/v1", "api_key_env": "K", "prompt": "{a}", "system": "s",
         "param": {"n": 1}, "concurrency": 2, "rpm": 3, "tpm": 4, "window": ["1500/5s", "90000tok/60s"],
         "cache": "off", "identical": "sample", "timeout": 5.5, "max_attempts": 7, "limit": 0,
-        "on_bad_row": "skip", "progress": "json", "yes": True, "dry_run": True,
+        "on_bad_row": "skip", "dedupe": True, "on_uncertain": "skip", "ordered": True,
+        "durability": "process", "drain_timeout": 2.5, "progress": "json", "yes": True, "dry_run": True,
     }  # fmt: skip
     assert sample.keys() == RunOptions.model_fields.keys()
 

@@ -4,25 +4,47 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from fastbatch import __version__
 from fastbatch.cli import cache
+from fastbatch.cli.repair import repair
+from fastbatch.cli.retry import retry
 from fastbatch.cli.run import run
 from fastbatch.cli.simulate import simulate
+from fastbatch.cli.status import status
 from fastbatch.errors import FastbatchError, mask_secrets
+
+_ORDER = ("run", "retry", "status", "repair", "cache", "simulate")  # as they are needed, not as they are made
+
+
+class _Commands(typer.core.TyperGroup):
+    """The commands in their order; Ctrl-C where nothing else hears it is exit code 130."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=_ORDER.index)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            typer.echo("Interrupted.", err=True)
+            raise typer.Exit(130) from None
+
 
 app = typer.Typer(
     name="fastbatch",
+    cls=_Commands,
     help="Run a million LLM prompts: as fast as the provider allows, never paying twice.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command(no_args_is_help=True)(run)
+for command in (run, retry, status, repair):
+    app.command(no_args_is_help=True)(command)
 app.command()(simulate)
 app.add_typer(cache.app, name="cache")
 

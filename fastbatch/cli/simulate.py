@@ -48,7 +48,7 @@ def simulate(
         list[str] | None, typer.Option(help="A model that exists (repeatable); without it every name does.")
     ] = None,
 ) -> None:
-    """Run a simulated OpenAI-shaped provider until Ctrl-C, then say what it saw."""
+    """Run a simulated provider until Ctrl-C, then say what it saw."""
     from fastbatch.simulator import SimulatedLimit, SimulatorConfig
 
     kind: LimitKind = "bucket" if bucket else "sliding"

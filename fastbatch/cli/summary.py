@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from fastbatch.cli.words import counted, duration
 from fastbatch.engine.done import Plan
+from fastbatch.engine.journal.status import RunStatus
+from fastbatch.errors import Uncertain
 from fastbatch.models.stats import Failure, Summary
 
 _SHOWN = 3  # ways of failing that the summary names; all of them are in the errors file
@@ -29,23 +32,54 @@ def summary_lines(summary: Summary, output: str) -> list[str]:
         f"{usage.prompt_tokens:,} tokens in, {usage.completion_tokens:,} out"
         f" · {summary.tokens_per_s:,.0f} tokens/s · {duration(summary.elapsed)}"
     )
-    lines += [_why_failed(failure) for failure in summary.failures[:_SHOWN]]
-    if len(summary.failures) > _SHOWN:
-        lines.append(f"  and {counted(len(summary.failures) - _SHOWN, 'other way')} of failing")
+    unsent = sum(failure.count for failure in summary.failures if failure.kind == Uncertain.__name__)
+    failures = [failure for failure in summary.failures if failure.kind != Uncertain.__name__]
+    lines += [_why_failed(failure) for failure in failures[:_SHOWN]]
+    if len(failures) > _SHOWN:
+        lines.append(f"  and {counted(len(failures) - _SHOWN, 'other way')} of failing")
+    if unsent:
+        may = (
+            "may have been paid for before and was"
+            if unsent == 1
+            else "may have been paid for before and were"
+        )
+        lines.append(f"{counted(unsent, 'row')} {may} not sent again (--on-uncertain skip)")
     if summary.replaced:
         lines.append(f"{counted(summary.replaced, 'earlier answer')} replaced")
     if output == "-":
         return lines
     lines.append(f"results: {summary.output}")
     if summary.errors:
-        lines.append(f"errors:  {summary.errors} (an input again: fix the cause and run it)")
+        lines.append(f"errors:  {summary.errors} (fix the cause, then: fastbatch retry {output})")
     if summary.gone:
         lines.append(f"{counted(summary.gone, 'answer')} in the output without a row in the input")
     if done < summary.total:
-        left = summary.total - done
-        are = "is" if left == 1 else "are"
-        lines.append(f"{counted(left, 'row')} {are} open; run the same command again to go on")
+        lines.append(_open(summary.total - done))
     return lines
+
+
+def cut_short_lines(when: str, status: RunStatus | None) -> list[str]:
+    """What a run did that was ended `when` some of its requests were in flight, as its files show it."""
+    lines = [f"Stopped {when}; what was answered before is saved. Run the same command again to go on."]
+    if status is None or status.total is None:
+        return lines
+    lines.append(
+        f"{status.done:,} of {counted(status.total, 'row')}: {status.ok:,} ok, {status.failed:,} failed"
+        + (f", {status.skipped:,} skipped" if status.skipped else "")
+    )
+    if status.uncertain:
+        tokens = sum(row.prompt_tokens for row in status.uncertain)
+        lines.append(
+            f"{counted(len(status.uncertain), 'request')} in flight may have been paid for, about {tokens:,} "
+            "tokens in; the next run lists them before it sends anything"
+        )
+    if status.left:
+        lines.append(_open(status.left))
+    return lines
+
+
+def _open(left: int) -> str:
+    return f"{counted(left, 'row')} {'is' if left == 1 else 'are'} open; run the same command again to go on"
 
 
 def _why_failed(failure: Failure) -> str:
@@ -56,11 +90,6 @@ def _why_failed(failure: Failure) -> str:
     return f"  {failure.count:,} × {told}{code}: {message if len(message) <= 160 else message[:159] + '…'}"
 
 
-def counted(number: int, noun: str) -> str:
-    """`1 row`, `2,000 rows`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
 def _why_skipped(summary: Summary) -> str:
     answered = summary.skipped - summary.left_out
     if not summary.left_out:
@@ -68,7 +97,7 @@ def _why_skipped(summary: Summary) -> str:
     return f"{answered:,} answered before, {summary.left_out:,} bad" if answered else "bad rows, left out"
 
 
-def plan_lines(plan: Plan) -> list[str]:
+def plan_lines(plan: Plan, output: str) -> list[str]:
     """What a run would do, for people."""
     lines = [
         f"{counted(plan.rows, 'row')}: {counted(plan.to_send, 'request')} to send, "
@@ -84,15 +113,10 @@ def plan_lines(plan: Plan) -> list[str]:
     ):
         if count:
             lines.append(f"{count:,} {words}")
+    if plan.uncertain:
+        lines.append(
+            f"{plan.uncertain:,} sent by a run that ended without recording an answer, about "
+            f"{plan.uncertain_tokens:,} tokens in, maybe paid for; which: fastbatch status {output}"
+        )
     lines.append("Nothing was sent (--dry-run).")
     return lines
-
-
-def duration(seconds: float) -> str:
-    """`8.2 s`, `3 min 05 s`, `2 h 07 min`."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02} s"
-    return f"{minutes // 60} h {minutes % 60:02} min"

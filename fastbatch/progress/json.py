@@ -8,11 +8,14 @@ Every object has `event`; the other keys are:
                prompt_tokens_per_s, completion_tokens_per_s (over the last ten seconds), eta (s, or null),
                limits ([{name, used, limit, per (s), share}]), waiting_for (a phrase, or "")
     notice     text
+    uncertain  rows ([{custom_id, row, attempt, prompt_tokens}]): those that a run which ended had sent
+               without recording an answer; told before anything is sent
     fetching   what, done, total (bytes; null where unknown), finished
     finished   all of `progress`, and stopped: why the run ended early, or ""
 
 Keys may be added, never renamed. `progress` comes at most once a second of the run's time, `fetching` after
-each quarter. While a reader does not keep up, objects are left out, except that the last one waits a little.
+each quarter. While a reader does not keep up, objects are left out, except that `uncertain` comes later then
+and the last one waits a little.
 """
 
 from __future__ import annotations
@@ -23,7 +26,16 @@ from typing import Any, TextIO
 
 import orjson
 
-from fastbatch.engine.events import Event, Fetching, Notice, Progressed, RunFinished, RunStarted
+from fastbatch.engine.events import (
+    Event,
+    Fetching,
+    Notice,
+    Progressed,
+    RunFinished,
+    RunStarted,
+    UncertainRows,
+)
+from fastbatch.engine.journal.entries import UncertainRow
 from fastbatch.models.stats import Snapshot
 from fastbatch.progress.pen import Pen
 from fastbatch.progress.steps import Steps
@@ -45,6 +57,7 @@ class JsonProgress:
         self._lock = threading.RLock()  # a signal handler may notify in the middle of a line
         self._due = 0.0
         self._steps = Steps()
+        self._owed: UncertainRows | None = None
 
     def notify(self, event: Event) -> None:
         """Take one event and write its object, if it is due."""
@@ -52,6 +65,11 @@ class JsonProgress:
             self._take(event)
 
     def _take(self, event: Event) -> None:
+        if isinstance(event, UncertainRows):
+            self._pen.wait()
+            self._owed = event
+        if self._owed is not None and self._say("uncertain", rows=[_row(row) for row in self._owed.rows]):
+            self._owed = None
         match event:
             case RunStarted():
                 self._due = 0.0
@@ -71,6 +89,12 @@ class JsonProgress:
 
     def _say(self, event: str, **keys: Any) -> bool:
         return self._pen.write(orjson.dumps({"event": event, **keys}).decode() + "\n")
+
+
+def _row(row: UncertainRow) -> dict[str, Any]:
+    keys = row._asdict()
+    del keys["key"]
+    return keys
 
 
 def _keys(snapshot: Snapshot) -> dict[str, Any]:

@@ -1,0 +1,128 @@
+"""The options that `run` and `retry` share, written once; a command takes them as `**flags`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, TypedDict, TypeVar, cast, get_type_hints
+
+import typer
+
+Command = TypeVar("Command", bound=Callable[..., None])
+
+
+class Flags(TypedDict):
+    """What the command line gave, by the names of `config.RunOptions`; None where it did not."""
+
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", "-m", metavar="PROVIDER:MODEL", help="Such as openai:gpt-4o-mini or local:smollm2."
+        ),
+    ]
+    base_url: Annotated[
+        str | None, typer.Option(metavar="URL", help="Another OpenAI-shaped server, /v1 included.")
+    ]
+    api_key_env: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Environment variable that holds the key.")
+    ]
+    prompt: Annotated[
+        str | None, typer.Option(metavar="TEMPLATE", help='Made from a row\'s keys: "Summarise: {text}".')
+    ]
+    system: Annotated[str | None, typer.Option(metavar="TEXT", help="System message of rows that have none.")]
+    param: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=JSON", help="Default body parameter (repeatable): temperature=0."),
+    ]
+    concurrency: Annotated[
+        int | None, typer.Option(metavar="N", help="Requests in flight at most [default: 64].")
+    ]
+    rpm: Annotated[int | None, typer.Option(metavar="N", help="Requests a minute.")]
+    tpm: Annotated[int | None, typer.Option(metavar="N", help="Tokens a minute.")]
+    window: Annotated[
+        list[str] | None,
+        typer.Option(metavar="N/SPAN", help="A further limit: 25/s, 1500/5s, 90000tok/60s (repeatable)."),
+    ]
+    timeout: Annotated[
+        float | None, typer.Option(metavar="S", help="Seconds for one attempt [default: 120].")
+    ]
+    max_attempts: Annotated[
+        int | None, typer.Option(metavar="N", help="Times a request is sent at most [default: 6].")
+    ]
+    cache: Annotated[
+        str | None,
+        typer.Option(metavar="DIR|NAME:DIR|memory|off", help="Where answers are kept for next time."),
+    ]
+    identical: Annotated[
+        str | None,
+        typer.Option(
+            metavar="share|sample", help="Equal rows share one answer, or each buys its own [default: share]."
+        ),
+    ]
+    limit: Annotated[int | None, typer.Option(metavar="N", help="Only the first N rows.")]
+    on_bad_row: Annotated[
+        str | None,
+        typer.Option(
+            metavar="fail|record|skip",
+            help="Refuse the input, make it a failed row, leave it out [default: fail].",
+        ),
+    ]
+    dedupe: Annotated[
+        bool | None,
+        typer.Option(
+            "--dedupe/--no-dedupe", help="Number rows that have the same id (a, a-2) rather than refuse them."
+        ),
+    ]
+    on_uncertain: Annotated[
+        str | None,
+        typer.Option(
+            metavar="retry|skip|ask",
+            help="Send again what a run that died may have paid for, or do not [default: ask on a terminal, "
+            "else retry].",
+        ),
+    ]
+    ordered: Annotated[
+        bool | None,
+        typer.Option("--ordered/--no-ordered", help="The finished output is in the order of the input."),
+    ]
+    durability: Annotated[
+        str | None,
+        typer.Option(
+            metavar="power|process",
+            help="What saved answers survive: a power failure, or the end of the process [default: power].",
+        ),
+    ]
+    drain_timeout: Annotated[
+        float | None,
+        typer.Option(
+            metavar="S", help="Seconds that requests in flight may take after Ctrl-C [default: 30]."
+        ),
+    ]
+    progress: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|rich|plain|json|off", help="Style on stderr, or a plug-in's [default: auto]."
+        ),
+    ]
+    yes: Annotated[bool | None, typer.Option("--yes", "-y", help="Ask nothing.")]
+    dry_run: Annotated[bool | None, typer.Option("--dry-run", help="Check and count only; send nothing.")]
+
+
+def with_run_options(command: Command) -> Command:
+    """Show typer each option of a run in the place of the command's `**flags`."""
+    signature = inspect.signature(command, eval_str=True)
+    own = [given for given in signature.parameters.values() if given.kind is not given.VAR_KEYWORD]
+    shared = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+        for name, annotation in get_type_hints(Flags, include_extras=True).items()
+    ]
+    cast(Any, command).__signature__ = signature.replace(parameters=[*own, *shared])
+    return command
+
+
+def given(flags: Flags) -> Mapping[str, Any]:
+    """What `config.resolve` takes of the flags."""
+    from fastbatch.config import parse_param
+
+    param = dict(parse_param(pair, "--param") for pair in flags["param"] or ())
+    return {**flags, "param": param or None, "window": flags["window"] or None}
