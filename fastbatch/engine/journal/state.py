@@ -15,7 +15,6 @@ class JournalState:
         self.about: About | None = None
         self.end = 0
         self.counted = Counted()
-        self.before = Counted()  # an earlier moment of the same run, for the rate
         self.open: dict[int, Sent] = {}
         self._numbers: dict[str, int] = {}  # of the open request of each row
         self.last = 0
@@ -30,7 +29,7 @@ class JournalState:
             if run["form"] > FORM:
                 raise ValueError("it was written by a newer version of fastbatch")
             self.about = About(**run)
-            self.counted = self.before = Counted()
+            self.counted = Counted()
         if (end := entry.get("end")) is not None:
             self.end = end
         for number in entry.get("closed", ()):
@@ -38,12 +37,7 @@ class JournalState:
         for fields in entry.get("sent", ()):
             self.add(Sent(*fields))
         if (count := entry.get("count")) is not None:
-            now = Counted(*count)
-            if now.time - self.before.time > 2 * _SPAN:
-                self.before = self.counted
-            self.counted = now
-            if not self.before.time:
-                self.before = now
+            self.counted = Counted(*count)
 
     def add(self, sent: Sent) -> None:
         """A request is about to leave."""
@@ -80,6 +74,3 @@ class JournalState:
         if self.counted.time:
             what["count"] = list(self.counted)
         return entry_line({"run": self.about._asdict()}) + entry_line(what)
-
-
-_SPAN = 10.0  # seconds that the rate looks back
