@@ -65,6 +65,8 @@ def watch(output: Path) -> Watched | None:
         OSError: it cannot be read.
     """
     path = journal_path(output)
+    if path.exists() and not path.is_file():
+        raise OutputError(f"{path} is not an ordinary file, so it is no journal")
     for _ in range(_TRIES):
         with suppress(FileNotFoundError), path.open("rb") as file:
             found = _read(file.fileno(), path, output)
