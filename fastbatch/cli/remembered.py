@@ -52,7 +52,7 @@ class Remembered(NamedTuple):
     Attributes:
         rows: how many records there are.
         told: the options that their rows were run with; empty where no record says so.
-        options: the same, and for one that decides what a row asks and was not given, the value that means so.
+        options: the same; one that decides what a row asks and was not given has the value meaning so.
         omitted: options that were given then, and neither are remembered nor given now.
     """
 

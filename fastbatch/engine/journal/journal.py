@@ -7,6 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from fastbatch.engine.journal.lines import LineFile
 from fastbatch.engine.journal.opening import open_files
 from fastbatch.engine.journal.places import journal_path, part_path, real_file
 from fastbatch.engine.journal.state import JournalState
+from fastbatch.errors import StorageError
 
 Durability = Literal["power", "process"]
 
@@ -74,7 +76,7 @@ class Journal:
         self._recorded: Callable[[list[Any]], None] = _nothing
         self._failed: Callable[[Exception], None] = _nothing
         self._count: Callable[[], Counted] = Counted
-        self._was_empty = True
+        self._before: tuple[About, Counted] | None = None
 
     # Opening
 
@@ -95,7 +97,7 @@ class Journal:
             data=data.name,
             durability=self._durability,
         )
-        self._file, self._data, self._state, self._was_empty = open_files(self.output, about)
+        self._file, self._data, self._state, self._before = open_files(self.output, about)
         self._numbers = {sent.custom_id: number for number, sent in self._state.open.items()}
         self._last = self._state.last
 
@@ -261,11 +263,20 @@ class Journal:
             self._file.remove()
 
     def undo(self) -> None:
-        """Nothing was done after all: leave no file behind that was not there."""
+        """Nothing was done after all: leave no file that was not there, and what is known of who ran last."""
         if self._data is not None and self._data.made and self._data.end == 0:
             self._data.remove()
-        if self._file is not None and self._was_empty:
+        if self._file is None:
+            return
+        if self._before is None:
             self._file.remove()
+            return
+        about, counted = self._before
+        assert self._state.about is not None
+        self._state.about = about._replace(data=self._state.about.data)
+        self._state.counted = counted
+        with suppress(StorageError):  # it stands as it is, and what went wrong before must be said
+            self._file.replace(self._state.short())
 
     def close(self) -> None:
         """Let go of all files; closing twice is allowed."""

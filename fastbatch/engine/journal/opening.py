@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fastbatch.engine.journal.entries import About, entry_line, read_entry
+from fastbatch.engine.journal.entries import About, Counted, entry_line, read_entry
 from fastbatch.engine.journal.lines import Held, LineFile, sync_folder
 from fastbatch.engine.journal.places import damaged, held_by, journal_path, not_ours, part_path
 from fastbatch.engine.journal.state import JournalState
@@ -16,12 +16,12 @@ from fastbatch.formats.results import LINE_BEGINS, read_result
 
 
 class Opened(NamedTuple):
-    """The files of a run, held, and what its journal says; `was_empty` where there was none before."""
+    """The files of a run, held, and what its journal says; `before`: who ran last, and how far."""
 
     journal: LineFile
     data: LineFile
     state: JournalState
-    was_empty: bool
+    before: tuple[About, Counted] | None
 
 
 def open_files(output: Path, about: About) -> Opened:
@@ -35,6 +35,7 @@ def open_files(output: Path, about: About) -> Opened:
         journal = LineFile(journal_path(output))
     except Held:
         raise held_by(output) from None
+    before: tuple[About, Counted] | None = None
     was_empty = False
     try:
         state = _read_journal(journal, output)
@@ -42,8 +43,8 @@ def open_files(output: Path, about: About) -> Opened:
         if about.durability == "power":
             journal.sync_found()  # or a power failure could lose one entry of several
         # So that whoever comes second can say who came first, from this moment on.
-        before = state.about
-        named = about if before is None else about._replace(data=before.data)
+        before = None if state.about is None else (state.about, state.counted)
+        named = about if state.about is None else about._replace(data=state.about.data)
         journal.append(entry_line({"run": named._asdict()}))
         data = _Data(output, journal, state, about.durability).open(output.with_name(about.data))
     except BaseException:
@@ -66,7 +67,7 @@ def open_files(output: Path, about: About) -> Opened:
         data.close()
         journal.close()
         raise
-    return Opened(journal, data, state, was_empty)
+    return Opened(journal, data, state, before)
 
 
 def _read_journal(file: LineFile, output: Path) -> JournalState:
