@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -21,6 +22,11 @@ from fastbatch.models.request import LLMRequest
 
 _IGNORED = frozenset(("error", "fastbatch"))  # so that an error record is a valid input
 _TEMPLATED = frozenset(("prompt", "messages"))  # a template stands in their place; they are carried
+_OF_A_LINE = frozenset(("body", "url", "method", "custom_id", *_IGNORED))
+_USED = {
+    CHAT: frozenset(("model", "messages", "prompt", "system")),
+    EMBEDDINGS: frozenset(("model", "input")),
+}
 _OWN = frozenset(("custom_id", "extra_body", *_IGNORED))
 _RECORDED = frozenset(("custom_id", "raw", *_IGNORED))  # what the record of a line that was no row holds
 _BROKEN = "this line was broken when it was recorded: "
@@ -86,7 +92,7 @@ def read_row(row: Mapping[str, Any], settings: RowSettings) -> LLMRequest:
     if "body" in row and "url" in row:
         return _batch_line(row, settings)
     if settings.template is not None:
-        return _chat(row, [{"role": "user", "content": settings.template.fill(row)}], settings, _TEMPLATED)
+        return _chat(row, [{"role": "user", "content": settings.template.fill(row)}], settings)
     if "messages" in row:
         if "prompt" in row:
             raise InvalidRequest("the row has both messages and prompt; which one is meant?")
@@ -98,7 +104,7 @@ def read_row(row: Mapping[str, Any], settings: RowSettings) -> LLMRequest:
             raise InvalidRequest(f"prompt must be a string, not {json_kind(prompt)}")
         return _chat(row, [{"role": "user", "content": prompt}], settings)
     if "input" in row:
-        return _request(EMBEDDINGS, row, {"input": row["input"]}, settings)
+        return _request(EMBEDDINGS, "input", row["input"], row, settings)
     keys = ", ".join(repr(key) for key in row if key != "custom_id" and key not in _IGNORED) or "no keys"
     raise InvalidRequest(
         f"the row has none of prompt, messages, input or body (it has {keys}); "
@@ -127,87 +133,90 @@ def _batch_line(row: Mapping[str, Any], settings: RowSettings) -> LLMRequest:
         raise InvalidRequest("url must be a string such as /v1/chat/completions")
     if body.get("model") is None and settings.model is not None:
         body = {"model": settings.model, **body}
-    carried = {key: row[key] for key in row if key not in ("body", "url", "method", "custom_id", *_IGNORED)}
-    return _made(url, body, row, carried, settings)
+    others = row.keys() - _OF_A_LINE
+    return _made(
+        url, body, row, {key: row[key] for key in row if key in others} if others else None, settings
+    )
 
 
-def _chat(
-    row: Mapping[str, Any],
-    messages: Any,
-    settings: RowSettings,
-    keep: frozenset[str] = frozenset(),
-) -> LLMRequest:
-    system = row.get("system") if isinstance(row.get("system"), str) else None
-    if system is None and row.get("system") is not None:
+def _chat(row: Mapping[str, Any], messages: Any, settings: RowSettings) -> LLMRequest:
+    own = row.get("system")
+    if own is not None and not isinstance(own, str):
         raise InvalidRequest("system must be a string")
-    if system is None:
-        system = settings.system
-    if system is not None and isinstance(messages, list) and not _has_system(messages):
-        messages = [{"role": "system", "content": system}, *messages]
-    elif row.get("system") is not None and isinstance(messages, list):
-        raise InvalidRequest("the row has both a system key and a system message; which one is meant?")
-    return _request(CHAT, row, {"messages": messages}, settings, keep)
+    system = settings.system if own is None else own
+    if system is not None and isinstance(messages, list):
+        if not _has_system(messages):
+            messages = [{"role": "system", "content": system}, *messages]
+        elif own is not None:
+            raise InvalidRequest("the row has both a system key and a system message; which one is meant?")
+    return _request(CHAT, "messages", messages, row, settings)
 
 
 def _has_system(messages: list[Any]) -> bool:
-    return any(isinstance(said, dict) and said.get("role") in ("system", "developer") for said in messages)
+    for said in messages:  # noqa: SIM110 - three times as fast as any()
+        if isinstance(said, dict) and said.get("role") in ("system", "developer"):
+            return True
+    return False
 
 
 def _request(
-    endpoint: str,
-    row: Mapping[str, Any],
-    start: dict[str, Any],
-    settings: RowSettings,
-    keep: frozenset[str] = frozenset(),
+    endpoint: str, main: str, content: Any, row: Mapping[str, Any], settings: RowSettings
 ) -> LLMRequest:
     """Sort a row's keys into body and metadata, and fill the gaps of the body."""
-    known = KNOWN[endpoint]
     model = settings.model if row.get("model") is None else row["model"]
-    body: dict[str, Any] = {} if model is None else {"model": model}
-    body.update(start)
-    carried: dict[str, Any] = {}
+    body: dict[str, Any] = {main: content} if model is None else {"model": model, main: content}
     # Beside a custom_id an id is a key like any other, but for error records, which hold it twice.
-    is_id = row.get("custom_id") is None or str(row.get("id")) == row["custom_id"]
-    used = start.keys() | ({"system", "prompt"} if endpoint == CHAT else set()) | {"model"}
-    for key, value in row.items():
-        if key in known and key not in used:
-            body[key] = value
-        elif key in keep or not (key in used or key in _OWN or (key == "id" and is_id)):
-            carried[key] = value
+    is_id = "id" not in row or row.get("custom_id") is None or str(row["id"]) == row["custom_id"]
+    sent, kept = _places(tuple(row), endpoint, settings.template is not None, is_id)
+    for key in sent:
+        body[key] = row[key]
     extra = row.get("extra_body")
     if extra is not None:
         if not isinstance(extra, dict):
             raise InvalidRequest("extra_body must be an object")
         body.update(extra)
-    for key, value in settings.params.items():
-        body.setdefault(key, value)
-    return _made(endpoint, body, row, carried, settings)
+    if settings.params:
+        for key, value in settings.params.items():
+            body.setdefault(key, value)
+    return _made(endpoint, body, row, {key: row[key] for key in kept} if kept else None, settings)
+
+
+@lru_cache(maxsize=256)  # the rows of one file are alike
+def _places(
+    keys: tuple[str, ...], endpoint: str, templated: bool, is_id: bool
+) -> tuple[list[str], list[str]]:
+    """Which keys of a row go into the body, and which are carried."""
+    used = _USED[endpoint]
+    nowhere = (used - _TEMPLATED if templated else used) | _OWN | ({"id"} if is_id else set())
+    sent = [key for key in keys if key in KNOWN[endpoint] and key not in used]
+    return sent, [key for key in keys if key not in sent and key not in nowhere]
 
 
 def _made(
     endpoint: str,
     body: dict[str, Any],
     row: Mapping[str, Any],
-    carried: dict[str, Any],
+    carried: dict[str, Any] | None,
     settings: RowSettings,
 ) -> LLMRequest:
     """The request, once what is sent and what is carried are known to be writable."""
-    if not settings.checked:
-        check_numbers(carried)
-    request = LLMRequest(
-        endpoint, body, custom_id=row_id(row), metadata=_flat(carried), checked=settings.checked
-    )
+    if carried:
+        if not settings.checked:
+            check_numbers(carried)
+        if "metadata" in carried:
+            carried = _flat(carried) or None
+    request = LLMRequest(endpoint, body, custom_id=row_id(row), metadata=carried, checked=settings.checked)
     if settings.needs_model and body.get("model") is None:
         raise InvalidRequest('no model: name one with -m or in the row ("model": "…")')
     return request
 
 
-def _flat(carried: dict[str, Any]) -> dict[str, Any] | None:
-    """Carried keys as metadata; the row's own `metadata` object is laid among them unless a key clashes."""
-    own = carried.get("metadata")
+def _flat(carried: dict[str, Any]) -> dict[str, Any]:
+    """Carried keys, the row's own `metadata` object laid among them unless a key clashes."""
+    own = carried["metadata"]
     if isinstance(own, dict) and (own.keys().isdisjoint(carried) or len(carried) == 1):
-        carried = {**own, **{key: value for key, value in carried.items() if key != "metadata"}}
-    return carried or None
+        return {**own, **{key: value for key, value in carried.items() if key != "metadata"}}
+    return carried
 
 
 def row_id(row: Mapping[str, Any]) -> str | None:
@@ -216,17 +225,28 @@ def row_id(row: Mapping[str, Any]) -> str | None:
     Raises:
         InvalidRequest: it is something else.
     """
-    given = row.get("id") if row.get("custom_id") is None else row["custom_id"]
+    given = row.get("custom_id")
     if given is None:
-        return None
+        given = row.get("id")
+        if given is None:
+            return None
+    if isinstance(given, str) and given:
+        return given
     if isinstance(given, int) and not isinstance(given, bool):
         return str(given)
-    if not isinstance(given, str) or not given:
-        raise InvalidRequest(f"custom_id (or id) must be a non-empty string or a whole number, not {given!r}")
-    return given
+    raise InvalidRequest(f"custom_id (or id) must be a non-empty string or a whole number, not {given!r}")
 
 
 def fingerprint(row: Mapping[str, Any]) -> int:
-    """64 bits that know a row without an id by its content, whatever the order of its keys."""
-    content = {key: value for key, value in row.items() if key not in _IGNORED}
-    return xxh3_64_intdigest(orjson.dumps(content, option=orjson.OPT_SORT_KEYS))
+    """64 bits that know a row without an id by its content, whatever the order of its keys.
+
+    Raises:
+        InvalidRequest: it cannot be written.
+    """
+    if "error" in row or "fastbatch" in row or type(row) is not dict:
+        row = {key: value for key, value in row.items() if key not in _IGNORED}
+    try:
+        return xxh3_64_intdigest(orjson.dumps(row, option=orjson.OPT_SORT_KEYS))
+    except TypeError as refused:
+        problem = "is nested too deeply" if "ecursion" in str(refused) else f"is not JSON: {refused}"
+        raise InvalidRequest(f"the row {problem}") from None

@@ -42,8 +42,9 @@ class PromptTemplate:
                     value=template,
                 )
         self.text = template
-        self._parts = [(literal, name) for literal, name, _, _ in parsed]
-        self.keys = tuple(dict.fromkeys(name for _, name in self._parts if name))
+        self._names = [name for _, name, _, _ in parsed if name]
+        self._form = "".join(text.replace("%", "%%") + ("%s" if name else "") for text, name, _, _ in parsed)
+        self.keys = tuple(dict.fromkeys(self._names))
         if not self.keys:
             raise ConfigError(
                 "has no place such as {text}, so every row would ask the same", key="prompt", value=template
@@ -55,22 +56,19 @@ class PromptTemplate:
         Raises:
             InvalidRequest: the row lacks a key, or its value is not JSON; the message names it.
         """
-        filled: list[str] = []
-        for literal, name in self._parts:
-            filled.append(literal)
-            if name is not None:
-                if name not in row:
-                    raise InvalidRequest(
-                        f"the row has no key {name!r} for the template; it has "
-                        f"{', '.join(map(repr, row)) or 'none'}.{did_you_mean(name, map(str, row))}"
-                    )
-                filled.append(_written(name, row[name]))
-        return "".join(filled)
+        filled = []
+        for name in self._names:
+            if name not in row:
+                raise InvalidRequest(
+                    f"the row has no key {name!r} for the template; it has "
+                    f"{', '.join(map(repr, row)) or 'none'}.{did_you_mean(name, map(str, row))}"
+                )
+            value = row[name]
+            filled.append(value if isinstance(value, str) else _written(name, value))
+        return self._form % (*filled,)
 
 
 def _written(name: str, value: Any) -> str:
-    if isinstance(value, str):
-        return value
     try:
         return orjson.dumps(value).decode()
     except TypeError as refused:

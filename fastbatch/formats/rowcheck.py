@@ -1,0 +1,193 @@
+"""Whether a row would be taken, known without making its request: an input is checked before the first one.
+
+`read_row` says what is right; that takes microseconds, and the rows of one file have the same keys. Where a
+row with these keys was taken, all that the keys decide (which endpoint, the model, the default parameters) is
+right for the next one too; so a shape remembers what is left to look at, the values. A row with new keys, or
+one that is not surely right, goes through `read_row`, whose word is the last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
+from typing import Any
+
+from fastbatch.errors import InvalidRequest
+from fastbatch.formats.rows import RowSettings, read_row
+from fastbatch.models.check import check_numbers
+from fastbatch.models.kinds import KINDS, Kind, check_kind
+from fastbatch.models.params import CHAT, COMPLETIONS, EMBEDDINGS, MODERATIONS, RESPONSES, ROLES
+
+_SHAPES = 512  # remembered at most, so that a file of ever new keys costs no memory
+_BELOW, _BEYOND = -(2.0**63), 2.0**63  # JSON carries every number between them
+_ROLES = frozenset(ROLES)
+_ROLES_BESIDE_SYSTEM = _ROLES - {"system", "developer"}  # a system key and a system message are one too many
+
+_NULL = type(None)
+_SCALARS: frozenset[type] = frozenset((str, int, float, bool, _NULL))
+_ANY = Kind("anything", _SCALARS, (object,), (object,))
+_TEXT = Kind("a string", frozenset((str,)), (str,), ())
+_NOT = Kind("absent", frozenset((_NULL,)), (), ())
+_EVERYWHERE = {"stream": _NOT, "extra_body": _NOT}
+_KINDS: dict[str, dict[str, Kind]] = {endpoint: {**kinds, **_EVERYWHERE} for endpoint, kinds in KINDS.items()}
+_KINDS[CHAT]["system"] = Kind("a string", frozenset((str, _NULL)), (str,), ())
+_KINDS[COMPLETIONS]["prompt"] = _KINDS[RESPONSES]["input"] = _KINDS[MODERATIONS]["input"] = _TEXT
+
+_Values = Mapping[str, Any]
+
+
+class RowCheck:
+    """Checks rows of JSON values that are to be read with `settings`.
+
+    >>> rows = RowCheck(RowSettings(model="m"))
+    >>> rows.check({"prompt": "Hi"})
+    >>> rows.check({"prompt": 5})
+    Traceback (most recent call last):
+        ...
+    fastbatch.errors.InvalidRequest: prompt must be a string, not a number
+    """
+
+    def __init__(self, settings: RowSettings) -> None:
+        self._settings = replace(settings, checked=False)
+        self._rows: dict[tuple[str, ...], _Shape] = {}
+        self._bodies: dict[tuple[str, ...], _Shape] = {}
+
+    def check(self, row: dict[str, Any]) -> None:
+        """Refuse what `read_row` would refuse.
+
+        Raises:
+            InvalidRequest: the one that it would raise.
+        """
+        shape = self._rows.get(tuple(row))
+        if shape is None or not shape.fits(row):
+            read_row(row, self._settings)
+            self._learn(row)
+
+    def _learn(self, row: _Values) -> None:
+        """Remember what to look at in rows with the keys of this one, which was taken."""
+        # Where values decide: the record of a broken line, and a part of the body that may hold anything.
+        if ("raw" in row and "error" in row) or row.get("extra_body") is not None:
+            return
+        keys = tuple(row)
+        if len(self._rows) < _SHAPES and keys not in self._rows:
+            self._rows[keys] = self._row_shape(row)
+        if "body" in row and "url" in row and len(self._bodies) < _SHAPES:
+            url, body = row["url"], row["body"]
+            if (url, *body) not in self._bodies:
+                self._bodies[(url, *body)] = _body_shape(url, body)
+
+    def _row_shape(self, row: _Values) -> _Shape:
+        identity = "custom_id" if "custom_id" in row else "id" if "id" in row else None
+        keys = row.keys() - {identity, "error", "fastbatch"}
+        if "body" in row and "url" in row:
+            return _Shape(keys - {"body", "url", "method"}, {}, identity, test=self._fits_body)
+        if self._settings.template is not None:  # a prompt or messages of the row's own are carried
+            return _Shape(keys, _KINDS[CHAT], identity)
+        if "messages" in row:
+            test = _fits_beside_system if "system" in row else _fits_messages
+            return _Shape(keys - {"messages"}, _KINDS[CHAT], identity, test=test)
+        if "prompt" in row:
+            return _Shape(keys, {**_KINDS[CHAT], "prompt": _TEXT}, identity)
+        return _Shape(keys - {"input"}, _KINDS[EMBEDDINGS], identity, test=_fits_input)
+
+    def _fits_body(self, row: _Values) -> bool:
+        """Whether the body of a batch line is surely right for its url."""
+        url, body = row["url"], row["body"]
+        if type(body) is not dict or type(url) is not str or row.get("method", "POST") != "POST":
+            return False
+        shape = self._bodies.get((url, *body))
+        return shape is not None and shape.fits(body)
+
+
+class _Shape:
+    """What to look at in the values of a row or a body whose keys are right.
+
+    Args:
+        keys: those to look at.
+        kinds: what some of them take; the others take anything that can be written.
+        identity: the key of the id, if there is one.
+        test: looks at the rest.
+    """
+
+    __slots__ = ("_fields", "_identity", "_kinds", "_model", "_test")
+
+    def __init__(
+        self,
+        keys: AbstractSet[str],
+        kinds: Mapping[str, Kind],
+        identity: str | None = None,
+        test: Callable[[_Values], bool] | None = None,
+    ) -> None:
+        self._identity = identity
+        self._model = "model" in keys
+        self._fields = [(key, kinds.get(key, _ANY).usual & _SCALARS) for key in keys if key != "model"]
+        self._kinds = kinds
+        self._test = test
+
+    def fits(self, values: _Values) -> bool:
+        """Whether these values are surely right."""
+        if self._identity is not None:
+            given = values[self._identity]
+            if not given or not (type(given) is str or (type(given) is int and abs(given) < _BEYOND)):
+                return False
+        if self._model:
+            model = values["model"]
+            if not model or type(model) is not str:
+                return False
+        for key, usual in self._fields:
+            value = values[key]
+            kind = type(value)
+            if kind not in usual:
+                if not self._fits_nested(key, value):
+                    return False
+            elif (kind is float or kind is int) and not _BELOW < value < _BEYOND:  # NaN is not
+                return False
+        return self._test is None or self._test(values)
+
+    def _fits_nested(self, key: str, value: Any) -> bool:
+        """Whether an object or list is of its parameter's kind, and everything in it can be written."""
+        if not isinstance(value, dict | list):
+            return False
+        try:
+            if key in self._kinds:
+                check_kind(key, value, self._kinds[key])
+            check_numbers(value, key, 1)
+        except InvalidRequest:
+            return False
+        return True
+
+
+def _body_shape(url: str, body: _Values) -> _Shape:
+    if url == CHAT:
+        return _Shape(body.keys() - {"messages"}, _KINDS[CHAT], test=_fits_messages)
+    if url == EMBEDDINGS:
+        return _Shape(body.keys() - {"input"}, _KINDS[EMBEDDINGS], test=_fits_input)
+    return _Shape(body.keys(), _KINDS[url])
+
+
+def _fits_messages(values: _Values, roles: frozenset[str] = _ROLES) -> bool:
+    """Whether the messages are some, each of a role and a text."""
+    messages = values["messages"]
+    if type(messages) is not list or not messages:
+        return False
+    try:
+        for message in messages:
+            if message["role"] not in roles or type(message["content"]) is not str or len(message) != 2:
+                return False
+    except (KeyError, TypeError):  # no object, or one without these keys
+        return False
+    return True
+
+
+def _fits_beside_system(values: _Values) -> bool:
+    return _fits_messages(values, _ROLES_BESIDE_SYSTEM)
+
+
+def _fits_input(values: _Values) -> bool:
+    """Whether the input is a text, a list of texts or one of tokens."""
+    given = values["input"]
+    if type(given) is str:
+        return True
+    kinds = set(map(type, given)) if type(given) is list else set()
+    return kinds == {str} or (kinds == {int} and min(given) > _BELOW and max(given) < _BEYOND)
