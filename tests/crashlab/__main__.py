@@ -13,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from crashlab.random_kills import random_kills
-from crashlab.realtool import TOOL_JOBS, missing, tool_sweep
+from crashlab.realtool import SOME_PLACES, TOOL_JOBS, missing, tool_sweep
 from crashlab.sabotage import WAYS
 from crashlab.sweeps import MOMENTS, TINY_JOBS, sweep
 from crashlab.totals import Totals
@@ -47,7 +47,7 @@ def main() -> int:
         if why := missing():
             print(f"{TITLES['tool']}: left out, {why}", file=sys.stderr)
         elif given.short:
-            totals["tool"] = tool_sweep(TOOL_JOBS[:1], first=3, step=1000, go_on=go_on)
+            totals["tool"] = tool_sweep(TOOL_JOBS[:1], SOME_PLACES, go_on)
         else:
             totals["tool"] = tool_sweep(go_on=go_on)
     for part, result in totals.items():

@@ -36,8 +36,9 @@ class Failpoint(NamedTuple):
 class Note(NamedTuple):
     """What a power failure would need to know of a call: see `power`.
 
-    `what` is "synced" (of file `inode` so many bytes), "folder" (what was done in it is safe), or "named":
-    `path` was made, removed, or put in place of another, which is `kept`; it was called `source` before.
+    `what` is "synced" (of file `inode` so many bytes) or "folder" (what was done in it is safe), which are
+    noted when they are done; or "named", which is noted when it is about to be done: `path` is made, removed,
+    or becomes the name of `inode`, whose name is `source`; what `path` names before is `kept`.
     """
 
     what: str
@@ -107,16 +108,18 @@ class WatchedDisk:
         """Make the call, and write down what it did to what would survive a power failure."""
         if self._notes < 0:
             return call(*args, **options)
-        note = self._before(name, args)
         with self._turn:
+            if (note := self._before(name, args)) is not None:
+                self._note(note)
             result = call(*args, **options)
             if name in SYNCS:
                 state = os.fstat(args[0])
                 is_folder = stat.S_ISDIR(state.st_mode)
-                note = Note("folder") if is_folder else Note("synced", state.st_ino, state.st_size)
-            if note is not None:
-                _write(self._notes, json.dumps(note).encode() + b"\n")
+                self._note(Note("folder") if is_folder else Note("synced", state.st_ino, state.st_size))
         return result
+
+    def _note(self, note: Note) -> None:
+        _write(self._notes, json.dumps(note).encode() + b"\n")
 
     def _before(self, name: str, args: tuple[Any, ...]) -> Note | None:
         """What is about to happen to a name in the folder; a name that is there is kept under another."""
@@ -127,7 +130,7 @@ class WatchedDisk:
             return Note("named", path=os.fspath(args[0]), kept=self._keep(args[0]))
         if name in ("rename", "replace"):
             source, path = map(os.fspath, args)
-            return Note("named", path=path, kept=self._keep(path), source=source)
+            return Note("named", Path(source).stat().st_ino, 0, path, self._keep(path), source)
         return None
 
     def _keep(self, path: Any) -> str:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from types import TracebackType
@@ -17,8 +18,8 @@ from crashlab.evidence import OUTPUT, look
 from crashlab.inputs import KINDS, TINY, change_input, write_input
 from crashlab.ledger import Ledger, Listed, RunFacts
 from crashlab.power import fail_power, sizes
-from crashlab.scenario import Scenario
-from crashlab.victim import SECRET, Ended, Kill, Reports, Task, run_forked
+from crashlab.scenario import Kill, Scenario
+from crashlab.victim import SECRET, Ended, Reports, Task, run_forked
 from crashlab.witness import Witness
 
 from fastbatch.simulator import SimulatorConfig
@@ -50,6 +51,7 @@ class Job:
         self.kills = self.runs = 0
         self.broken: list[str] = []
         self._run = run
+        self._finishing = False
         self.place = Path(tempfile.mkdtemp(prefix="fastbatch-crash-", dir=place))
         self._folder = self.place / "job"  # holds the input and what fastbatch writes, and nothing else
         self._folder.mkdir()
@@ -57,7 +59,7 @@ class Job:
         self._dice = Random(scenario.seed)
         kinds = TINY if scenario.rows < 50 else KINDS
         self._inputs = write_input(self._folder / "in.jsonl", scenario.rows, self._dice, kinds)
-        self.ledger = Ledger(self._inputs, scenario.concurrency, scenario.ordered)
+        self.ledger = Ledger(self._inputs, scenario.concurrency)
         self._board = Board.shared()
         config = SimulatorConfig(
             seed=scenario.seed,
@@ -70,13 +72,8 @@ class Job:
             self._folder / self._inputs.path.name,
             self._folder / OUTPUT,
             self._witness.base_url,
-            scenario.concurrency,
-            scenario.durability,
-            scenario.ordered,
             self.place / "cache" if scenario.cache else None,
-            scenario.decision,
-            scenario.power,
-            scenario.sabotage,
+            scenario,
         )
 
     def begin(self) -> None:
@@ -90,6 +87,9 @@ class Job:
         """One run, and what it broke."""
         before, safe = self._board.arrived, sizes(self._folder)
         self._reports.told.unlink(missing_ok=True)
+        if self.scenario.switching and not self._finishing:
+            ordered = self._dice.random() < 0.5
+            self._task = replace(self._task, scenario=replace(self.scenario, ordered=ordered))
         ended = self._run(self._task, kill, self._board, self._reports)
         self.runs += 1
         self.kills += ended.killed
@@ -104,7 +104,8 @@ class Job:
             found=look(self._folder, self._inputs, after_power_failure=lost_power),
             listed=_listed(self._reports.told),
             listed_at=self._board.told_at - 1 if self._board.told_at else None,
-            decision=self._task.decision,
+            decision=self.scenario.decision,
+            ordered=self._task.scenario.ordered,
             acknowledged=(self._board.answered, self._board.failed),
             lost_power=lost_power,
         )
@@ -114,24 +115,27 @@ class Job:
             self._note(sentence)
         return ended
 
-    def finish(self) -> None:
-        """Run to the end, then once more: nothing is sent again, and nothing changes."""
+    def finish(self, again: bool = True) -> None:
+        """Run to the end, then if wanted once more: nothing is sent again, and nothing changes."""
         if self.run().killed:
             self._note("I4: somebody else killed the run")
-        if self.broken:
-            return
+        for path in self.place.rglob("*"):
+            if path.is_file() and SECRET.encode() in path.read_bytes():
+                self._note(f"I6: the key stands in {path.name}")
+        if again and not self.broken:
+            self._finish_again()
+
+    def _finish_again(self) -> None:
+        self._finishing = True
         output, arrived = self._task.output.read_bytes(), self._board.arrived
         open_rows = sum(row.refused for row in self._inputs.rows.values())
         ended = self.run()
-        if (again := self._board.arrived - arrived) > open_rows:
-            self._note(f"I5: {again} requests of a job that was done, {open_rows} rows had failed")
+        if (requests := self._board.arrived - arrived) > open_rows:
+            self._note(f"I5: {requests} requests of a job that was done, {open_rows} rows had failed")
         if self._task.output.read_bytes() != output:
             self._note("I5: running a job again that was done changed its output")
         if ended.outcome.get("ok"):
             self._note(f"I5: running a job again that was done answered {ended.outcome['ok']} rows")
-        for path in self.place.rglob("*"):
-            if path.is_file() and SECRET.encode() in path.read_bytes():
-                self._note(f"I6: the key stands in {path.name}")
 
     def calls(self, moment: Moment = "before") -> int:
         """Disk calls of the last run that have this moment."""

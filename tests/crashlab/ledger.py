@@ -32,6 +32,7 @@ class RunFacts:
         listed: what it said is uncertain; empty also when it said nothing.
         listed_at: requests the server had seen when it said so, None where nobody knows.
         decision: what was answered to that.
+        ordered: it was to put the output in the order of the input.
         acknowledged: rows of which it told its listener that they are answered, and that they failed.
         lost_power: the machine went with it.
         found: what stood on the disk when it was over.
@@ -45,6 +46,7 @@ class RunFacts:
     listed: list[Listed] = field(default_factory=list)
     listed_at: int | None = None
     decision: str = "retry"
+    ordered: bool = False
     acknowledged: tuple[int, int] = (0, 0)
     lost_power: bool = False
 
@@ -61,7 +63,6 @@ class Ledger:
 
     inputs: Inputs
     concurrency: int
-    ordered: bool = False
     repeated: int = 0
     most_repeated: int = 0
     unlisted: int = 0
@@ -202,7 +203,7 @@ class Ledger:
         may_stay = AT_THE_END | ({JOURNAL} if self._skipped else set())
         if left := sorted(found.names - may_stay):
             broken.append(f"I8: the job is done and {', '.join(left)} are left")
-        if self.ordered and found.order != sorted(found.order):
+        if run.ordered and found.order != sorted(found.order):
             broken.append("I2: the output is not in the order of the input")
         return broken
 

@@ -43,15 +43,18 @@ def _read(notes: Path) -> list[Note]:
 
 
 def _undo(note: Note) -> None:
+    """Take back what `note` announced, if it was done at all."""
     path = Path(note.path)
     if note.source:
-        os.link(path, note.source)
-    if note.kept:
-        beside = path.with_name(path.name + ".undone")
-        os.link(note.kept, beside)
-        beside.replace(path)
-    else:
+        if not path.exists() or path.stat().st_ino != note.inode:
+            return
+        path.rename(note.source)
+        if note.kept:
+            os.link(note.kept, path)
+    elif not note.kept:
         path.unlink(missing_ok=True)
+    elif not path.exists():
+        os.link(note.kept, path)
 
 
 def _lose(path: Path, safe: int, dice: Random) -> None:

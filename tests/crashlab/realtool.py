@@ -8,16 +8,16 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from typing import Any
 
 from crashlab.board import Board
 from crashlab.evidence import ON_THE_WAY
-from crashlab.job import Job
-from crashlab.scenario import Scenario
+from crashlab.job import IN_MEMORY, Job
+from crashlab.scenario import Kill, Scenario
 from crashlab.totals import ENOUGH, Totals
-from crashlab.victim import SECRET, Ended, Kill, Reports, Task
+from crashlab.victim import SECRET, Ended, Reports, Task
 
 SYSCALLS = ("openat", "write", "fdatasync", "fsync", "ftruncate", "rename", "unlink")
 TOOL_JOBS = (
@@ -25,6 +25,7 @@ TOOL_JOBS = (
     Scenario(seed=2, rows=12, concurrency=3, ordered=True, cache=True),
     Scenario(seed=3, rows=12, concurrency=2, changed=True, decision="skip"),
 )
+SOME_PLACES = (("write", 7), ("fdatasync", 3), ("rename", 1), ("unlink", 1))
 _DEADLINE = 60.0  # seconds
 
 
@@ -38,15 +39,15 @@ def missing() -> str:
 
 
 class StracedTool:
-    """Runs a task as `fastbatch run`; killed at the `k`-th `syscall` of one thread where these are given.
+    """Runs a task as `fastbatch run`, killed at the `k`-th `syscall` of one thread where it is to be killed.
 
     strace counts each kind of call in each thread for itself. What it injects it injects on entry, so the
     call that is named has not happened.
     """
 
-    def __init__(self) -> None:
-        self.syscall = ""
-        self.k = 0
+    def __init__(self, syscall: str, k: int) -> None:
+        self._syscall = syscall
+        self._k = k
 
     def __call__(self, task: Task, kill: Kill | None, board: Board, reports: Reports) -> Ended:
         """One run."""
@@ -85,7 +86,7 @@ class StracedTool:
             yield from ("-P", str(task.output.with_name(name)))
         yield from ("-P", str(task.output.parent))  # which is synced after a rename
         yield from ("-e", f"trace={','.join(SYSCALLS)}")
-        yield from ("-e", f"inject={self.syscall}:signal=SIGKILL:when={self.k}")
+        yield from ("-e", f"inject={self._syscall}:signal=SIGKILL:when={self._k}")
 
 
 def _tool(task: Task) -> list[str]:
@@ -96,13 +97,13 @@ def _tool(task: Task) -> list[str]:
         "-m": "openai:m",
         "--base-url": task.base_url,
         "--api-key-env": "CRASHLAB_KEY",
-        "--concurrency": task.concurrency,
+        "--concurrency": task.scenario.concurrency,
         "--cache": cache,
-        "--durability": task.durability,
-        "--on-uncertain": task.decision,
+        "--durability": task.scenario.durability,
+        "--on-uncertain": task.scenario.decision,
     }
     options = [str(word) for pair in given.items() for word in pair]
-    ordered = ["--ordered"] if task.ordered else []
+    ordered = ["--ordered"] if task.scenario.ordered else []
     return [sys.executable, "-m", "fastbatch", "run", task.input.name, *options, *ordered, "--yes"]
 
 
@@ -112,26 +113,32 @@ def _as_listed(row: dict[str, Any]) -> list[Any]:
 
 def tool_sweep(
     scenarios: Iterable[Scenario] = TOOL_JOBS,
-    syscalls: Iterable[str] = SYSCALLS,
-    *,
-    first: int = 1,
-    step: int = 1,
+    places: Sequence[tuple[str, int]] = (),
     go_on: Callable[[], bool] = lambda: True,
 ) -> Totals:
-    """Kill the tool at the `first`, `first + step`, … call of each kind until there is none, then finish."""
+    """Kill the tool at `places` (a system call, which one of its kind), or at all of them; then finish."""
     totals = Totals()
+
+    def goes_on() -> bool:
+        return go_on() and totals.broken_jobs < ENOUGH
+
     for scenario in scenarios:
-        for syscall in syscalls:
-            for k in count(first, step):
-                if not go_on() or totals.broken_jobs >= ENOUGH:
-                    return totals
-                tool = StracedTool()
-                with Job(scenario, tool) as job:
-                    job.begin()
-                    tool.syscall, tool.k = syscall, k
-                    killed = job.run(Kill()).killed
-                    job.finish()
-                totals.add(job, f"--only tool; killed before {syscall} {k}")
-                if not killed:
+        for syscall, k in places:
+            if goes_on():
+                _killed_at(scenario, syscall, k, totals)
+        for syscall in () if places else SYSCALLS:
+            for k in count(1):
+                if not (goes_on() and _killed_at(scenario, syscall, k, totals)):
                     break
     return totals
+
+
+def _killed_at(scenario: Scenario, syscall: str, k: int, totals: Totals) -> bool:
+    """One job; whether its run came as far."""
+    tool = StracedTool(syscall, k)
+    with Job(scenario, tool, IN_MEMORY) as job:
+        job.begin()
+        killed = job.run(Kill()).killed
+        job.finish(again=False)
+    totals.add(job, f"--only tool; killed before {syscall} {k}")
+    return killed

@@ -7,9 +7,18 @@ from dataclasses import dataclass, field
 from random import Random
 
 from crashlab.disk import Failpoint
-from crashlab.victim import Kill
 
 _LONGEST = 3.0  # seconds that a job's answers may take, kills left aside
+
+
+@dataclass(frozen=True)
+class Kill:
+    """When to kill: so many seconds from the start, or the board's `kill_at`, or a disk call."""
+
+    seconds: float | None = None
+    arrivals: int = 0
+    after: int = 0  # microseconds
+    failpoint: Failpoint | None = None
 
 
 @dataclass(frozen=True)
@@ -27,6 +36,9 @@ class Scenario:
     decision: str = "retry"
     changed: bool = False  # done once already, before some of its rows were changed
     power: bool = False  # a power failure follows each kill
+    switching: bool = False  # each run decides anew whether it is `ordered`
+    sample: bool = False  # equal rows buy an answer each
+    short_journal: bool = False  # it is written anew every few entries
     sabotage: str = ""  # one of `sabotage.WAYS`
     kills: int = 0
 
@@ -52,6 +64,9 @@ class Scenario:
             decision="retry" if dice.random() < 0.8 else "skip",
             changed=dice.random() < 0.2,
             power=durability == "power" and dice.random() < 0.3,
+            switching=dice.random() < 0.15,
+            sample=dice.random() < 0.15,
+            short_journal=dice.random() < 0.2,
             kills=dice.randint(10, 40),
         )
 

@@ -7,9 +7,8 @@ from itertools import count
 
 from crashlab.disk import Failpoint, Moment
 from crashlab.job import IN_MEMORY, Job
-from crashlab.scenario import Scenario
+from crashlab.scenario import Kill, Scenario
 from crashlab.totals import ENOUGH, Totals
-from crashlab.victim import Kill
 
 TINY_JOBS = (
     Scenario(seed=1, rows=12, concurrency=3),
@@ -21,8 +20,11 @@ TINY_JOBS = (
     Scenario(seed=7, rows=12, concurrency=3, decision="skip"),
     Scenario(seed=8, rows=12, concurrency=3, power=True),
     Scenario(seed=9, rows=12, concurrency=2, power=True, ordered=True, changed=True),
+    Scenario(seed=10, rows=12, concurrency=2, switching=True, sample=True),
+    Scenario(seed=11, rows=12, concurrency=3, power=True, switching=True, short_journal=True),
 )
 MOMENTS: tuple[Moment, ...] = ("before", "during", "after")
+_AGAIN = 5  # each so many-th job is run once more when it is done
 _STRIDE = 17  # of the place in the second run: prime, so that neighbours in the first lie far apart
 
 
@@ -62,6 +64,6 @@ def _killed_twice(scenario: Scenario, first: Failpoint, then: int, totals: Total
         killed = job.run(Kill(failpoint=first)).killed
         if killed:
             job.run(Kill(failpoint=Failpoint(then, "before")))
-        job.finish()
+        job.finish(again=first.number % _AGAIN == 0)
     totals.add(job, f"--only sweep; killed {first.moment} disk call {first.number}, then before {then}")
     return killed

@@ -124,7 +124,10 @@ def test_a_power_failure_takes_what_was_not_synced(tmp_path: Path) -> None:
 
 
 def test_names_are_safe_once_their_folder_is(tmp_path: Path) -> None:
-    """A rename comes undone with both of its names, a new file goes; a synced folder keeps what it has."""
+    """A rename comes undone with both of its names, a new file goes; a synced folder keeps what it has.
+
+    What was announced and not done (the removal of `there`) is not undone.
+    """
     folder, notes, kept = tmp_path / "job", tmp_path / "notes", tmp_path / "kept"
     states = set()
     for synced in (False, True):
@@ -133,22 +136,26 @@ def test_names_are_safe_once_their_folder_is(tmp_path: Path) -> None:
             (folder / "out").write_text("new")
             (folder / "made").touch()
             kept.write_text("old")
+            (folder / "there").touch()
+            out, inode = folder / "out", (folder / "out").stat().st_ino
             named = [
-                Note("named", path=str(folder / "out"), kept=str(kept), source=str(folder / "out.tmp")),
+                Note("named", inode, 0, str(out), str(kept), str(folder / "out.tmp")),
                 Note("named", path=str(folder / "made")),
+                Note("named", path=str(folder / "there"), kept=str(kept)),
             ]
             done = [*named, Note("folder")] if synced else named
             notes.write_text("".join(json.dumps(note) + "\n" for note in done))
-            safe = {(folder / "out").stat().st_ino: 3, kept.stat().st_ino: 3}
+            safe = {inode: 3, kept.stat().st_ino: 3}
             fail_power(folder, notes, safe, Random(seed))
             state = tuple(sorted((path.name, path.read_text()) for path in folder.iterdir()))
             states.add((synced, state))
             for path in folder.iterdir():
                 path.unlink()
             folder.rmdir()
+    there = ("there", "")
     assert states == {
-        (True, (("made", ""), ("out", "new"))),
-        (False, (("made", ""), ("out", "new"))),
-        (False, (("out", "new"),)),
-        (False, (("out", "old"), ("out.tmp", "new"))),
+        (True, (("made", ""), ("out", "new"), there)),
+        (False, (("made", ""), ("out", "new"), there)),
+        (False, (("out", "new"), there)),
+        (False, (("out", "old"), ("out.tmp", "new"), there)),
     }

@@ -19,9 +19,11 @@ from typing import Any, NamedTuple
 from crashlab.board import Board
 from crashlab.disk import Failpoint, WatchedDisk, write_all
 from crashlab.sabotage import WAYS
+from crashlab.scenario import Kill, Scenario
 
 from fastbatch import DiskCache, OpenAIProvider, RequestManager, RetryPolicy
 from fastbatch.engine import events
+from fastbatch.engine.journal import journal
 
 # What a run imports when it needs it takes longer than the run of a dozen rows.
 for _module in ("fastbatch.transport.aiohttp", "fastbatch.cache.disk", "encodings.idna", "uvloop"):
@@ -34,31 +36,13 @@ _DEADLINE = 60.0  # seconds that a run may take, killed or not
 
 @dataclass(frozen=True)
 class Task:
-    """One run: what to answer into what, and how.
-
-    `decision` is the answer to what is uncertain; with `power` a power failure follows each kill.
-    """
+    """One run: what to answer into what, and where; everything else is the scenario's."""
 
     input: Path
     output: Path
     base_url: str
-    concurrency: int
-    durability: str
-    ordered: bool
     cache: Path | None
-    decision: str
-    power: bool = False
-    sabotage: str = ""
-
-
-@dataclass(frozen=True)
-class Kill:
-    """When to kill: so many seconds from the start, or the board's `kill_at`, or a disk call."""
-
-    seconds: float | None = None
-    arrivals: int = 0
-    after: int = 0  # microseconds
-    failpoint: Failpoint | None = None
+    scenario: Scenario
 
 
 class Ended(NamedTuple):
@@ -123,26 +107,30 @@ def _forked(work: Callable[[], None], board: Board, log: Path) -> None:
 
 
 def _run(task: Task, failpoint: Failpoint | None, board: Board, reports: Reports) -> None:
+    scenario = task.scenario
     events.INTERVAL = 0.002  # seconds: a picture so often that most kills come between two of them
+    if scenario.short_journal:
+        journal._LONG = 1500
     manager = RequestManager(
         OpenAIProvider(SECRET, base_url=task.base_url, env={}),
         model="m",
-        concurrency=task.concurrency,
+        concurrency=scenario.concurrency,
         cache=None if task.cache is None else DiskCache(task.cache),
         retry=RetryPolicy(base=0.002, cap=0.02),
+        identical="sample" if scenario.sample else "share",
         progress=_Listener(board),
     )
-    if task.sabotage:
-        WAYS[task.sabotage]()
-    WatchedDisk(failpoint, board, reports.notes if task.power else None).install()
+    if scenario.sabotage:
+        WAYS[scenario.sabotage]()
+    WatchedDisk(failpoint, board, reports.notes if scenario.power else None).install()
     outcome: dict[str, Any]
     try:
         summary = manager.run_file(
             task.input,
             task.output,
-            on_uncertain=_Teller(task, board, reports.told),
-            durability=task.durability,
-            ordered=task.ordered,
+            on_uncertain=_Teller(scenario.decision, board, reports.told),
+            durability=scenario.durability,
+            ordered=scenario.ordered,
         )
         manager.close()
         outcome = asdict(summary)
@@ -168,8 +156,8 @@ class _Listener:
 class _Teller:
     """Writes down what the run says is uncertain before it answers."""
 
-    def __init__(self, task: Task, board: Board, told: Path) -> None:
-        self._decision = task.decision
+    def __init__(self, decision: str, board: Board, told: Path) -> None:
+        self._decision = decision
         self._board = board
         self._file = os.open(told, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
 
