@@ -76,7 +76,7 @@ def first_request() -> float:
                 caller.settimeout(_PATIENCE)
                 received = caller.recv(65536)
                 took = time.perf_counter() - began
-                _answer(caller, received)
+                answer(caller, received)
             _, said = child.communicate(timeout=_PATIENCE)
         except TimeoutError:
             raise RuntimeError("fastbatch run sent nothing") from None
@@ -88,7 +88,7 @@ def first_request() -> float:
         return took
 
 
-def _answer(caller: socket.socket, received: bytes) -> None:
+def answer(caller: socket.socket, received: bytes) -> None:
     """Take the rest of the request in, and reply to it."""
     head, _, body = received.partition(b"\r\n\r\n")
     lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]

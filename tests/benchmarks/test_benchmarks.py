@@ -22,6 +22,8 @@ _SIZES = {
     "limiter": "--admissions 20 --waiters 1,20 --rounds 1",
     "memory": "--rows 50,100 --concurrency 8 --server simulator",
     "startup": "--repeats 1",
+    "journal": "--rows 200 --concurrency 8 --rounds 1",
+    "resume": "--rows 50 --repeats 1",
 }
 
 Outcome = tuple[str, dict[str, Any]]
@@ -131,6 +133,22 @@ def test_memory_tells_the_growth(outcomes: dict[str, Outcome]) -> None:
     assert [result["rows"] for result in report["results"]] == [50, 100]
     assert all(result["peak_rss_bytes"] > 5_000_000 for result in report["results"])
     assert "growth MB" in printed
+
+
+def test_the_journal_tells_rows_a_second(outcomes: dict[str, Outcome]) -> None:
+    """For each durability, with the CPU a row."""
+    printed, report = outcomes["journal"]
+    assert [result["durability"] for result in report["results"]] == ["power", "process"]
+    assert all(result["wall_s"] > 0 and result["cpu_s"] > 0 for result in report["results"])
+    assert "process, 8 in flight" in printed
+
+
+def test_resume_reaches_the_row_that_is_left(outcomes: dict[str, Outcome]) -> None:
+    """Time, CPU and memory of the run that sends one request."""
+    printed, report = outcomes["resume"]
+    (result,) = report["results"]
+    assert all(result[name] > 0 for name in ("first_request_s", "cpu_s", "peak_rss_bytes"))
+    assert "seconds to the first request" in printed
 
 
 def test_startup_reaches_the_first_request(outcomes: dict[str, Outcome]) -> None:
