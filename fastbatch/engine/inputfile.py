@@ -17,9 +17,10 @@ from xxhash import xxh3_64_intdigest
 
 from fastbatch.engine.done import Answers
 from fastbatch.engine.index import id_number
-from fastbatch.errors import InputError, InvalidRequest
-from fastbatch.formats.lines import numbered_lines
+from fastbatch.errors import InputError, InvalidRequest, MissingExtra
+from fastbatch.formats.rowcheck import RowCheck
 from fastbatch.formats.rows import RowSettings, fingerprint, parse_row, read_row, row_id
+from fastbatch.formats.rowsource import numbered_rows
 from fastbatch.models.check import check_numbers
 from fastbatch.models.request import LLMRequest
 
@@ -88,8 +89,8 @@ class InputFile:
         """About how many rows there are, 0 where nobody knows."""
         try:
             size = self.path.stat().st_size
-            first = [len(line) for _, line in islice(numbered_lines(self.path), 64)]
-        except (OSError, InputError):
+            first = [len(line) for _, line in islice(numbered_rows(self.path), 64) if isinstance(line, bytes)]
+        except (OSError, InputError, MissingExtra):
             return 0
         packed = self.path.suffix in (".gz", ".zst", ".parquet")
         guess = 0 if packed or not first else int(1.05 * size * len(first) / (sum(first) + len(first)))
@@ -117,8 +118,9 @@ class InputFile:
         self._begin(answers)
         before = self._state()
         flags = bytearray()
+        check = RowCheck(self._settings).check
         count = 0
-        lines = islice(numbered_lines(self.path), self._limit)
+        lines = islice(numbered_rows(self.path), self._limit)
         for number, line in islice(lines, self._ahead):
             count += 1
             content, custom_id, place, mark, problem = self._look(answers, number, line)
@@ -132,7 +134,7 @@ class InputFile:
             flags.append(0)
             if problem is None:
                 try:
-                    read_row(content, self._settings)
+                    check(content)
                 except InvalidRequest as refused:
                     problem = refused
             if problem is not None and on_bad_row == "fail":
@@ -171,7 +173,7 @@ class InputFile:
         self._begin(answers, again=bool(flags))
         trusted = replace(self._settings, checked=True)
         known = len(flags)
-        for index, (number, line) in enumerate(islice(numbered_lines(self.path), self._limit)):
+        for index, (number, line) in enumerate(islice(numbered_rows(self.path), self._limit)):
             looked = index < known
             if looked and flags[index]:
                 yield None
@@ -190,7 +192,7 @@ class InputFile:
                 except InvalidRequest as refused:
                     problem = refused
             if problem is not None and (not content or not _writable(content)):
-                content = {"raw": line[:65536].decode("utf-8", "replace")}
+                content = {"raw": _raw(line)}
             first = _first_line(content) if "error" in content else None
             self.replays |= first is not None
             yield Row(number, custom_id, content, request, problem, first or number, mark, held)
@@ -202,7 +204,7 @@ class InputFile:
             answers.table.forget_lines()
 
     def _look(
-        self, answers: Answers, number: int, line: bytes
+        self, answers: Answers, number: int, line: bytes | InvalidRequest
     ) -> tuple[dict[str, Any], str, int, int, InvalidRequest | None]:
         """A row's content, id, place in the table, mark, and what is wrong with it so far."""
         table = answers.table
@@ -210,6 +212,8 @@ class InputFile:
         problem: InvalidRequest | None = None
         own: str | None = None
         try:
+            if isinstance(line, InvalidRequest):
+                raise line
             content = parse_row(line)
             own = row_id(content)
             custom_id = own if own is not None else f"row-{fingerprint(content):016x}"
@@ -229,7 +233,9 @@ class InputFile:
             else:
                 custom_id, place = self._next(answers, custom_id, number)
         table.lines[place] = number
-        mark = 0 if self._seed is None else xxh3_64_intdigest(line, self._seed)
+        mark = 0
+        if self._seed is not None and isinstance(line, bytes):
+            mark = xxh3_64_intdigest(line, self._seed)
         return content, custom_id, place, mark, problem
 
     def _next(self, answers: Answers, name: str, number: int) -> tuple[str, int]:
@@ -253,6 +259,11 @@ class InputFile:
         except OSError:
             return ()
         return (state.st_ino, state.st_size, state.st_mtime_ns)
+
+
+def _raw(line: bytes | InvalidRequest) -> str:
+    """The beginning of a line that is no row, for its record; of a table's cells nothing can be said."""
+    return line[:65536].decode("utf-8", "replace") if isinstance(line, bytes) else ""
 
 
 def _writable(content: dict[str, Any]) -> bool:

@@ -141,7 +141,7 @@ async def test_a_run_of_hits_costs_no_task_per_row():
         for result, prompt in zip(results, prompts, strict=True)
     )
     assert len(transport.calls) == 5000
-    assert tasks <= 3
+    assert tasks <= 5000 / BLOCK + 3  # a block is looked up, with a bound on how long that may take
     assert cache.gets <= 5000 / BLOCK + 1
 
 
