@@ -69,6 +69,8 @@ def _other_format(line: bytes) -> str | None:
     """What a line that is no row was probably meant to be, and how to make rows of it."""
     if line[:2] in (b"\xff\xfe", b"\xfe\xff") or (b"\0" in line[:4] and line.strip(b"\0")):
         return "this looks like UTF-16; save the file as UTF-8"
+    if line.startswith(b"\xef\xbb\xbf"):
+        return "this line begins with a byte order mark, as where files were joined; remove it"
     if line.startswith(b"["):
         return (
             "a row must be a JSON object, and this begins a JSON array; one object a line is wanted "
@@ -77,7 +79,7 @@ def _other_format(line: bytes) -> str | None:
     if line == b"{":
         return "an object that goes on over several lines; one object a line is wanted (jq -c . makes that)"
     if b"{" not in line and b"," in line:
-        return "this looks like CSV; a row is a JSON object"
+        return "this looks like CSV; give the file a name that ends in .csv"
     return None
 
 
