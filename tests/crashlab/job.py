@@ -59,7 +59,7 @@ class Job:
         self._dice = Random(scenario.seed)
         kinds = TINY if scenario.rows < 50 else KINDS
         self._inputs = write_input(self._folder / "in.jsonl", scenario.rows, self._dice, kinds)
-        self.ledger = Ledger(self._inputs, scenario.concurrency)
+        self.ledger = Ledger(self._inputs, scenario.concurrency, scenario.switching)
         self._board = Board.shared()
         config = SimulatorConfig(
             seed=scenario.seed,
@@ -152,7 +152,7 @@ class Job:
     ) -> None:
         """End the server; what is left on the disk stays where something was broken."""
         self._witness.close()
-        if not self.broken and error is None:
+        if (not self.broken or self.scenario.sabotage) and error is None:
             shutil.rmtree(self.place)
 
 
