@@ -159,7 +159,7 @@ class FileRun(Generic[ResponseT]):
 
     def _look(self, journal: Journal) -> tuple[Answers, int]:
         """Take the output, read what is answered, look through the input: the answers, and how many rows."""
-        journal.open(input=self._input.name, model=self._title)
+        journal.open(input=self._input.identity, model=self._title)
         answers = Answers(journal.files, RowTable(self._input.expected()))
         answers.read(lambda: self._interrupted)
         total = self._input.check(
@@ -247,9 +247,12 @@ class FileRun(Generic[ResponseT]):
         elif superseded:
             journal.withdraw()
             replace_file(journal.output, last_answers(journal.output))
-        # Of rows that this input does not hold, or not here, nobody has decided anything.
+        # Of rows that this input does not hold, or not here, nobody has decided anything. Those that have
+        # left it were told, and cannot come back by themselves.
         partly = self._input.limited or self._input.replays
-        journal.complete(lambda custom_id: partly or custom_id in self._left_alone)
+        journal.complete(
+            lambda sent: partly or sent.custom_id in self._left_alone or sent.input != self._input.identity
+        )
 
     async def _jobs(
         self, session: Session[ResponseT], answers: Answers

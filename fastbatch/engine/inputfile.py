@@ -85,6 +85,11 @@ class InputFile:
         """Whether the file may hold more rows than these."""
         return self._limit is not None
 
+    @property
+    def identity(self) -> str:
+        """What tells this input from others of the same output: its whole path, or what it was piped from."""
+        return str(self.path.resolve()) if self.name == str(self.path) else self.name
+
     def expected(self) -> int:
         """About how many rows there are, 0 where nobody knows."""
         try:

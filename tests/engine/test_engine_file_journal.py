@@ -173,6 +173,22 @@ async def test_an_uncertain_row_that_left_the_input_is_told_once(rows, out):
     assert beside(out) == ["out.jsonl"]
 
 
+async def test_uncertain_rows_of_another_input_stay_on_the_list(rows, out, tmp_path):
+    """Two inputs have one output: what the first has left is told until the first has run again."""
+    write(rows, *numbered(3))
+    await died(rows, out, 1)
+    other = tmp_path / "rows.jsonl.other"
+    write(other, {"id": "other", "prompt": "o"})
+    for _ in range(2):
+        await manager_on(FakeTransport()).run_file_async(other, out)
+    told = []
+    await manager_on(FakeTransport()).run_file_async(
+        rows, out, on_uncertain=lambda uncertain: told.extend(uncertain) or "retry"
+    )
+    assert [row.custom_id for row in told] == ["row-1", "row-2"]
+    assert not out.with_name("out.jsonl.journal").exists()
+
+
 async def test_a_dry_run_counts_what_is_uncertain(rows, out):
     """And leaves everything as it is."""
     write(rows, *numbered(3))

@@ -165,7 +165,7 @@ def test_a_run_that_died_leaves_its_open_requests(out: Path, path: Path) -> None
     assert found(out) == uncertain
     (entry,) = entries(path)
     assert entry["end"] == len(A)
-    assert entry["sent"] == [sent(2, "z", 9, attempt=3), sent(3, "y", 5)]
+    assert entry["sent"] == [[*sent(2, "z", 9, attempt=3), "rows.jsonl"], [*sent(3, "y", 5), "rows.jsonl"]]
     assert found(out) == uncertain
 
 

@@ -330,7 +330,7 @@ async def test_a_complete_run_leaves_no_journal(running: Running) -> None:
     running.answer("a")
     await running.journal.flush()
     running.journal.stop()
-    running.journal.complete(lambda custom_id: False)
+    running.journal.complete(lambda row: False)
     assert not running.path.exists()
     running.journal.close()
 
@@ -344,7 +344,7 @@ async def test_rows_that_stay_uncertain_keep_the_journal(running: Running) -> No
     await running.journal.flush()
     running.journal.stop()
     asked: list[str] = []
-    running.journal.complete(lambda custom_id: bool(asked.append(custom_id)) or custom_id == "kept")
+    running.journal.complete(lambda row: bool(asked.append(row.custom_id)) or row.custom_id == "kept")
     assert sorted(asked) == ["gone", "kept"]
     first, second = entries(running.path)
     assert first["run"]["data"] == "out.jsonl"
@@ -380,7 +380,7 @@ async def test_the_part_of_an_ordered_run(tmp_path: Path) -> None:
     running.journal.withdraw()
     running.journal.remove_part()
     assert not running.data.exists()
-    running.journal.complete(lambda custom_id: False)
+    running.journal.complete(lambda row: False)
     assert not running.path.exists()
     running.journal.close()
 

@@ -21,7 +21,10 @@ FORM = 1  # of the whole language; a journal of a higher one is refused
 
 
 class Sent(NamedTuple):
-    """A request that left, or was about to."""
+    """A request that left, or was about to.
+
+    `input` names the input of the run that sent it; empty where that is the run that writes.
+    """
 
     number: int
     row: int
@@ -29,6 +32,11 @@ class Sent(NamedTuple):
     key: str
     attempt: int
     prompt_tokens: int
+    input: str = ""
+
+    def fields(self) -> list[Any]:
+        """What an entry says of it."""
+        return list(self if self.input else self[:6])
 
 
 class UncertainRow(NamedTuple):

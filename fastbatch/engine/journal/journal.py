@@ -186,7 +186,7 @@ class Journal:
         entry: dict[str, Any] = {"end": self._data.end}
         if closed := [step.closed for step in batch if step.closed is not None]:
             entry["closed"] = closed
-        if sent := [list(step.sent) for step in batch if step.sent is not None]:
+        if sent := [step.sent.fields() for step in batch if step.sent is not None]:
             entry["sent"] = sent
         entry["count"] = list(self._count())
         self._state.apply(entry)
@@ -249,12 +249,12 @@ class Journal:
         assert self._data is not None
         self._data.remove()
 
-    def complete(self, keep: Callable[[str], bool]) -> None:
-        """The run is complete: remove the journal, unless open requests of rows to `keep` are in it."""
+    def complete(self, keep: Callable[[Sent], bool]) -> None:
+        """The run is complete: remove the journal, unless open requests that are to be kept are in it."""
         assert self._file is not None
         assert self._data is not None
         for number, sent in list(self._state.open.items()):
-            if not keep(sent.custom_id):
+            if not keep(sent):
                 self._state.close(number)
         if self._state.open:
             self._state.end = 0

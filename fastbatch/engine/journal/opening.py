@@ -44,6 +44,8 @@ def open_files(output: Path, about: About) -> Opened:
             journal.sync_found()  # or a power failure could lose one entry of several
         # So that whoever comes second can say who came first, from this moment on.
         before = None if state.about is None else (state.about, state.counted)
+        if state.about is not None:
+            state.sign()
         named = about if state.about is None else about._replace(data=state.about.data)
         journal.append(entry_line({"run": named._asdict()}))
         data = _Data(output, journal, state, about.durability).open(output.with_name(about.data))
@@ -59,7 +61,7 @@ def open_files(output: Path, about: About) -> Opened:
         entry = {
             "run": about._asdict(),
             "end": data.end,
-            "sent": [list(sent) for sent in state.open.values()],
+            "sent": [sent.fields() for sent in state.open.values()],
         }
         state.apply(entry)
         journal.replace(entry_line(entry))

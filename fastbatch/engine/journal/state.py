@@ -58,6 +58,12 @@ class JournalState:
         """The number of a row's open request."""
         return self._numbers.get(custom_id)
 
+    def sign(self) -> None:
+        """Write on every open request whose it is: another run takes over."""
+        assert self.about is not None
+        for number, sent in self.open.items():
+            self.open[number] = sent._replace(input=sent.input or self.about.input)
+
     @property
     def uncertain(self) -> tuple[UncertainRow, ...]:
         """The rows that may have been paid for without an answer, in the order of the input."""
@@ -70,7 +76,7 @@ class JournalState:
     def short(self) -> bytes:
         """A journal of two lines that says the same."""
         assert self.about is not None
-        what: dict[str, Any] = {"end": self.end, "sent": [list(sent) for sent in self.open.values()]}
+        what: dict[str, Any] = {"end": self.end, "sent": [sent.fields() for sent in self.open.values()]}
         if self.counted.time:
             what["count"] = list(self.counted)
         return entry_line({"run": self.about._asdict()}) + entry_line(what)
