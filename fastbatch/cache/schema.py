@@ -95,6 +95,8 @@ def translated(path: Path) -> Iterator[None]:
             raise Busy(f"the cache {path}: another program holds it") from error
         damage = code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or extended == _CUT_OFF
         raise (Damaged if damage else CacheError)(f"the cache {path}: {error}") from error
+    except UnicodeDecodeError as error:  # in place of an error whose message quotes what is no text
+        raise Damaged(f"the cache {path}: its scheme is damaged") from error
     except OSError as error:
         raise CacheError(f"the cache {path}: {error.strerror or error}") from error
     except MemoryError as error:

@@ -167,6 +167,29 @@ async def test_damaged_pages_are_set_aside(
     assert len(caplog.records) == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "damaged"),
+    [
+        (b"CREATE TABLE totals", b"CREATE TABLE \xff\xfetals"),
+        (b"CREATE TABLE totals (", b"CREATE TABLE totals \x9e"),
+        (b"tabletotalstotals", b"table\xfe\xfetalstotals"),
+        (b"tabletotalstotals", b"\xfe\xfebletotalstotals"),
+    ],
+)
+async def test_a_scheme_that_is_no_text_is_set_aside(
+    make: Callable[..., DiskCache], words: bytes, damaged: bytes
+) -> None:
+    """SQLite quotes what it cannot read, and Python cannot read the quotation: damage all the same."""
+    cache = make()
+    await cache.put_many({"a": b"1"})
+    await cache.close()
+    content = cache.path.read_bytes()
+    assert content.count(words) == 1
+    cache.path.write_bytes(content.replace(words, damaged))
+    assert await cache.get_many(["a"]) == {}
+    assert cache.path.with_name("answers.sqlite3.corrupt-1700000000").exists()
+
+
 async def test_two_damaged_files_in_a_second(make: Callable[..., DiskCache]) -> None:
     """Setting aside never overwrites what was set aside before."""
     cache = make()
