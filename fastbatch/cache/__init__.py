@@ -8,6 +8,8 @@ Laws:
 - A paid answer is never dropped without a word: a full cache refuses or evicts, and logs that it does.
 - A broken cache never ends a run (`GuardedCache`) and never becomes a wrong answer.
 - The event loop never waits for a disk: each cache on disk works in one thread of its own.
+- Nobody waits long for a cache: not for another process that is stopped, not for a disk that hangs, and half
+  a second once the run was cancelled (`patience`).
 
 Deliberately absent: what the key is made of (`fastbatch.hashing`), what the value means (the engine), sharing
 one call between identical requests in flight (the pipeline).

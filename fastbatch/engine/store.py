@@ -31,6 +31,7 @@ _BLOCK = 500  # entries in one put: the transaction size that measured best
 # A transaction costs the same for one answer as for a hundred: waiting this long while there are only a few
 # took 11 of 126 microseconds off a request. An answer is in the output, or at the caller, before that.
 _GATHER, _FEW = 0.02, 200
+_MOST = 32 * 1024 * 1024  # bytes that may wait for the cache: some ten thousand usual answers
 _SILENT = 2.0  # seconds that a finished run waits for its cache without a word
 _ENTRY_BYTES = 250  # what CPython keeps beside a value's own bytes: its key, two headers, a dictionary's slot
 
@@ -119,12 +120,15 @@ class AnswerStore:
     """A cache as one run uses it: looks up whole blocks, and stores behind the run's back in blocks.
 
     Answers that come within `_GATHER` seconds are stored in one put, and what comes while one block is being
-    stored makes the next; failed rows are never handed in.
+    stored makes the next; failed rows are never handed in. What does not fit into `_MOST` bytes is not kept:
+    a cache that waits for another process must not cost the memory of all that comes meanwhile.
     """
 
     def __init__(self, cache: Keeper) -> None:
         self._cache = cache
         self._pending: dict[str, bytes] = {}
+        self._room = _MOST
+        self._dropped = 0
         self._writer: asyncio.Task[None] | None = None
         self._enough = asyncio.Event()
         self._flushing = False
@@ -134,7 +138,16 @@ class AnswerStore:
         return await self._cache.get_many(keys) if keys else {}
 
     def put(self, key: str, value: bytes) -> None:
-        """Store an answer soon."""
+        """Store an answer soon; a key that is already waiting has one."""
+        if key in self._pending:
+            return
+        size = len(value) + _ENTRY_BYTES
+        if size > self._room:
+            self._dropped += 1
+            if self._dropped == 1:
+                logger.warning("the cache is too slow for the answers that come: some are not stored")
+            return
+        self._room -= size
         self._pending[key] = value
         if len(self._pending) >= _FEW:
             self._enough.set()
@@ -154,8 +167,9 @@ class AnswerStore:
             self._enough.clear()
             block = dict(islice(self._pending.items(), _BLOCK))
             await self._cache.put_many(block)
-            for key in block:
+            for key, value in block.items():
                 del self._pending[key]
+                self._room += len(value) + _ENTRY_BYTES
 
     async def flush(self) -> None:
         """Wait until everything put so far is stored.

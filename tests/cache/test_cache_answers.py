@@ -250,6 +250,42 @@ async def test_what_is_quickly_stored_survives_two_cancels(cache: GuardedCache) 
     assert await cache.get_many(list(entries)) == entries
 
 
+class Standing(InMemoryCache):
+    """A cache that stands still until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = asyncio.Event()
+
+    async def put_many(self, entries):  # type: ignore[no-untyped-def]
+        await self.go.wait()
+        await super().put_many(entries)
+
+
+async def test_a_cache_that_stands_still_costs_bounded_memory(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What does not fit is not kept, with one warning; when the cache goes on, so does the storing."""
+    monkeypatch.setattr("fastbatch.engine.store._MOST", 10_000)
+    cache = Standing()
+    store = AnswerStore(cache)
+    for number in range(100):
+        store.put(str(number), b"x" * 750)  # 1,000 with what is kept beside it
+        store.put(str(number), b"again")
+    assert [number for number in range(100) if not store.stored(str(number))] == list(range(10))
+    assert [record.message for record in caplog.records] == [
+        "the cache is too slow for the answers that come: some are not stored"
+    ]
+    cache.go.set()
+    await store.flush()
+    for number in range(200, 209):
+        store.put(str(number), b"y" * 750)
+    await store.flush()
+    found = await cache.get_many([str(number) for number in range(300)])
+    assert list(found) == [str(number) for number in (*range(10), *range(200, 209))]
+    assert set(found.values()) == {b"x" * 750, b"y" * 750}
+
+
 async def test_a_flush_stores_in_whole_blocks() -> None:
     """Nothing is waited for between two blocks when no more can come."""
     sizes: list[int] = []

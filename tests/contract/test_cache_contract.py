@@ -255,6 +255,22 @@ async def test_close_twice_and_go_on(make: Make) -> None:
     await cache.close()
 
 
+async def test_a_cancelled_close_loses_nothing(make: Make) -> None:
+    """Who has no time to wait for the end leaves a cache that is whole, here and for the next one."""
+    cache = make()
+    storing = asyncio.create_task(cache.put_many(dict.fromkeys(keys(500), b"x")))
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(cache.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.gather(storing, closing, return_exceptions=True)
+    assert len(await cache.get_many(keys(500))) == 500
+    await cache.put_many({"a": b"1"})
+    await cache.close()
+    assert await cache.get_many(["a"]) == {"a": b"1"}
+    await cache.close()
+
+
 def test_event_loops_one_after_another(make: Make) -> None:
     """One object serves loop after loop, closed in between or not."""
     cache = make()
