@@ -36,7 +36,9 @@ READ_ERRORS = (OSError, EOFError, zlib.error, ValueError)
 
 def unreadable(error: Exception, path: Path, line: int) -> InputError:
     """What to raise where reading ended before the file did."""
-    problem = "the file is cut off" if isinstance(error, EOFError) else str(error).removesuffix(".")
+    said = "the file is cut off" if isinstance(error, EOFError) else str(error)
+    # Libraries put what they found into their words: bytes of the file, in several lines.
+    problem = "".join(letter if letter.isprintable() else " " for letter in said[:500]).strip(" .")
     return InputError(f"cannot be read to its end: {problem}", path=str(path), line=line)
 
 
