@@ -14,6 +14,8 @@ from fastbatch.engine.journal.tail import Damage, find_tail, lines_from, may_beg
 from fastbatch.errors import OutputError, StorageError
 from fastbatch.formats.results import LINE_BEGINS, read_result
 
+_CHUNK = 1 << 20
+
 
 class Opened(NamedTuple):
     """The files of a run, held, and what its journal says; `before`: who ran last, and how far."""
@@ -48,7 +50,7 @@ def open_files(output: Path, about: About) -> Opened:
             state.sign()
         named = about if state.about is None else about._replace(data=state.about.data)
         journal.append(entry_line({"run": named._asdict()}))
-        data = _Data(output, journal, state, about.durability).open(output.with_name(about.data))
+        data = _Data(output, journal, state, about).open(output.with_name(about.data))
     except BaseException:
         if was_empty:
             with suppress(StorageError):
@@ -104,11 +106,12 @@ def _read_journal(file: LineFile, output: Path) -> JournalState:
 class _Data:
     """Opens files of result lines and makes them whole; answers that it meets close their requests."""
 
-    def __init__(self, output: Path, journal: LineFile, state: JournalState, durability: str) -> None:
+    def __init__(self, output: Path, journal: LineFile, state: JournalState, about: About) -> None:
         self._output = output
         self._journal = journal
         self._state = state
-        self._durable = durability == "power"
+        self._about = about
+        self._before = list(state.open)
 
     def open(self, path: Path) -> LineFile:
         """The file that lines go to, with everything that a run of another mode collected elsewhere."""
@@ -121,19 +124,27 @@ class _Data:
             rest = self._whole(other)
             try:
                 if not ordered:  # what an ordered run had collected when it was given up
-                    for line in lines_from(rest.read, 0):
-                        data.append(line.text + b"\n")
-                    data.sync()
-                    self._journal.sync()
-                    self._journal.append(entry_line({"end": 0}))  # which spoke of the file that goes
-                    self._journal.sync()
-                    rest.remove()
+                    self._take_over(data, rest)
             finally:
                 rest.close()
         except BaseException:
             data.close()
             raise
         return data
+
+    def _take_over(self, data: LineFile, rest: LineFile) -> None:
+        """Append the lines of `rest` to `data`, and remove it; until then all of them stand there."""
+        closed = [number for number in self._before if number not in self._state.open]
+        entry = {"run": self._about._asdict(), "end": data.end, "closed": closed}
+        self._journal.sync()
+        self._journal.append(entry_line(entry))  # or nobody knew from where on `data` may be unfinished
+        self._journal.sync()
+        at = 0
+        while some := rest.read(at, _CHUNK):
+            data.append(some)
+            at += len(some)
+        data.sync()
+        rest.remove()
 
     def _whole(self, path: Path) -> LineFile:
         """The file of lines at `path`, without what was not written to its end."""
@@ -157,7 +168,7 @@ class _Data:
                 file.append(b"\n")
             if tail.later:
                 file.append(b"".join(tail.later))
-            if self._durable:
+            if self._about.durability == "power":
                 file.sync_found()
         except Damage as damage:
             if file.made:
