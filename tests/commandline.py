@@ -71,6 +71,9 @@ class Request(NamedTuple):
 class _Server(ThreadingHTTPServer):
     request_queue_size = 128  # as many may connect at once; beyond it the kernel lets them wait for seconds
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that was killed is no news; anything else the client is told by a closed connection."""
+
 
 class Recorder:
     """A server in a thread that keeps every request; `answer(request)` gives status and body.

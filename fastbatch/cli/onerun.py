@@ -6,6 +6,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -133,10 +134,13 @@ class OneRun:
         Raises:
             typer.Abort: by Ctrl-C or the end of the input.
         """
-        with self._signals.deaf():
+        # Python writes a part of each question to stdout, which is for results.
+        with self._signals.deaf(), redirect_stdout(sys.stderr):
             return question()
 
     def _tell(self, text: str) -> None:
+        if self._options.dry_run:
+            return  # nothing is in flight
         if self._listener is None:
             say(text)
         else:

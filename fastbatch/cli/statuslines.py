@@ -38,7 +38,9 @@ def status_lines(status: RunStatus, results: str, now: float) -> Iterator[str]:
     yield from _uncertain_lines(status.uncertain, results)
     if status.state == "stopped":
         yield "Run the same command again to go on."
-    if status.state != "running" and (status.failed or (status.state == "complete" and status.uncertain)):
+    elif status.uncertain and not status.failed:  # a run of some other rows has come to its end
+        yield "A run of these rows lists them again before it sends anything."
+    if status.failed and status.state != "running":
         yield f"This runs the failed rows again: fastbatch retry {results}"
 
 

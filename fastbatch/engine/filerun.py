@@ -113,7 +113,7 @@ class FileRun(Generic[ResponseT]):
         self._refuse_impossible()
         journal = self._journal()
         try:
-            answers, _ = await asyncio.to_thread(self._look, journal)
+            answers, _ = await self._looked(journal)
             return await self._planned(answers, journal.uncertain)
         finally:
             journal.undo()
@@ -137,12 +137,11 @@ class FileRun(Generic[ResponseT]):
         journal = self._journal()
         began = False
         try:
-            # In a thread, so that a signal is heard while large files are being read.
             self._errors.look()
-            answers, total = await asyncio.to_thread(self._look, journal)
+            answers, total = await self._looked(journal)
             if confirm is not None and answers.count and not self._interrupted:
                 plan = await self._planned(answers, ())
-                if plan.changed and not confirm(plan):
+                if plan.changed and not self._interrupted and not confirm(plan):
                     return None
             uncertain = journal.uncertain
             if not self._interrupted:
@@ -156,6 +155,17 @@ class FileRun(Generic[ResponseT]):
 
     def _journal(self) -> Journal:
         return Journal(self._output, ordered=self._options.ordered, durability=self._options.durability)
+
+    async def _looked(self, journal: Journal) -> tuple[Answers, int]:
+        """Look in a thread, so that a signal is heard while large files are being read."""
+        looking = asyncio.ensure_future(asyncio.to_thread(self._look, journal))
+        try:
+            return await asyncio.shield(looking)
+        except asyncio.CancelledError:
+            self._interrupted = True  # nobody else may touch the files before the thread has left them
+            with suppress(Exception):
+                await looking
+            raise
 
     def _look(self, journal: Journal) -> tuple[Answers, int]:
         """Take the output, read what is answered, look through the input: the answers, and how many rows."""
@@ -179,6 +189,7 @@ class FileRun(Generic[ResponseT]):
             cache=settings.cache,
             sample=settings.identical == "sample",
             uncertain=uncertain,
+            stop=lambda: self._interrupted,
         )
 
     async def _recorded(

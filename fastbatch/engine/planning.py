@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -25,8 +26,9 @@ async def make_plan(
     cache: CacheProvider | None,
     sample: bool,
     uncertain: Sequence[UncertainRow] = (),
+    stop: Callable[[], bool] = lambda: False,
 ) -> Plan:
-    """Count what a run would do; reads the input and the cache, sends nothing."""
+    """Count what a run would do, sending nothing; not to the end once `stop()` says so."""
     count = dict.fromkeys(("rows", "answered", "changed", "bad", "cached", "identical", "to_send"), 0)
     tokens = 0.0
     seen = NumberTable()
@@ -44,6 +46,10 @@ async def make_plan(
 
     for row in rows.rows(answers):
         count["rows"] += 1
+        if not count["rows"] % _BLOCK:
+            await asyncio.sleep(0)  # so that a signal is heard
+            if stop():
+                break
         if row is None:
             count["answered"] += 1
             continue
