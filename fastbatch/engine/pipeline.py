@@ -36,6 +36,7 @@ class Job(Generic[ResponseT]):
         "followers",
         "index",
         "key",
+        "maybe_billed",
         "outcome",
         "refused",
         "request",
@@ -51,6 +52,7 @@ class Job(Generic[ResponseT]):
         self.broken = 0  # replies that were no answer
         self.refused = 0  # connections that did not come about
         self.answers_then = 0  # replies to everybody at the first of these
+        self.maybe_billed = False  # what one attempt may have cost, no refusal of a later one takes back
         self.followers: list[Job[ResponseT]] | None = None
         self.outcome: ResponseWrapper[ResponseT] | None = None
 
@@ -167,6 +169,7 @@ class Pipeline(Generic[ResponseT]):
 
     def _judge(self, error: RequestError, job: Job[ResponseT]) -> RetryDecision | None:
         error.attempts = job.attempts
+        error.maybe_billed = job.maybe_billed = job.maybe_billed or error.maybe_billed
         if isinstance(error, ConnectFailed):
             if job.refused == 0:
                 job.answers_then = self._outage.answers
