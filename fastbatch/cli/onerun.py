@@ -108,7 +108,10 @@ class OneRun:
         if summary is None:
             say("Nothing was sent.")
             return 2
-        if not self._quiet:
+        if summary.interrupted and not (summary.sent or summary.ok or self._quiet):
+            # How many rows there are is not known yet.
+            say("Interrupted before anything was sent; run the same command again to go on.")
+        elif not self._quiet:
             say(*summary_lines(summary, self._output))
         if summary.interrupted:
             return self._signals.code

@@ -257,13 +257,26 @@ def test_ctrl_c_where_nothing_else_hears_it(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_dry_run_ends_at_once(tmp_path: Path, provider: HeldProvider) -> None:
     """Nothing is in flight, so nothing is waited for; nothing is left behind."""
-    write_rows(tmp_path / "rows.jsonl", *({"prompt": str(n)} for n in range(200_000)))
-    process = start(*command(provider, "--dry-run"), cwd=tmp_path)
-    assert process.stderr is not None
-    assert process.stderr.readline().startswith("fastbatch ")
+    code, last = interrupted_early(tmp_path, provider, "--dry-run")
+    assert (code, last) == (130, "Interrupted; nothing was sent.")
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"]
+
+
+def test_a_run_that_still_reads_its_input_ends_at_once(tmp_path: Path, provider: HeldProvider) -> None:
+    """Nothing was sent, and how many rows there are nobody knows yet."""
+    code, last = interrupted_early(tmp_path, provider)
+    assert (code, provider.requests) == (130, [])
+    assert last == "Interrupted before anything was sent; run the same command again to go on."
+
+
+def interrupted_early(folder: Path, provider: HeldProvider, *options: object) -> tuple[int, str]:
+    """Exit code and last line of a run that is interrupted while it looks through its input."""
+    write_rows(folder / "rows.jsonl", *({"prompt": str(n)} for n in range(400_000)))
+    process = start(*command(provider, *options), cwd=folder)
+    while not (folder / "out.jsonl.journal").exists():
+        os.sched_yield()
     began = time.monotonic()
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=30)
     assert time.monotonic() - began < 1.0
-    assert (process.returncode, stderr) == (130, "Interrupted; nothing was sent.\n")
-    assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"]
+    return process.returncode, stderr.splitlines()[-1]
