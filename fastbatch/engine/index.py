@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from xxhash import xxh3_64_intdigest
 
 _FULL = 0.75  # a fuller table makes a lookup of what is not there slow
+_HUGE, _FULLER = 4_000_000, 0.85  # beyond so many ids, memory matters more
 _ROOM = 1024
 
 
@@ -33,8 +34,9 @@ class RowTable:
 
     def __init__(self, expected: int = 0) -> None:
         self._count = 0
-        self._size = max(_ROOM, int(expected / _FULL) + 1)
-        self._bound = int(self._size * _FULL)
+        full = _FULLER if expected > _HUGE else _FULL
+        self._size = max(_ROOM, int(expected / full) + 1)
+        self._bound = int(self._size * full)
         self._keys = array("Q", [0]) * self._size
         self.marks = array("Q", [0]) * self._size
         self.lines = array("I", [0]) * self._size
