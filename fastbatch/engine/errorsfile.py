@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from fastbatch.engine.index import NumberTable, id_number
-from fastbatch.engine.journal.files import replace_file
+from fastbatch.engine.journal.files import forget_unfinished, replace_file
 from fastbatch.engine.journal.places import errors_path
 from fastbatch.errors import InvalidRequest
 from fastbatch.formats.lines import numbered_lines
@@ -39,6 +39,7 @@ class ErrorsFile:
     def begin(self) -> None:
         """Forget what a run that died had collected: its rows run again."""
         self.fresh.unlink(missing_ok=True)
+        forget_unfinished(self.path)
 
     def touch(self, custom_id: str) -> None:
         """A row has its outcome."""

@@ -73,9 +73,11 @@ def test_a_run_that_nobody_finished_is_forgotten(errors: ErrorsFile) -> None:
     """What it had collected goes when the next one begins: its rows run again. Older records stay."""
     errors.path.write_bytes(record("a"))
     errors.fresh.write_bytes(record("b") + b'{"custom_id":"c"')
+    (errors.path.parent / f"{errors.path.name}.tmp").write_bytes(b"half of")
+    errors.begin()
+    assert [path.name for path in errors.path.parent.iterdir()] == [errors.path.name]
     run(errors, [], touched="")
     assert errors.path.read_bytes() == record("a")
-    assert not errors.fresh.exists()
 
 
 def test_touching_costs_nothing_where_there_are_no_records(errors: ErrorsFile) -> None:

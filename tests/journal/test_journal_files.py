@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from journal.samples import Faults
 
-from fastbatch.engine.journal.files import replace_file
+from fastbatch.engine.journal.files import forget_unfinished, replace_file
 from fastbatch.errors import InputError, StorageError
 
 
@@ -105,3 +105,21 @@ def test_lines_that_cannot_be_made_leave_the_old_file(path: Path) -> None:
         replace_file(path, broken())
     assert path.read_bytes() == b"old\n"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_what_a_dead_process_left_beside_it_goes(path: Path) -> None:
+    """The file itself stays as it is; nothing there is fine; something in the way is a sentence."""
+    path.write_bytes(b"old\n")
+    beside = path.with_name("file.tmp")
+    beside.write_bytes(b"half of")
+    forget_unfinished(path)
+    forget_unfinished(path)
+    assert [each.name for each in path.parent.iterdir()] == ["file"]
+    link = path.with_name("link")
+    link.symlink_to(path)
+    beside.write_bytes(b"half of")
+    forget_unfinished(link)
+    assert not beside.exists()
+    beside.mkdir()
+    with pytest.raises(StorageError, match=r"file\.tmp"):
+        forget_unfinished(path)

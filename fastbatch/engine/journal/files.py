@@ -18,7 +18,7 @@ def replace_file(path: Path, lines: Iterable[bytes], *, keep_empty: bool = False
         StorageError: it could not be written; `path` is as it was.
     """
     path = path.resolve()  # a link stays a link
-    beside = path.with_name(path.name + ".tmp")
+    beside = _beside(path)
     written = 0
     try:
         with beside.open("wb") as file:
@@ -38,3 +38,20 @@ def replace_file(path: Path, lines: Iterable[bytes], *, keep_empty: bool = False
         raise StorageError(storage_sentence(path, error)) from None
     finally:
         beside.unlink(missing_ok=True)
+
+
+def forget_unfinished(path: Path) -> None:
+    """Remove what a process that died in `replace_file` left beside `path`.
+
+    Raises:
+        StorageError: it could not be removed.
+    """
+    path = path.resolve()
+    try:
+        _beside(path).unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(storage_sentence(_beside(path), error)) from None
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(path.name + ".tmp")

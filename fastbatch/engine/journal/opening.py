@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fastbatch.engine.journal.entries import About, Counted, entry_line, read_entry
+from fastbatch.engine.journal.files import forget_unfinished
 from fastbatch.engine.journal.lines import Held, LineFile, sync_folder
 from fastbatch.engine.journal.places import damaged, held_by, journal_path, not_ours, part_path
 from fastbatch.engine.journal.state import JournalState
@@ -58,6 +59,7 @@ def open_files(output: Path, about: About) -> Opened:
         journal.close()
         raise
     try:
+        forget_unfinished(output)
         if data.made:
             sync_folder(output.parent)
         entry = {
