@@ -73,20 +73,19 @@ def row_bytes(row: dict[str, Any], default: Callable[[Any], Any] | None = None) 
             check_numbers(row)
     except InvalidRequest as refused:
         return refused
-    except TypeError:
-        return _at_fault(row, default)
+    except TypeError as refused:
+        return InvalidRequest(f"{_at_fault(row, default)!r}: {_in_words(str(refused.__cause__ or refused))}")
     return written
 
 
-def _at_fault(row: dict[str, Any], default: Callable[[Any], Any] | None) -> InvalidRequest:
-    """Which cell of a row is no JSON, and why."""
+def _at_fault(row: dict[str, Any], default: Callable[[Any], Any] | None) -> str:
+    """Which cell of a row is no JSON."""
     for name, cell in row.items():
         try:
             orjson.dumps({name: cell}, default)
-        except TypeError as refused:
-            # Where `default` refused a cell, its words are the cause.
-            return InvalidRequest(f"{name!r}: {_in_words(str(refused.__cause__ or refused))}")
-    raise AssertionError("each cell for itself is JSON")
+        except TypeError:
+            return name
+    return ", ".join(row)
 
 
 def _in_words(problem: str) -> str:
@@ -95,10 +94,8 @@ def _in_words(problem: str) -> str:
     return "nested too deeply" if "ecursion" in problem else problem
 
 
-def columns_problem(names: list[str], rows: int = 0) -> str | None:
+def columns_problem(names: list[str]) -> str | None:
     """What is wrong with a table's columns, and what to do; None where nothing is."""
-    if rows and not names:
-        return "there are rows, but no columns"
     for number, name in enumerate(names, 1):
         if not name:
             return f"column {number} has no name; name it, or leave the column out"

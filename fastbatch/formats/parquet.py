@@ -47,7 +47,7 @@ def parquet_rows(path: Path) -> Iterator[tuple[int, bytes | InvalidRequest]]:
             ) as table,
         ):
             names: list[str] = table.schema_arrow.names
-            if problem := columns_problem(names, table.metadata.num_rows):
+            if problem := columns_problem(names):
                 raise InputError(problem, path=str(path))
             takes = json_columns(names)
             for batch in table.iter_batches(_batch_rows(table.metadata), use_threads=False):
@@ -69,35 +69,50 @@ def _batch_rows(metadata: Any) -> int:
     return max(1, min(_BATCH_ROWS, _BATCH_BYTES // max((1, *sizes))))
 
 
+# What comes of a value that does not fit: bad UTF-8, a year beyond 9999, a doubled key of a map, an unknown zone.
+_REFUSALS = (ValueError, ArithmeticError, LookupError)
+
+
 def _values(column: Any) -> list[Any]:
     """The values of one column of a batch; one that Python cannot hold is an `_Unreadable`."""
     from pyarrow.types import is_nested
 
     try:
+        if _in_nanoseconds(column.type):
+            raise ValueError
         values: list[Any] = column.to_pylist(maps_as_pydicts="strict")
     except _REFUSALS:
         values = [_value(scalar) for scalar in column]
     return [_without_nulls(value) for value in values] if is_nested(column.type) else values
 
 
-# What a value that does not fit makes of itself: bad UTF-8, a year beyond 9999, a doubled key of a map.
-_REFUSALS = (ValueError, ArithmeticError, LookupError)
-
-
 def _value(scalar: Any) -> Any:
     """One value of a column that holds some which Python cannot."""
-    from pyarrow import ArrowException
-    from pyarrow.types import is_temporal
-
     try:
+        if scalar.is_valid and _in_nanoseconds(scalar.type):
+            return _moment(scalar)
         return scalar.as_py(maps_as_pydicts="strict")
     except _REFUSALS as refused:
-        try:
-            if is_temporal(scalar.type):  # nanoseconds
-                return scalar.cast("string").as_py().replace(" ", "T", 1)
-        except ArrowException:
-            pass
         return _Unreadable(str(refused))
+
+
+def _in_nanoseconds(kind: Any) -> bool:
+    """Whether pyarrow would make of it one thing where pandas is installed, and another where it is not."""
+    return "[ns" in str(kind)
+
+
+def _moment(scalar: Any) -> Any:
+    """A time in nanoseconds; as text where whole microseconds would lose some of it."""
+    from pyarrow import time64, timestamp
+    from pyarrow.types import is_time, is_timestamp
+
+    kind = scalar.type
+    if not is_timestamp(kind) and not is_time(kind):
+        raise ValueError(f"{kind} has no JSON; write times in microseconds")
+    try:
+        return scalar.cast(timestamp("us", kind.tz) if is_timestamp(kind) else time64("us")).as_py()
+    except ValueError:
+        return scalar.cast("string").as_py().replace(" ", "T", 1)
 
 
 class _Unreadable:

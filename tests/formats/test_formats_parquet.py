@@ -79,6 +79,8 @@ TYPES: list[tuple[str, pyarrow.Array, Any]] = [
     ("microseconds", of(P.timestamp("us"), datetime(2024, 1, 2, 3, 4, 5, 6)), "2024-01-02T03:04:05.000006"),
     ("whole microseconds", of(P.timestamp("ns"), NANO + 999), "2023-11-14T22:13:20.000001"),
     ("nanoseconds", of(P.timestamp("ns"), NANO), "2023-11-14T22:13:20.000000001"),
+    ("nanoseconds with a zone", of(P.timestamp("ns", "UTC"), NANO), "2023-11-14T22:13:20.000000001Z"),
+    ("nanoseconds of a day", of(P.time64("ns"), 1), "00:00:00.000000001"),
     ("with a zone", of(P.timestamp("s", "UTC"), datetime(2024, 1, 1, tzinfo=UTC)), MIDNIGHT),
     ("a list", of(P.list_(P.int32()), [1, None, 3]), [1, None, 3]),
     ("lists of a length", of(P.list_(P.int32(), 2), [1, 2]), [1, 2]),
@@ -111,9 +113,14 @@ UNREADABLE: list[tuple[str, pyarrow.Array, str]] = [
     ("bytes in an object", of(OBJECT, {"a": b"x"}, {"a": b"\xff"}), "'value': a cell holds bytes"),
     ("no UTF-8", not_text(), CELL + ".*utf-8"),
     ("a span of time", of(P.duration("s"), None, 1), CELL + "timedelta has no JSON"),
+    ("an unknown zone", of(P.timestamp("us", "Mars/Base"), None, 1), CELL),
+    ("nanoseconds of an unknown zone", of(P.timestamp("ns", "Mars/Base"), None, 1), CELL),
+    ("a span of nanoseconds", of(P.duration("ns"), None, 1), CELL + "duration.ns. has no JSON; write"),
+    ("nanoseconds in a list", of(P.list_(P.timestamp("ns")), None, [1]), CELL + ".* has no JSON"),
+    ("a year beyond 9999", of(P.timestamp("us"), 0, 10**18), CELL),
     ("a doubled key", of(MAP, [], [("a", 1), ("a", 2)]), CELL),
     ("keys that are no text", of(P.map_(P.int8(), P.int8()), [], [(1, 1)]), "'value': .*[Kk]ey must be str"),
-    ("a year beyond 9999", of(P.list_(P.date32()), [], [2**30]), CELL),
+    ("such a year in a list", of(P.list_(P.date32()), [], [2**30]), CELL),
 ]  # fmt: skip
 
 

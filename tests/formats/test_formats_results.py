@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 
 from fastbatch import LLMRequest, OpenAIProvider, ResponseWrapper
 from fastbatch.errors import RequestTimeout
-from fastbatch.formats.results import Finished, error_line, read_result, result_line
+from fastbatch.formats.results import (
+    Finished,
+    error_line,
+    key_of,
+    read_result,
+    reply_bytes,
+    result_line,
+    scan_result,
+    written_id,
+)
 from fastbatch.formats.rows import RowSettings, fingerprint, parse_row, read_row
 from fastbatch.models.http import HTTPReply
 
@@ -71,6 +80,35 @@ def test_a_result_is_an_openai_batch_output_line() -> None:
 def test_results_are_read_back(custom_id: str) -> None:
     """Whatever the id holds, the line says which row it answers, by which request."""
     assert read_result(result_line(custom_id, 1, outcome())[:-1]) == Finished(custom_id, KEY, 1)
+
+
+@pytest.mark.parametrize("mark", [0, 1, 0xFF, 2**64 - 1])
+@pytest.mark.parametrize("custom_id", ["a", "", "a\nb", "日本 🦜", '","response":{', ',"key":"', "\\", '"'])
+def test_a_line_is_known_without_parsing_it(custom_id: str, mark: int) -> None:
+    """Whose answer it is, to which bytes and to which request, whatever stands in the id and the metadata."""
+    told = outcome(metadata={'","response":{': ',"key":"', "fastbatch": {"key": "x", "crc": "y"}})
+    line = result_line(custom_id, 1, told, mark)[:-1]
+    found = scan_result(line)
+    assert found is not None
+    assert (written_id(found[0]).decode(), found[1], key_of(line).decode()) == (custom_id, mark, KEY)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"{}",
+        b'{"a":{},"error":null,"b":{}}',
+        b'[{"a":{}},{"x":{},"error":null,"y":1},{"z":{},"error":null,"metadata":1}]',
+        b'{"text":"},\\"error\\":null,\\""}',
+        b' {"spaced" : [1, 2.0, 1e5] , "doubled":1,"doubled":2} ',
+    ],
+)
+@pytest.mark.parametrize("custom_id", ["a", ',"body":'])
+def test_the_reply_is_taken_out_as_it_came(reply: bytes, custom_id: str) -> None:
+    """Byte for byte, though it may hold what stands behind it in a line."""
+    raw = b'{"choices":[{"message":{"content":"a"}}],"x":%s}' % reply
+    told = outcome(raw, metadata={"m": '},"error":null,"'})
+    assert reply_bytes(result_line(custom_id, 1, told)[:-1]) == raw
 
 
 LINE = result_line("a", 1, outcome())[:-1]
@@ -174,6 +212,12 @@ def test_a_numeric_id_becomes_the_custom_id() -> None:
     """`{"id": 7}` is known as "7" and is not carried beside it."""
     again = parse_row(error_line("7", {"id": 7, "prompt": "Hi"}, 1, ERROR))
     assert (again["id"], again["custom_id"]) == (7, "7")  # so that a template's {id} is still filled
+
+
+def test_a_dead_letter_knows_its_options() -> None:
+    """Those that it needs to mean the same again, where there are some."""
+    again = parse_row(error_line("a", {"prompt": "Hi"}, 3, ERROR, options={"system": "S"}))
+    assert again["fastbatch"] == {"row": 3, "options": {"system": "S"}}
 
 
 def test_a_dead_letter_twice_dead_does_not_grow() -> None:
