@@ -69,7 +69,7 @@ def _batch_rows(metadata: Any) -> int:
     return max(1, min(_BATCH_ROWS, _BATCH_BYTES // max((1, *sizes))))
 
 
-# What comes of a value that does not fit: bad UTF-8, a year beyond 9999, a doubled key of a map, an unknown zone.
+# What comes of a value that does not fit: bad UTF-8, a year beyond 9999, a doubled key, an odd zone.
 _REFUSALS = (ValueError, ArithmeticError, LookupError)
 
 
