@@ -22,7 +22,7 @@ from fastbatch.engine.journal.lines import LineFile
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_nothing_promised_is_broken_wherever_a_run_ends(name: str) -> None:
-    """The way back never fails, no answer is invented or lost, nothing is bought unlisted, the job gets done."""
+    """The way back never fails, no answer is invented or lost, nothing is bought unlisted, all gets done."""
     swept = sweep(name, 1, bytes_apart=150, tears=1, finish_every=30)
     assert swept.broken == []
     assert min(swept.crashes.values()) > 40

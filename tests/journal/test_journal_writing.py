@@ -148,10 +148,23 @@ async def test_what_comes_together_is_one_entry(running: Running, faults: Faults
             "end": len(lines),
             "closed": [1, 2, 3],
             "sent": [[4, 1, "c", KEY, 2, 10], [5, 1, "d", KEY, 1, 10]],
-            "count": list(COUNTED),
+            "count": list(COUNTED._replace(ok=2, failed=1)),
         },
     ]
     assert running.uncertain() == [("c", 2), ("d", 1)]
+
+
+async def test_counters_hear_of_a_batch_with_its_entry(running: Running) -> None:
+    """Who looks on is told of every line that is acknowledged, though the run itself counts it later."""
+    running.start()
+    await running.sent("a")
+    for names in ("a", "bc", "def"):
+        for name in names:
+            running.answer(name)
+        running.journal.record("job", "x", error=b"failed\n")
+        await running.journal.flush()
+    told = [Counted(*entry["count"]) for entry in entries(running.path) if "count" in entry]
+    assert [(count.ok, count.failed) for count in told[1:]] == [(max(COUNTED.ok, 1), 1), (3, 2), (6, 3)]
 
 
 async def test_a_failed_row_is_closed_and_recorded_apart(running: Running, faults: Faults) -> None:
