@@ -76,6 +76,7 @@ class Journal:
         self._recorded: Callable[[list[Any]], None] = _nothing
         self._failed: Callable[[Exception], None] = _nothing
         self._count: Callable[[], Counted] = Counted
+        self._answers = self._failures = 0  # written by this run
         self._before: tuple[About, Counted] | None = None
 
     # Opening
@@ -183,12 +184,14 @@ class Journal:
                 self._data.sync()
         if broken := [step.error for step in batch if step.error]:
             self._append_errors(b"".join(broken))
+        self._answers += len(lines)
+        self._failures += len(broken)
         entry: dict[str, Any] = {"end": self._data.end}
         if closed := [step.closed for step in batch if step.closed is not None]:
             entry["closed"] = closed
         if sent := [step.sent.fields() for step in batch if step.sent is not None]:
             entry["sent"] = sent
-        entry["count"] = list(self._count())
+        entry["count"] = list(self._counted())
         self._state.apply(entry)
         if self._file.end > _LONG:
             self._file.replace(self._state.short())
@@ -196,6 +199,11 @@ class Journal:
             self._file.append(entry_line(entry))
         if self._durable:
             self._file.sync()
+
+    def _counted(self) -> Counted:
+        """The run's counters, which hear of a batch when it is written, with the batch that is."""
+        count = self._count()
+        return count._replace(ok=max(count.ok, self._answers), failed=max(count.failed, self._failures))
 
     def _append_errors(self, records: bytes) -> None:
         if self._errors is None:
