@@ -56,15 +56,24 @@ class Answers:
                     return
         self.count = len(self.table)
 
+    @property
+    def knows_requests(self) -> bool:
+        """Whether `read_requests` was called."""
+        return self._keys is not None
+
+    def read_requests(self) -> None:
+        """Read the request hashes, which nobody needs as long as no row has changed."""
+        keys = NumberTable()
+        for path in self._files:
+            for _, line in _lines(path):
+                if (found := scan_result(line)) is not None:
+                    identity = xxh3_64_intdigest(written_id(found[0])) or 1
+                    keys.put(identity, int(key_of(line)[:16], 16) or 1)
+        self._keys = keys
+
     def same_request(self, custom_id: str, key: str) -> bool:
-        """Whether the row of this id was answered with this request; reads the hashes when first asked."""
-        if self._keys is None:
-            self._keys = NumberTable()
-            for path in self._files:
-                for _, line in _lines(path):
-                    if (found := scan_result(line)) is not None:
-                        identity = xxh3_64_intdigest(written_id(found[0])) or 1
-                        self._keys.put(identity, int(key_of(line)[:16], 16) or 1)
+        """Whether the row of this id was answered with this request; only after `read_requests`."""
+        assert self._keys is not None
         return self._keys.get(id_number(custom_id)) == key_number(key)
 
     def holds(self, custom_id: str) -> bool:

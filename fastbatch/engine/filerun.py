@@ -8,7 +8,7 @@ of them in the order of the input.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,36 +17,28 @@ from typing import Any, Generic, TypeVar
 import orjson
 from xxhash import xxh3_64_intdigest
 
-from fastbatch.engine.done import Answers, Plan, key_number, last_answers
+from fastbatch.engine.done import Answers, Plan, last_answers
 from fastbatch.engine.errorsfile import ErrorsFile
 from fastbatch.engine.events import Notice, UncertainRows
-from fastbatch.engine.index import NumberTable, RowTable
-from fastbatch.engine.inputfile import AHEAD, InputFile, OnBadRow, Row
+from fastbatch.engine.filejobs import FileJobs
+from fastbatch.engine.index import RowTable
+from fastbatch.engine.inputfile import AHEAD, InputFile, OnBadRow
 from fastbatch.engine.journal.entries import UncertainRow
 from fastbatch.engine.journal.files import replace_file
 from fastbatch.engine.journal.journal import Durability, Journal
 from fastbatch.engine.journal.order import ordered_lines
 from fastbatch.engine.journal.places import real_file
-from fastbatch.engine.pipeline import Job
 from fastbatch.engine.planning import make_plan
 from fastbatch.engine.recorder import RowRecorder
 from fastbatch.engine.session import Session, Settings
-from fastbatch.engine.uncertain import OnUncertain, not_sent_again, rows_not_again
-from fastbatch.errors import InvalidRequest, OutputError, RunStopped, StorageError
+from fastbatch.engine.uncertain import OnUncertain, rows_not_again
+from fastbatch.errors import OutputError, RunStopped, StorageError
 from fastbatch.formats.rows import RowSettings
 from fastbatch.hashing import SCHEME
-from fastbatch.models.params import CHAT
-from fastbatch.models.request import LLMRequest
-from fastbatch.models.response import ResponseWrapper
 from fastbatch.models.stats import Summary
 
 ResponseT = TypeVar("ResponseT")
-
-# Stands in the job of a bad row, which has its outcome from the start and is never sent.
-_NO_REQUEST = LLMRequest(CHAT, {"messages": [{"role": "user", "content": ""}]})
-
-_SKIPS = 1024  # rows skipped between two turns of the loop: some milliseconds, in which no signal is heard
-_BLOCK = 256  # rows looked up at once; the cache's measured best lies between 250 and 500
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +87,11 @@ class FileRun(Generic[ResponseT]):
         self._title = title
         self._drain: Callable[[], None] | None = None
         self._interrupted = False
-        self._not_again: Mapping[str, UncertainRow] = {}
-        self._left_alone: set[str] = set()
+        self._jobs = FileJobs(settings, self._input, self._errors, options.on_bad_row)
 
     def drain(self) -> None:
         """Send nothing more; finish and save what is in flight."""
-        self._interrupted = True
+        self._interrupted = self._jobs.interrupted = True
         if self._drain is not None:
             self._drain()
 
@@ -113,7 +104,7 @@ class FileRun(Generic[ResponseT]):
         self._refuse_impossible()
         journal = self._journal()
         try:
-            answers, _ = await self._looked(journal)
+            answers, _ = await self._in_thread(lambda: self._look(journal))
             return await self._planned(answers, journal.uncertain)
         finally:
             journal.undo()
@@ -138,14 +129,14 @@ class FileRun(Generic[ResponseT]):
         began = False
         try:
             self._errors.look()
-            answers, total = await self._looked(journal)
+            answers, total = await self._in_thread(lambda: self._look(journal))
             if confirm is not None and answers.count and not self._interrupted:
                 plan = await self._planned(answers, ())
                 if plan.changed and not self._interrupted and not confirm(plan):
                     return None
             uncertain = journal.uncertain
             if not self._interrupted:
-                self._not_again = rows_not_again(uncertain, self._options.on_uncertain)
+                self._jobs.not_again = rows_not_again(uncertain, self._options.on_uncertain)
             began = True
             return await self._recorded(journal, answers, total, uncertain)
         finally:
@@ -156,15 +147,18 @@ class FileRun(Generic[ResponseT]):
     def _journal(self) -> Journal:
         return Journal(self._output, ordered=self._options.ordered, durability=self._options.durability)
 
-    async def _looked(self, journal: Journal) -> tuple[Answers, int]:
-        """Look in a thread, so that a signal is heard while large files are being read."""
-        looking = asyncio.ensure_future(asyncio.to_thread(self._look, journal))
+    async def _in_thread(self, work: Callable[[], Result]) -> Result:
+        """What `work` returns, from a thread, so that signals are heard while files are read or written.
+
+        Cancelled, it waits for the thread: nobody else may touch the files before that has left them.
+        """
+        working = asyncio.ensure_future(asyncio.to_thread(work))
         try:
-            return await asyncio.shield(looking)
+            return await asyncio.shield(working)
         except asyncio.CancelledError:
-            self._interrupted = True  # nobody else may touch the files before the thread has left them
+            self._interrupted = True
             with suppress(Exception):
-                await looking
+                await working
             raise
 
     def _look(self, journal: Journal) -> tuple[Answers, int]:
@@ -212,7 +206,7 @@ class FileRun(Generic[ResponseT]):
         stop: RunStopped | None = None
         try:
             async with session:
-                run = session.run(self._jobs(session, answers))
+                run = session.run(self._jobs.blocks(answers, counters))
                 self._drain = run.drain
                 if self._interrupted:
                     run.drain()
@@ -229,13 +223,14 @@ class FileRun(Generic[ResponseT]):
             raise
         journal.stop()
         # The session is closed, its connections' descriptors are free; the output is still held.
-        errors.settle()
+        await self._in_thread(errors.settle)
         complete = stop is None and counters.done == total and not (self._interrupted and not total)
         # Of an input that was not read to its end nobody can say what it does not hold.
         partly = self._interrupted or self._input.limited or self._input.replays
         gone = 0 if partly else answers.gone()
         if complete:
-            self._tidy(journal, answers, superseded=bool(recorder.replaced or answers.repeated))
+            superseded = bool(recorder.replaced or answers.repeated)
+            await self._in_thread(lambda: self._tidy(journal, answers, superseded=superseded))
         summary = session.meter.summary(
             output=str(self._output),
             errors=str(errors.path) if errors.path.exists() else "",
@@ -262,74 +257,10 @@ class FileRun(Generic[ResponseT]):
         # left it were told, and cannot come back by themselves.
         partly = self._input.limited or self._input.replays
         journal.complete(
-            lambda sent: partly or sent.custom_id in self._left_alone or sent.input != self._input.identity
+            lambda sent: (
+                partly or sent.custom_id in self._jobs.left_alone or sent.input != self._input.identity
+            )
         )
-
-    async def _jobs(
-        self, session: Session[ResponseT], answers: Answers
-    ) -> AsyncIterator[list[Job[ResponseT]]]:
-        """The rows that are not answered yet, in blocks."""
-        counters = session.counters
-        samples = NumberTable() if self._settings.identical == "sample" else None
-        block: list[Job[ResponseT]] = []
-        touch = None if self._errors.touched is None else self._errors.touch
-        for index, row in enumerate(self._input.rows(answers, answered=touch)):
-            job = None if row is None else self._job(row, index, samples)
-            if row is None or job is None or self._answered(row, job, answers):
-                counters.skipped += 1
-                counters.left_out += row is not None and job is None
-                if job is not None and row is not None:
-                    self._errors.touch(row.custom_id)
-                if self._interrupted:
-                    break
-                if counters.skipped % _SKIPS == 0:
-                    await asyncio.sleep(0)
-                continue
-            block.append(job)
-            if len(block) >= _BLOCK:
-                yield block
-                block = []
-        if block:
-            yield block
-
-    def _answered(self, row: Row, job: Job[ResponseT], answers: Answers) -> bool:
-        """Whether the output has the answer to this very request."""
-        if not row.held or not job.key:
-            return False
-        if row.mark and row.held == row.mark:
-            return True
-        return answers.same_request(row.custom_id, job.key)
-
-    def _job(self, row: Row, index: int, samples: NumberTable | None) -> Job[ResponseT] | None:
-        """The job of a row; finished from the start for one that is not sent, None for one to be skipped.
-
-        Raises:
-            RunStopped: the row is bad, which nobody could know before.
-        """
-        request, problem = row.request, row.problem
-        key = ""
-        if request is not None:
-            try:
-                key = self._settings.key(request)
-                if samples is not None and (number := samples.add(key_number(key))):
-                    key = self._settings.key(request, number)
-                job: Job[ResponseT] = Job(request, index, key, row)
-                if (sent := self._not_again.get(row.custom_id)) is not None and sent.key == key:
-                    job.outcome = not_sent_again(sent, self._settings.provider)
-                    self._left_alone.add(row.custom_id)
-                return job
-            except InvalidRequest as refused:
-                problem = refused
-        assert problem is not None
-        if self._options.on_bad_row == "skip":
-            return None
-        if self._options.on_bad_row == "fail":
-            found = self._input.refused(row.number, problem, "rows before it may have been sent; ")
-            raise RunStopped(f"Stopped: {found}. What was answered is saved; run again to go on.")
-        job = Job(_NO_REQUEST, index, key, row)
-        provider = self._settings.provider
-        job.outcome = ResponseWrapper(provider.reader, provider=provider.name, error=problem)
-        return job
 
     def _refuse_impossible(self) -> None:
         """Refuse an output that is the input under any name, or no file that lines can be appended to."""
@@ -352,7 +283,11 @@ def _seed(settings: Settings[Any], rows: RowSettings) -> int:
     """64 bits that stand for everything that, beside its own bytes, decides what a row asks."""
     template = None if rows.template is None else rows.template.text
     what = [SCHEME.decode(), settings.provider.identity, rows.model, template, rows.system, dict(rows.params)]
-    return xxh3_64_intdigest(orjson.dumps(what, default=repr))
+    try:
+        said = orjson.dumps(what)
+    except TypeError:  # parameters that are no JSON are refused where a row has them
+        said = repr(what).encode()
+    return xxh3_64_intdigest(said)
 
 
 def _streamed(total: int) -> str:

@@ -63,6 +63,8 @@ async def make_plan(
         except InvalidRequest:
             count["bad"] += 1
             continue
+        if row.held and row.held != row.mark and not answers.knows_requests:
+            await asyncio.to_thread(answers.read_requests)
         if row.held and (row.held == row.mark or answers.same_request(row.custom_id, row_key)):
             count["answered"] += 1
             continue

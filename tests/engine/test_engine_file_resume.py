@@ -7,6 +7,7 @@ import pytest
 from fakes import FakeTransport, echo, manager_on, prompt_of, refusal
 
 from fastbatch import InMemoryCache
+from fastbatch.engine.filejobs import FileJobs
 from fastbatch.errors import RunStopped
 
 
@@ -314,7 +315,7 @@ async def test_a_long_resume_lets_the_loop_live(rows, out):
     manager = manager_on(FakeTransport())
     file_run = manager.file_run(rows, out)
     seen = []
-    jobs = type(file_run)._jobs
+    jobs = FileJobs.blocks
 
     async def watched(self, *given):
         seen.append(turns)
@@ -324,10 +325,10 @@ async def test_a_long_resume_lets_the_loop_live(rows, out):
 
     counting = asyncio.create_task(count())
     try:
-        type(file_run)._jobs = watched
+        FileJobs.blocks = watched
         await file_run.run()
     finally:
-        type(file_run)._jobs = jobs
+        FileJobs.blocks = jobs
         over.set()
         await counting
     assert seen[1] - seen[0] >= 6000 // 1024
@@ -400,19 +401,17 @@ async def test_skipping_ends_when_asked(rows, out):
     write(rows, *({"prompt": str(number)} for number in range(3000)))
     await run(FakeTransport(), rows, out)
     file_run = manager_on(FakeTransport()).file_run(rows, out)
-    done_at = []
-    jobs = type(file_run)._jobs
+    jobs = FileJobs.blocks
 
     async def drained_on_the_way(self, *given):
-        self.drain()
+        file_run.drain()
         async for block in jobs(self, *given):
             yield block
-        done_at.append(given[0].counters.skipped)
 
     try:
-        type(file_run)._jobs = drained_on_the_way
+        FileJobs.blocks = drained_on_the_way
         summary = await file_run.run()
     finally:
-        type(file_run)._jobs = jobs
+        FileJobs.blocks = jobs
     assert summary.interrupted
     assert summary.skipped < 3000
