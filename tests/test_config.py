@@ -65,6 +65,28 @@ def test_parameters_are_merged_key_by_key(tmp_path: Path) -> None:
     assert options.param == {"a": 1, "b": 2, "c": 3, "d": 4.5, "stop": ["x"]}
 
 
+def test_what_an_earlier_run_was_told(tmp_path: Path) -> None:
+    """Weaker than flags, stronger than everything else; its parameters stand for all of them."""
+    write(tmp_path, toml="model = 'toml'\nsystem = 'toml'\nrpm = 1\n[param]\na = 1", dotenv="FASTBATCH_TPM=2")
+    told = {"model": "told", "system": None, "param": {"b": 2}}
+    env = {"FASTBATCH_PROMPT": "{a}", "FASTBATCH_MODEL": "env"}
+    options = resolve({"param": {"c": 3}}, env, tmp_path, remembered=told).options
+    assert (options.model, options.system, options.prompt) == ("told", None, "{a}")
+    assert (options.param, options.rpm, options.tpm) == ({"b": 2, "c": 3}, 1, 2)
+    assert resolve({"model": "flag"}, env, tmp_path, remembered=told).options.model == "flag"
+    with pytest.raises(ConfigError, match=r"^identical = 'x' \(from the error records\): "):
+        resolve({}, {}, tmp_path, remembered={"identical": "x"})
+
+
+def test_what_is_usual_for_a_command(tmp_path: Path) -> None:
+    """A default of its own, which everything else beats."""
+    usual = {"on_uncertain": "retry"}
+    assert resolve({}, {}, tmp_path, usual=usual).options.on_uncertain == "retry"
+    assert resolve({}, {}, tmp_path).options.on_uncertain == "ask"
+    env = {"FASTBATCH_ON_UNCERTAIN": "skip"}
+    assert resolve({}, env, tmp_path, usual=usual).options.on_uncertain == "skip"
+
+
 def test_parameters_keep_their_types(tmp_path: Path) -> None:
     """1, 1.0, true and "1" stay apart on their way to the body."""
     env = {"FASTBATCH_PARAM": '{"i": 1, "f": 1.0, "b": true, "s": "1", "n": null, "l": [1, {"x": 0.5}]}'}

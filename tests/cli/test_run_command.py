@@ -6,6 +6,7 @@ import os
 import pty
 import signal
 import subprocess
+import threading
 
 import pytest
 from commandline import COMMAND, Recorder, error, fastbatch, read_lines, said, start, write_rows
@@ -243,6 +244,62 @@ def test_on_bad_row(run, recorder, errors, choice, code, sent):
     """Refuse the input, record a failed row, or leave it out."""
     ran = run("--on-bad-row", choice, rows=["nonsense", {"prompt": "a"}])
     assert (ran.code, len(recorder.requests), len(read_lines(errors))) == (code, sent, choice == "record")
+
+
+@pytest.mark.parametrize("options", [["--ordered"], []], ids=["ordered", "as answered"])
+def test_ordered(tmp_path, options):
+    """The finished output is in the order of the input, whatever comes first."""
+    write_rows(tmp_path / "rows.jsonl", *({"id": f"{number}", "prompt": f"{number}"} for number in range(40)))
+    first = threading.Event()
+
+    def answer(request):
+        if request.body["messages"][-1]["content"] == "0":
+            assert first.wait(20)  # until the others are answered
+        elif len(recorder.requests) == 40:
+            first.set()
+        return said(request)
+
+    with Recorder(answer) as recorder:
+        standard = ["-m", "openai:m", "--base-url", recorder.url, "--cache", "off"]
+        ran = fastbatch("run", "rows.jsonl", "-o", "out.jsonl", *standard, *options, cwd=tmp_path)
+    ids = [int(line["custom_id"]) for line in read_lines(tmp_path / "out.jsonl")]
+    assert (ran.code, sorted(ids)) == (0, list(range(40)))
+    assert (ids == list(range(40))) is bool(options)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jsonl", "rows.jsonl"]
+
+
+def test_ordered_may_be_taken_back(run, tmp_path):
+    """Where a setting says otherwise; so may the other."""
+    (tmp_path / "fastbatch.toml").write_text("ordered = true\ndedupe = true\n")
+    rows = [{"id": "a", "prompt": "a"}, {"id": "a", "prompt": "b"}]
+    assert run(rows=rows).code == 0
+    assert run("--no-ordered", "--no-dedupe", rows=rows, output="other.jsonl").code == 2
+
+
+@pytest.mark.parametrize("durability", ["power", "process"])
+def test_durability(tmp_path, durability):
+    """What the run promises is written in its journal."""
+    write_rows(tmp_path / "rows.jsonl", {"prompt": "a"})
+    journal = []
+
+    def answer(request):
+        journal.append((tmp_path / "out.jsonl.journal").read_text())
+        return said(request)
+
+    with Recorder(answer) as recorder:
+        standard = ["-m", "openai:m", "--base-url", recorder.url, "--durability", durability]
+        assert fastbatch("run", "rows.jsonl", "-o", "out.jsonl", *standard, cwd=tmp_path).code == 0
+    assert f'"durability":"{durability}"' in journal[0]
+
+
+def test_dedupe(run, out):
+    """Rows with the same id are numbered, and stay what they are when the run goes on."""
+    rows = [{"id": "a", "prompt": "1"}, {"id": "b", "prompt": "2"}, {"id": "a", "prompt": "3"}]
+    refused = run(rows=rows)
+    assert (refused.code, "--dedupe" in refused.err) == (2, True)
+    assert run("--dedupe", rows=rows).code == 0
+    assert {line["custom_id"] for line in read_lines(out)} == {"a", "b", "a-2"}
+    assert "3 skipped (answered before)" in run("--dedupe", rows=rows).err
 
 
 def test_progress(run):

@@ -7,11 +7,22 @@ import json
 import re
 from typing import Any
 
+import pytest
 from progress_samples import picture
 
-from fastbatch.engine.events import Event, Fetching, Notice, Progressed, RunFinished, RunStarted
+from fastbatch.engine.events import (
+    Event,
+    Fetching,
+    Notice,
+    Progressed,
+    RunFinished,
+    RunStarted,
+    UncertainRows,
+)
+from fastbatch.engine.journal.entries import UncertainRow
 from fastbatch.progress import json as module
 from fastbatch.progress.json import JsonProgress
+from fastbatch.progress.pen import Pen
 
 
 def told(*events: Event) -> list[dict[str, Any]]:
@@ -73,11 +84,13 @@ def test_every_key_is_documented() -> None:
         Progressed(picture()),
         Notice(""),
         Fetching("", 0, 1),
+        UncertainRows(ROWS),
         RunFinished(picture()),
     ]
     words = set(re.findall(r"\w+", module.__doc__ or ""))
     for found in told(*events):
         assert {found["event"], *found} <= words
+        assert all(row.keys() <= words for row in found.get("rows", ()))
 
 
 def test_pictures_come_once_a_second_of_the_runs_time() -> None:
@@ -86,3 +99,34 @@ def test_pictures_come_once_a_second_of_the_runs_time() -> None:
     *objects, last = told(RunStarted("run", 1), *quarters, RunFinished(picture(elapsed=3.1), "out of quota"))
     assert [found["elapsed"] for found in objects[1:]] == [0.25, 1.25, 2.25]
     assert (last["event"], last["elapsed"], last["stopped"]) == ("finished", 3.1, "out of quota")
+
+
+ROWS = (UncertainRow("a", 3, 1, 210, "key"), UncertainRow("b", 9, 2, 20, "key"))
+
+
+def test_uncertain_rows_are_told() -> None:
+    """Each with what people need to decide."""
+    assert told(UncertainRows(ROWS), RunStarted("run", 1)) == [
+        {
+            "event": "uncertain",
+            "rows": [
+                {"custom_id": "a", "row": 3, "attempt": 1, "prompt_tokens": 210},
+                {"custom_id": "b", "row": 9, "attempt": 2, "prompt_tokens": 20},
+            ],
+        },
+        {"event": "started", "title": "run", "total": 1},
+    ]
+
+
+def test_uncertain_rows_are_told_late_rather_than_never(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader that was not ready gets them with the first thing it takes; all else may be left out."""
+    stream = io.StringIO()
+    display = JsonProgress(stream)
+    monkeypatch.setattr(Pen, "ready", lambda self: False)
+    display.notify(UncertainRows(ROWS))
+    display.notify(RunStarted("run", 1))
+    monkeypatch.undo()
+    display.notify(Notice("text"))
+    display.notify(Notice("more"))
+    events = [json.loads(line)["event"] for line in stream.getvalue().splitlines()]
+    assert events == ["uncertain", "notice", "notice"]
