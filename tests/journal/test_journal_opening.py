@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -173,7 +174,7 @@ async def test_numbers_go_on(out: Path, path: Path) -> None:
     """A request of the next run has a number that no open one has; a row sent again takes its place."""
     write_journal(path, {"end": 0, "sent": [sent(4, "a"), sent(7, "b")]}, {"closed": [7]})
     journal = opened(out)
-    journal.start(recorded=lambda jobs: None, failed=lambda error: None, count=lambda: ())  # type: ignore[arg-type,return-value]
+    journal.start(recorded=lambda jobs: None, failed=lambda error: None, count=Counted)
     await journal.sent(1, "c", KEY, 1, 10)
     await journal.sent(1, "a", KEY, 2, 10)
     journal.record(None, "c", line=C)
@@ -465,6 +466,36 @@ def test_a_run_that_dies_while_it_takes_over_a_part_loses_nothing(
             lines = b"".join(each.read_bytes() for each in journal.files if each.exists()).splitlines(True)
             assert set(lines) == {A, B, C}
             journal.close()
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+def test_whose_a_request_is_stays_known(
+    out: Path, path: Path, part: Path, monkeypatch: pytest.MonkeyPatch, ordered: bool
+) -> None:
+    """Another input takes over and dies at any call of the disk: what the first one sent is still its own."""
+    for fatal in range(1, 40):
+        for each in out.parent.iterdir():
+            each.unlink()
+        part.write_bytes(B)
+        about = ABOUT._replace(data=part.name, input="first.jsonl")
+        write_journal(path, {"end": len(B), "sent": [sent(3, "d")]}, about=about)
+        ended = True
+        with monkeypatch.context() as patch:
+            faults = Faults(out.parent, patch)
+            for call in ("write", "fdatasync", "fsync"):
+                faults.set(call, *[None] * (fatal - 1), OSError(errno.EIO, ""))
+            journal = Journal(out, ordered=ordered)
+            with suppress(StorageError):
+                journal.open(input="second.jsonl", model="m")
+                ended = False
+            journal.close()
+        journal = Journal(out, ordered=ordered)
+        journal.open(input="third.jsonl", model="m")
+        journal.close()
+        assert entries(path)[0]["sent"] == [[*sent(3, "d"), "first.jsonl"]]
+        if not ended:
+            break
+    assert fatal > 3
 
 
 def test_everything_found_is_synced_before_anything_is_built_on_it(

@@ -49,7 +49,10 @@ def open_files(output: Path, about: About) -> Opened:
         before = None if state.about is None else (state.about, state.counted)
         if state.about is not None:
             state.sign()
-        named = about if state.about is None else about._replace(data=state.about.data)
+        # Of the files and the open requests it says what was said before.
+        named = about
+        if state.about is not None:
+            named = about._replace(data=state.about.data, input=state.about.input)
         journal.append(entry_line({"run": named._asdict()}))
         data = _Data(output, journal, state, about).open(output.with_name(about.data))
     except BaseException:
@@ -137,7 +140,12 @@ class _Data:
     def _take_over(self, data: LineFile, rest: LineFile) -> None:
         """Append the lines of `rest` to `data`, and remove it; until then all of them stand there."""
         closed = [number for number in self._before if number not in self._state.open]
-        entry = {"run": self._about._asdict(), "end": data.end, "closed": closed}
+        entry = {
+            "run": self._about._asdict(),
+            "end": data.end,
+            "closed": closed,
+            "sent": [sent.fields() for sent in self._state.open.values()],
+        }
         self._journal.sync()
         self._journal.append(entry_line(entry))  # or nobody knew from where on `data` may be unfinished
         self._journal.sync()
