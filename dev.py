@@ -5,6 +5,7 @@
   test [pytest args]  the test suite
   check               everything CI runs: style, types, contracts, the built wheel, the tests
   crash [options]     kill runs a thousand times and check what is left (minutes; --help lists the options)
+  damage [options]    lose power at every byte, change bytes of files, and check what is left (the same)
   lock [--upgrade]    pin the dependencies of pyproject.toml in requirements.lock
 
 Every command first brings .venv, beside this file, up to date from requirements.lock (the first time takes
@@ -231,6 +232,11 @@ def crash(arguments: list[str]) -> int:
     return call([PYTHON, ROOT / "tests" / "crashlab", *arguments])
 
 
+def damage(arguments: list[str]) -> int:
+    """Power failures and damaged files."""
+    return call([PYTHON, ROOT / "tests" / "journal", *arguments])
+
+
 def lock(arguments: list[str]) -> int:
     """Pin the dependencies; existing pins stay where they still fit, unless `--upgrade` is given."""
     with tempfile.TemporaryDirectory(prefix="fastbatch-lock-") as name:
@@ -245,6 +251,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "test": test,
     "check": check,
     "crash": crash,
+    "damage": damage,
     "lock": lock,
 }
 

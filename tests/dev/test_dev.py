@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = (ROOT / "dev.py").read_text("utf-8")
 LOCK = (ROOT / "requirements.lock").read_text("utf-8")
-COMMANDS = {"demo", "test", "check", "crash", "lock"}
+COMMANDS = {"demo", "test", "check", "crash", "damage", "lock"}
 
 
 def loaded(path: Path) -> ModuleType:
@@ -298,13 +298,16 @@ def test_check_names_failed_steps_before_pytest(
     assert out.endswith("=== pytest\n")
 
 
-def test_crash_starts_the_laboratory(dev: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its options and its exit code are those of the folder of tests that holds it."""
+@pytest.mark.parametrize(("name", "folder"), [("crash", "crashlab"), ("damage", "journal")])
+def test_the_long_forms_of_tests_are_beside_them(
+    dev: ModuleType, monkeypatch: pytest.MonkeyPatch, name: str, folder: str
+) -> None:
+    """Their options and their exit code are those of the folder of tests that holds them."""
     ran: list[list[object]] = []
     monkeypatch.setattr(dev, "call", lambda command: ran.append(command) or 1)
-    assert dev.crash(["--kills", "7"]) == 1
-    assert ran == [[dev.PYTHON, ROOT / "tests" / "crashlab", "--kills", "7"]]
-    assert (ROOT / "tests" / "crashlab" / "__main__.py").exists()
+    assert dev.COMMANDS[name](["--seed", "7"]) == 1
+    assert ran == [[dev.PYTHON, ROOT / "tests" / folder, "--seed", "7"]]
+    assert (ROOT / "tests" / folder / "__main__.py").exists()
 
 
 def test_exit_code_is_that_of_the_command(dev: ModuleType) -> None:
