@@ -120,7 +120,7 @@ class OneRun:
 
     def _cut_short(self) -> int:
         if not self._quiet:
-            say(*cut_short_lines(self._signals.ended, _status(self._target)))
+            say(*cut_short_lines(self._signals.ended, _status(self._target), self._output))
         return self._signals.code
 
     def _confirm(self, plan: Plan) -> bool:

@@ -62,12 +62,16 @@ def _retry(results: str, flags: Mapping[str, Any]) -> int:
 
 def _told(options: Mapping[str, Any]) -> str:
     """What is taken from the records, so that nobody need wonder where a key is sent."""
-    parts = [f"{key.replace('_', '-')} {_short(value)}" for key, value in options.items() if value]
+    parts = [f"{key.replace('_', '-')} {_short(value)}".rstrip() for key, value in options.items()]
     return f"As the run before: {', '.join(parts)}" if parts else ""
 
 
 def _short(value: object) -> str:
-    text = " ".join(str(value).split())
+    import json
+
+    if value is True:
+        return ""
+    text = " ".join((value if isinstance(value, str) else json.dumps(value)).split())
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import orjson
 
-from fastbatch.cli.words import counted, duration, moment, shown_id
+from fastbatch.cli.words import columns, counted, duration, moment, shown_id, wrapped
 from fastbatch.engine.journal.entries import UncertainRow
 from fastbatch.engine.journal.status import RunStatus
 
@@ -111,11 +111,7 @@ def _uncertain_lines(rows: Sequence[UncertainRow], results: str) -> Iterator[str
         "answer, maybe paid for"
     )
     shown = rows[:_LISTED]
-    line, token = (
-        max(len(f"{value:,}") for value in column)
-        for column in zip(*((row.row, row.prompt_tokens) for row in shown), strict=True)
-    )
-    for row in shown:
-        yield f"  line {row.row:>{line},}  {row.prompt_tokens:>{token},} tokens  {shown_id(row.custom_id)}"
+    named = (f"{shown_id(row.custom_id)} (line {row.row}, {row.prompt_tokens} tokens)" for row in shown)
+    yield from wrapped(named, columns())
     if len(rows) > _LISTED:
         yield f"  and {len(rows) - _LISTED:,} more: fastbatch status {results} --json"

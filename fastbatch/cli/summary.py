@@ -54,13 +54,16 @@ def summary_lines(summary: Summary, output: str) -> list[str]:
     if summary.gone:
         lines.append(f"{counted(summary.gone, 'answer')} in the output without a row in the input")
     if done < summary.total:
-        lines.append(_open(summary.total - done))
+        left = summary.total - done
+        are = "is" if left == 1 else "are"
+        lines.append(f"{counted(left, 'row')} {are} open; run the same command again to go on")
     return lines
 
 
-def cut_short_lines(when: str, status: RunStatus | None) -> list[str]:
+def cut_short_lines(when: str, status: RunStatus | None, output: str) -> list[str]:
     """What a run did that was ended `when` some of its requests were in flight, as its files show it."""
-    lines = [f"Stopped {when}; what was answered before is saved. Run the same command again to go on."]
+    again = "" if output == "-" else " Run the same command again to go on."
+    lines = [f"Stopped {when}; what was answered before is saved.{again}"]
     if status is None or status.total is None:
         return lines
     lines.append(
@@ -69,17 +72,14 @@ def cut_short_lines(when: str, status: RunStatus | None) -> list[str]:
     )
     if status.uncertain:
         tokens = sum(row.prompt_tokens for row in status.uncertain)
+        listed = "; the next run lists them before it sends anything" if again else ""
         lines.append(
             f"{counted(len(status.uncertain), 'request')} in flight may have been paid for, about {tokens:,} "
-            "tokens in; the next run lists them before it sends anything"
+            f"tokens in{listed}"
         )
     if status.left:
-        lines.append(_open(status.left))
+        lines.append(f"{counted(status.left, 'row')} {'is' if status.left == 1 else 'are'} open")
     return lines
-
-
-def _open(left: int) -> str:
-    return f"{counted(left, 'row')} {'is' if left == 1 else 'are'} open; run the same command again to go on"
 
 
 def _why_failed(failure: Failure) -> str:

@@ -154,6 +154,19 @@ def test_answers_on_stdout_are_saved_from_an_ordered_run_too(
     assert (process.returncode, stdout.count("\n")) == (130, 6)
 
 
+def test_answers_on_stdout_are_saved_from_a_run_that_is_cut_short(
+    tmp_path: Path, rows: Path, provider: HeldProvider
+) -> None:
+    """What was in flight is told; there is no run that could go on with it."""
+    with running(tmp_path, provider, "-o", "-", "--drain-timeout", "0") as process:
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=20)
+    assert (process.returncode, stdout.count("\n")) == (130, 2)
+    assert "Stopped after 0 s; what was answered before is saved.\n" in stderr
+    assert stderr.endswith(" tokens in\n18 rows are open\n")
+    assert "4 requests in flight may have been paid for" in stderr
+
+
 def test_json_ends_with_its_last_object(tmp_path: Path, rows: Path, provider: HeldProvider) -> None:
     """No words for people after it, however the run ends."""
     with running(tmp_path, provider, "--progress", "json") as process:
@@ -209,6 +222,24 @@ async def test_saving_is_not_cancelled() -> None:
     await task
     assert (work.drained, work.cancelled, work.signals.code) == (1, 1, 130)
     assert len(work.said) == 1
+
+
+async def test_the_end_of_the_drain_comes_too_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the run was ended before."""
+    due = []
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(loop, "call_later", lambda seconds, call, *args: due.append((seconds, call, args)))
+    work = Work()
+    task = asyncio.create_task(work.run())
+    await asyncio.sleep(0)
+    await heard(signal.SIGINT)
+    await heard(signal.SIGINT)
+    await work.saving.wait()
+    ((seconds, call, args),) = due
+    call(*args)
+    work.saved.set()
+    await task
+    assert (seconds, work.cancelled, work.signals.ended) == (30.0, 1, "at once")
 
 
 async def test_the_first_signal_names_the_exit_code() -> None:
