@@ -194,8 +194,8 @@ class Ledger:
         refused = {row.number for row in self.inputs.rows.values() if row.refused}
         if both := found.failed & set(found.answered):
             broken.append(f"I1: rows {_some(both)} have an answer and an error")
-        if found.stale:
-            broken.append(f"I1: rows {_some(found.stale)} have the answer to what they asked before")
+        if old := found.stale - found.failed:  # which is kept where the new question came to nothing
+            broken.append(f"I1: rows {_some(old)} have the answer to what they asked before")
         if missing := rows - found.failed - set(found.answered):
             broken.append(f"I1: rows {_some(missing)} have neither answer nor error")
         if odd := found.failed - refused - self._skipped:

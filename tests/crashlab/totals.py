@@ -12,7 +12,11 @@ ENOUGH = 3  # jobs with broken promises, after which nobody needs to wait for mo
 
 @dataclass
 class Totals:
-    """Sums over jobs; `most_repeated` is (requests repeated after one kill, the job's concurrency)."""
+    """Sums over jobs.
+
+    `most_repeated` is (requests repeated after one kill, the job's concurrency), of all pairs the one in
+    which the window was used up most.
+    """
 
     jobs: int = 0
     rows: int = 0
@@ -38,7 +42,7 @@ class Totals:
         self.repeated += ledger.repeated
         self.unlisted += ledger.unlisted
         most = (ledger.most_repeated, scenario.concurrency)
-        self.most_repeated = max(self.most_repeated, most, key=lambda pair: pair[0] / pair[1])
+        self.most_repeated = max(self.most_repeated, most, key=lambda pair: (pair[0] / pair[1], pair[1]))
         self.broken_jobs += bool(job.broken)
         for sentence in job.broken:
             where = f"{scenario}, files in {job.place}; again with: dev.py crash {repeat_with}"
