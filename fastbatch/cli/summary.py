@@ -74,8 +74,8 @@ def cut_short_lines(when: str, status: RunStatus | None, output: str) -> list[st
         tokens = sum(row.prompt_tokens for row in status.uncertain)
         listed = "; the next run lists them before it sends anything" if again else ""
         lines.append(
-            f"{counted(len(status.uncertain), 'request')} in flight may have been paid for, about {tokens:,} "
-            f"tokens in{listed}"
+            f"{counted(len(status.uncertain), 'request')} without an answer may have been paid for, about "
+            f"{tokens:,} tokens in{listed}"
         )
     if status.left:
         lines.append(f"{counted(status.left, 'row')} {'is' if status.left == 1 else 'are'} open")

@@ -103,7 +103,7 @@ def test_the_second_signal_ends_it_within_a_second(
     assert process.returncode == code
     assert "Stopped at once; what was answered before is saved" in stderr
     assert "2 of 20 rows: 2 ok, 0 failed" in stderr
-    assert "4 requests in flight may have been paid for" in stderr
+    assert "4 requests without an answer may have been paid for" in stderr
     assert "18 rows are open" in stderr
     saved = ids(tmp_path)
     given_up = set(provider.prompts()) - saved
@@ -164,7 +164,7 @@ def test_answers_on_stdout_are_saved_from_a_run_that_is_cut_short(
     assert (process.returncode, stdout.count("\n")) == (130, 2)
     assert "Stopped after 0 s; what was answered before is saved.\n" in stderr
     assert stderr.endswith(" tokens in\n18 rows are open\n")
-    assert "4 requests in flight may have been paid for" in stderr
+    assert "4 requests without an answer may have been paid for" in stderr
 
 
 def test_json_ends_with_its_last_object(tmp_path: Path, rows: Path, provider: HeldProvider) -> None:
