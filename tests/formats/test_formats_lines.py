@@ -47,6 +47,7 @@ TABLE: list[tuple[str, bytes, list[tuple[int, bytes]]]] = [
     ("BOM further down stays", b"a\n" + BOM + b"b\n", [(1, b"a"), (2, BOM + b"b")]),
     ("U+2028 and U+0085 are no line ends", f"{SEPARATED}\n".encode(), [(1, SEPARATED.encode())]),
     ("form feed and vertical tab are no line ends", b"a\x0cb\x0bc\n", [(1, b"a\x0cb\x0bc")]),
+    ("form feed and vertical tab are no blanks", b"\x0c\n\x0ba\x0c\n", [(1, b"\x0c"), (2, b"\x0ba\x0c")]),
     ("NUL", b"a\0b\n", [(1, b"a\0b")]),
     ("bad UTF-8", b"\xff\xfe\n", [(1, b"\xff\xfe")]),
 ]  # fmt: skip
