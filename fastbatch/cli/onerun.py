@@ -93,8 +93,7 @@ class OneRun:
     async def _plan(self) -> int:
         plan = await self._file_run.plan()
         if self._signals.code:
-            say("Interrupted; nothing was sent.")
-            return self._signals.code
+            return self._cut_short()
         say(*plan_lines(plan, self._output))
         return 0
 
@@ -119,7 +118,9 @@ class OneRun:
         return 1 if summary.failed or summary.ok + summary.skipped < summary.total else 0
 
     def _cut_short(self) -> int:
-        if not self._quiet:
+        if self._options.dry_run:
+            say("Interrupted; nothing was sent.")
+        elif not self._quiet:
             say(*cut_short_lines(self._signals.ended, _status(self._target), self._output))
         return self._signals.code
 
