@@ -23,6 +23,9 @@ def out(tmp_path: Path) -> Path:
 def read(*files: Path, table: RowTable | None = None) -> Answers:
     answers = Answers(files, RowTable() if table is None else table)
     answers.read()
+    assert not answers.knows_requests
+    answers.read_requests()
+    assert answers.knows_requests
     return answers
 
 
@@ -88,7 +91,7 @@ def test_an_id_is_what_it_was_whatever_json_makes_of_it(out: Path, custom_id: st
 
 
 def test_the_same_request(out: Path) -> None:
-    """The hash of the last line of an id; hashes are read when first asked for, and then once."""
+    """The hash of the last line of an id, as it was when the hashes were read."""
     out.write_bytes(line_of("a", key=OTHER_KEY) + line_of("a", key=KEY) + line_of("b", key=OTHER_KEY))
     answers = read(out)
     assert answers.same_request("a", KEY)
@@ -97,6 +100,15 @@ def test_the_same_request(out: Path) -> None:
     assert not answers.same_request("nobody", KEY)
     out.unlink()
     assert answers.same_request("a", KEY), "they are remembered"
+
+
+def test_requests_are_read_while_others_write(out: Path) -> None:
+    """A line that is just being written is not read, and is no trouble."""
+    answers = Answers((out,), RowTable())
+    out.write_bytes(line_of("a") + line_of("b")[:80])
+    answers.read_requests()
+    assert answers.same_request("a", KEY)
+    assert not answers.same_request("b", KEY)
 
 
 def test_a_hash_in_the_text_of_an_answer_is_not_its_key(out: Path) -> None:
