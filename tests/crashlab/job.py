@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -22,6 +23,8 @@ from crashlab.scenario import Kill, Scenario
 from crashlab.victim import SECRET, Ended, Reports, Task, run_forked
 from crashlab.witness import Witness
 
+from fastbatch.engine.journal.status import read_status
+from fastbatch.errors import OutputError
 from fastbatch.simulator import SimulatorConfig
 
 # What is killed at every call needs no real disk: a kill takes nothing from the kernel, a power failure is
@@ -108,6 +111,7 @@ class Job:
             ordered=self._task.scenario.ordered,
             acknowledged=(self._board.answered, self._board.failed),
             lost_power=lost_power,
+            status=self._status(),
         )
         if ended.hung:
             self._note("I4: the run hung; its threads are in the log")
@@ -141,6 +145,20 @@ class Job:
         """Disk calls of the last run that have this moment."""
         return self._board.writes if moment == "during" else self._board.calls
 
+    def _status(self) -> set[tuple[int, int]] | None:
+        """What whoever looks on is told to be uncertain; looking changes nothing."""
+        before = _states(self._folder)
+        try:
+            status = read_status(self._task.output, now=time.time())
+        except OutputError as error:
+            if before.keys() - {self._inputs.path.name}:
+                self._note(f"I4: the status is: {error}")
+            return None
+        finally:
+            if before != _states(self._folder):
+                self._note("I8: looking at the status changed a file")
+        return {(row.row, row.attempt) for row in status.uncertain}
+
     def _note(self, sentence: str) -> None:
         self.broken.append(f"run {self.runs}: {sentence}")
 
@@ -154,6 +172,12 @@ class Job:
         self._witness.close()
         if (not self.broken or self.scenario.sabotage) and error is None:
             shutil.rmtree(self.place)
+
+
+def _states(folder: Path) -> dict[str, tuple[int, ...]]:
+    """What changes when a file does."""
+    stats = {path.name: path.stat() for path in folder.iterdir()}
+    return {name: (stat.st_ino, stat.st_size, stat.st_mtime_ns) for name, stat in stats.items()}
 
 
 def _listed(told: Path) -> list[Listed]:

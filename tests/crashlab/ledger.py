@@ -49,6 +49,7 @@ class RunFacts:
     ordered: bool = False
     acknowledged: tuple[int, int] = (0, 0)
     lost_power: bool = False
+    status: set[tuple[int, int]] | None = None
 
 
 @dataclass
@@ -76,6 +77,7 @@ class Ledger:
     _permitted: set[str] = field(default_factory=set)
     _known: set[tuple[int, int]] = field(default_factory=set)
     _skipped: set[int] = field(default_factory=set)
+    _status: set[tuple[int, int]] | None = None
 
     def enter(self, run: RunFacts) -> list[str]:
         """Take in a run; returns what it broke, in sentences."""
@@ -85,6 +87,7 @@ class Ledger:
             broken += self._end(run)
         self._paid = Counter(run.seen.paid)
         self._on_record = run.found
+        self._status = run.status
         return broken
 
     def change(self, inputs: Inputs, found: Found) -> None:
@@ -132,7 +135,12 @@ class Ledger:
         if run.listed_at is not None and run.listed_at != run.arrived_before:
             sent = run.listed_at - run.arrived_before
             broken.append(f"I3: {sent} requests had left when the run said what is uncertain")
-        fresh = {(entry.row, entry.attempt) for entry in run.listed} - self._known
+        listed = {(entry.row, entry.attempt) for entry in run.listed}
+        # A run that was killed before it said anything said nothing wrong.
+        if self._status is not None and listed != self._status and (listed or not run.killed):
+            different = sorted(row for row, _ in listed ^ self._status)
+            broken.append(f"I3: of rows {_some(different)} the status before said otherwise than the run")
+        fresh = listed - self._known
         if len(fresh) > self.concurrency:
             broken.append(f"I3: {len(fresh)} rows became uncertain at concurrency {self.concurrency}")
         for entry in run.listed:

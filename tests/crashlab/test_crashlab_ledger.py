@@ -134,6 +134,20 @@ def test_a_row_listed_before_is_not_counted_twice() -> None:
     assert book.enter(killed(listed=[*first, Listed(4, "id-4", 1, 20), Listed(2, "x", 1, 20)])) == []
 
 
+def test_the_status_says_what_the_next_run_says() -> None:
+    """A run that lists other rows than `fastbatch status` did has one of the two wrong."""
+    before = killed("row1", status={(1, 1)})
+    for run, agrees in (
+        (killed("row1", listed=[ONE]), True),
+        (killed("row1"), True),
+        (ended("row1 row2 alike", listed=[ONE._replace(attempt=2)]), False),
+        (ended("row1 row2 alike"), False),
+    ):
+        book = ledger()
+        assert book.enter(before) == []
+        assert any("the status before" in sentence for sentence in book.enter(run)) != agrees
+
+
 def test_errors_may_go_with_the_power() -> None:
     """They cost nothing and their rows run again; answers may not."""
     facts = {"acknowledged": (0, 2), "lost_power": True}
