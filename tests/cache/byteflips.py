@@ -178,6 +178,7 @@ class Turn:
         self._directory = directory
         self._stored = stored
         self._dice = dice
+        self._uses = 0
         self.label = ""
 
     def play(self, left: dict[str, bytes]) -> None:
@@ -228,7 +229,8 @@ class Turn:
         await self._verb("close", second.close)
 
     async def _use(self, cache: Any) -> None:
-        new = entries_of(self._dice, 12, "new ")
+        self._uses += 1
+        new = entries_of(self._dice, 12, f"new {self._uses} ")  # no key is ever stored with two values
         await self._ask(cache)
         self._stored = self._stored | new
         await self._verb("put", lambda: cache.put_many(new))

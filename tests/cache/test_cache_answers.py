@@ -286,8 +286,9 @@ async def test_a_cache_that_stands_still_costs_bounded_memory(
     assert set(found.values()) == {b"x" * 750, b"y" * 750}
 
 
-async def test_a_flush_stores_in_whole_blocks() -> None:
+async def test_a_flush_stores_in_whole_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is waited for between two blocks when no more can come."""
+    monkeypatch.setattr("fastbatch.engine.store._GATHER", 3600.0)
     sizes: list[int] = []
 
     class Sized(InMemoryCache):
@@ -298,8 +299,8 @@ async def test_a_flush_stores_in_whole_blocks() -> None:
     store = AnswerStore(Sized())
     for number in range(1100):
         store.put(str(number), b"")
-    await store.flush()
-    await store.flush()
+    await asyncio.wait_for(store.flush(), SOON)
+    await asyncio.wait_for(store.flush(), SOON)
     assert sizes == [500, 500, 100]
 
 

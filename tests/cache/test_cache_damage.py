@@ -349,6 +349,20 @@ async def test_cut_off_anywhere(make: Callable[..., DiskCache], caplog: pytest.L
         await cache.close()
 
 
+async def test_a_log_cut_off_in_use(make: Callable[..., DiskCache]) -> None:
+    """What is missing under an open cache is damage too, not a disk that fails: it goes on with a new file."""
+    first, second = make(), make()
+    stored = {key: key.encode() * 40 for key in hashes(200)}
+    await first.put_many(stored)
+    await second.get_many(["a"])
+    os.truncate(first.path.with_name(first.path.name + "-wal"), 5_000)
+    for cache in (second, first, second):
+        assert (await cache.get_many(list(stored))).items() <= stored.items()
+        await cache.put_many({"new": b"1"})
+        assert await cache.get_many(["new"]) == {"new": b"1"}
+    assert first.path.with_name("answers.sqlite3.corrupt-1700000000").exists()
+
+
 @pytest.mark.parametrize("filling", [b"\0", b"\xff", b"SQLite format 3\0"])
 async def test_any_page_overwritten(make: Callable[..., DiskCache], filling: bytes) -> None:
     """Whichever page is lost, what is found is right, and what is stored afterwards is found."""
