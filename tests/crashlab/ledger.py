@@ -200,13 +200,14 @@ class Ledger:
         found, outcome, broken = run.found, run.outcome, []
         rows = set(self.inputs.rows)
         refused = {row.number for row in self.inputs.rows.values() if row.refused}
-        if both := found.failed & set(found.answered):
+        failed = found.failed | set(outcome.get("failed_rows", ()))  # a stream's stand in no file
+        if both := failed & set(found.answered):
             broken.append(f"I1: rows {_some(both)} have an answer and an error")
-        if old := found.stale - found.failed:  # which is kept where the new question came to nothing
+        if old := found.stale - failed:  # which is kept where the new question came to nothing
             broken.append(f"I1: rows {_some(old)} have the answer to what they asked before")
-        if missing := rows - found.failed - set(found.answered):
+        if missing := rows - failed - set(found.answered):
             broken.append(f"I1: rows {_some(missing)} have neither answer nor error")
-        if odd := found.failed - refused - self._skipped:
+        if odd := failed - refused - self._skipped:
             broken.append(f"I1: rows {_some(odd)} failed for no reason")
         total = outcome["ok"] + outcome["failed"] + outcome["skipped"]
         if not total == outcome["total"] == len(rows):

@@ -39,6 +39,7 @@ class Scenario:
     switching: bool = False  # each run decides anew whether it is `ordered`
     sample: bool = False  # equal rows buy an answer each
     short_journal: bool = False  # it is written anew every few entries
+    stream: bool = False  # by `manager.stream` with a journal, which knows no order, rather than `run_file`
     sabotage: str = ""  # one of `sabotage.WAYS`
     kills: int = 0
 
@@ -52,21 +53,23 @@ class Scenario:
         if latency:
             count = max(100, min(count, round(_LONGEST / latency * concurrency)))
         durability = dice.choice(("power", "power", "process"))
+        stream = dice.random() < 0.15
         return cls(
             seed=seed,
             rows=count,
             concurrency=concurrency,
             latency=latency,
             durability=durability,
-            ordered=dice.random() < 0.4,
+            ordered=dice.random() < 0.4 and not stream,
             cache=dice.random() < 0.4,
             failures={"500": 0.08, "429": 0.02} if dice.random() < 0.35 else {},
             decision="retry" if dice.random() < 0.8 else "skip",
             changed=dice.random() < 0.2,
             power=durability == "power" and dice.random() < 0.3,
-            switching=dice.random() < 0.15,
+            switching=dice.random() < 0.15 and not stream,
             sample=dice.random() < 0.15,
             short_journal=dice.random() < 0.2,
+            stream=stream,
             kills=dice.randint(10, 40),
         )
 

@@ -22,6 +22,8 @@ TINY_JOBS = (
     Scenario(seed=9, rows=12, concurrency=2, power=True, ordered=True, changed=True),
     Scenario(seed=10, rows=12, concurrency=2, switching=True, sample=True),
     Scenario(seed=11, rows=12, concurrency=3, power=True, switching=True, short_journal=True),
+    Scenario(seed=12, rows=12, concurrency=3, stream=True),
+    Scenario(seed=13, rows=12, concurrency=2, stream=True, power=True, changed=True),
 )
 MOMENTS: tuple[Moment, ...] = ("before", "during", "after")
 _AGAIN = 5  # each so many-th job is run once more when it is done

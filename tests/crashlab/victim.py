@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import faulthandler
 import json
 import os
@@ -23,6 +24,7 @@ from crashlab.scenario import Kill, Scenario
 
 from fastbatch import DiskCache, OpenAIProvider, RequestManager, RetryPolicy
 from fastbatch.engine import events
+from fastbatch.engine.bridge import new_loop
 from fastbatch.engine.journal import journal
 
 # What a run imports when it needs it takes longer than the run of a dozen rows.
@@ -118,26 +120,50 @@ def _run(task: Task, failpoint: Failpoint | None, board: Board, reports: Reports
         cache=None if task.cache is None else DiskCache(task.cache),
         retry=RetryPolicy(base=0.002, cap=0.02),
         identical="sample" if scenario.sample else "share",
-        progress=_Listener(board),
+        progress=None if scenario.stream else _Listener(board),
     )
     if scenario.sabotage:
         WAYS[scenario.sabotage]()
     WatchedDisk(failpoint, board, reports.notes if scenario.power else None).install()
+    teller = _Teller(scenario.decision, board, reports.told)
     outcome: dict[str, Any]
     try:
-        summary = manager.run_file(
-            task.input,
-            task.output,
-            on_uncertain=_Teller(scenario.decision, board, reports.told),
-            durability=scenario.durability,
-            ordered=scenario.ordered,
-        )
+        if scenario.stream:
+            with asyncio.Runner(loop_factory=new_loop) as runner:
+                outcome = runner.run(_streamed(manager, task, board, teller))
+        else:
+            summary = manager.run_file(
+                task.input,
+                task.output,
+                on_uncertain=teller,
+                durability=scenario.durability,
+                ordered=scenario.ordered,
+            )
+            outcome = asdict(summary)
         manager.close()
-        outcome = asdict(summary)
     except Exception as error:  # noqa: BLE001  (any of them is a finding)
         traceback.print_exc(file=sys.stderr)
         outcome = {"error": f"{type(error).__name__}: {error}"}
     reports.outcome.write_text(json.dumps(outcome, default=str))
+
+
+async def _streamed(
+    manager: RequestManager[Any], task: Task, board: Board, teller: _Teller
+) -> dict[str, Any]:
+    """The same as a program would do it; a row is acknowledged when its result is yielded."""
+    rows = [json.loads(line) for line in task.input.read_bytes().splitlines()]
+    outcome: dict[str, Any] = {"ok": 0, "skipped": 0, "failed": 0, "total": len(rows), "failed_rows": []}
+    results = manager.stream(
+        rows, journal=task.output, on_uncertain=teller, durability=task.scenario.durability
+    )
+    async for result in results:
+        if result.error is None:
+            outcome["skipped" if result.recorded else "ok"] += 1
+            board.answered += 1
+        else:
+            outcome["failed"] += 1
+            outcome["failed_rows"].append(result.index + 1)
+    return outcome
 
 
 class _Listener:
