@@ -7,6 +7,7 @@ import gc
 import json
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from crashlab.random_kills import random_kills
 from crashlab.realtool import SOME_PLACES, TOOL_JOBS, missing, tool_sweep
 from crashlab.sabotage import WAYS
-from crashlab.sweeps import MOMENTS, TINY_JOBS, sweep
+from crashlab.sweeps import TINY_JOBS, sweep
 from crashlab.totals import Totals
 
 TITLES = {
@@ -35,27 +36,28 @@ def main() -> int:
 
     gc.freeze()  # what is imported is shared with every fork
     totals: dict[str, Totals] = {}
-    if given.only in (None, "random"):
-        rows = (min(500, given.rows), given.rows)
-        totals["random"] = random_kills(given.kills, given.seed, go_on, rows)
-    if given.only in (None, "sweep"):
-        jobs = TINY_JOBS if given.job is None else TINY_JOBS[given.job : given.job + 1]
-        jobs = tuple(replace(job, sabotage=given.sabotage or "") for job in jobs)
-        moments, turns = (("during", "after"), 1) if given.short else (MOMENTS, 4)
-        totals["sweep"] = sweep(jobs, moments, turns=turns, go_on=go_on)
-    if given.only in (None, "tool"):
-        if why := missing():
-            print(f"{TITLES['tool']}: left out, {why}", file=sys.stderr)
-        elif given.short:
-            totals["tool"] = tool_sweep(TOOL_JOBS[:1], SOME_PLACES, go_on)
-        else:
-            totals["tool"] = tool_sweep(go_on=go_on)
-    for part, result in totals.items():
-        lines = [*result.broken, *result.lines(TITLES[part])]
-        print("\n".join(lines), file=sys.stderr if given.json else sys.stdout)
+    for part in [given.only] if given.only else TITLES:
+        if part == "tool" and (why := missing()):
+            print(f"{TITLES[part]}: left out, {why}", file=sys.stderr)
+            continue
+        totals[part] = _play(part, given, go_on)
+        lines = [*totals[part].broken, *totals[part].lines(TITLES[part])]
+        print("\n".join(lines), file=sys.stderr if given.json else sys.stdout, flush=True)
     if given.json:
         print(json.dumps({part: result.to_dict() for part, result in totals.items()}))
     return int(any(result.broken for result in totals.values()))
+
+
+def _play(part: str, given: argparse.Namespace, go_on: Callable[[], bool]) -> Totals:
+    if part == "random":
+        return random_kills(given.kills, given.seed, go_on, (min(500, given.rows), given.rows))
+    if part == "tool":
+        return tool_sweep(TOOL_JOBS[:1], SOME_PLACES, go_on) if given.short else tool_sweep(go_on=go_on)
+    jobs = TINY_JOBS if given.job is None else TINY_JOBS[given.job : given.job + 1]
+    jobs = tuple(replace(job, sabotage=given.sabotage or "") for job in jobs)
+    if given.short:
+        return sweep(jobs, ("during", "after"), go_on=go_on)
+    return sweep(jobs, turns=given.turns, go_on=go_on)
 
 
 def _arguments() -> argparse.Namespace:
@@ -68,6 +70,9 @@ def _arguments() -> argparse.Namespace:
         "--only", choices=TITLES, help="one part: random kills, every disk call, the real tool"
     )
     parser.add_argument("--short", action="store_true", help="of `sweep` and `tool` the part that CI runs")
+    parser.add_argument(
+        "--turns", type=int, default=2, help="in `sweep`: second kills for each first one (2)"
+    )
     parser.add_argument("--job", type=int, choices=range(len(TINY_JOBS)), help="of `sweep` one job")
     parser.add_argument(
         "--sabotage", choices=WAYS, help="break the engine first, in `sweep`, to see it found"

@@ -93,7 +93,7 @@ def _tool(task: Task) -> list[str]:
     """The command line that does what `victim` does with the library."""
     cache = "off" if task.cache is None else str(task.cache)
     given: dict[str, Any] = {
-        "-o": task.output.name,
+        "-o": task.output,  # absolute, as strace is told to look for it
         "-m": "openai:m",
         "--base-url": task.base_url,
         "--api-key-env": "CRASHLAB_KEY",
