@@ -8,7 +8,7 @@ one that is not surely right, goes through `read_row`, whose word is the last.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Any
@@ -28,10 +28,12 @@ _NULL = type(None)
 _SCALARS: frozenset[type] = frozenset((str, int, float, bool, _NULL))
 _ANY = Kind("anything", _SCALARS, (object,), (object,))
 _TEXT = Kind("a string", frozenset((str,)), (str,), ())
+_INPUT = Kind("a string or a list", frozenset((str,)), (str,), (str, int))
 _NOT = Kind("absent", frozenset((_NULL,)), (), ())
 _EVERYWHERE = {"stream": _NOT, "extra_body": _NOT}
 _KINDS: dict[str, dict[str, Kind]] = {endpoint: {**kinds, **_EVERYWHERE} for endpoint, kinds in KINDS.items()}
 _KINDS[CHAT]["system"] = Kind("a string", frozenset((str, _NULL)), (str,), ())
+_KINDS[EMBEDDINGS]["input"] = _INPUT
 _KINDS[COMPLETIONS]["prompt"] = _KINDS[RESPONSES]["input"] = _KINDS[MODERATIONS]["input"] = _TEXT
 
 _Values = Mapping[str, Any]
@@ -50,7 +52,7 @@ class RowCheck:
 
     def __init__(self, settings: RowSettings) -> None:
         self._settings = replace(settings, checked=False)
-        self._rows: dict[tuple[str, ...], _Shape] = {}
+        self._rows: dict[tuple[str, ...], _Shape | _LineShape] = {}
         self._bodies: dict[tuple[str, ...], _Shape] = {}
 
     def check(self, row: dict[str, Any]) -> None:
@@ -77,27 +79,19 @@ class RowCheck:
             if (url, *body) not in self._bodies:
                 self._bodies[(url, *body)] = _body_shape(url, body)
 
-    def _row_shape(self, row: _Values) -> _Shape:
+    def _row_shape(self, row: _Values) -> _Shape | _LineShape:
         identity = "custom_id" if "custom_id" in row else "id" if "id" in row else None
         keys = row.keys() - {identity, "error", "fastbatch"}
         if "body" in row and "url" in row:
-            return _Shape(keys - {"body", "url", "method"}, {}, identity, test=self._fits_body)
+            return _LineShape(self._bodies, _Shape(keys - {"body", "url", "method"}, {}, identity))
         if self._settings.template is not None:  # a prompt or messages of the row's own are carried
             return _Shape(keys, _KINDS[CHAT], identity)
         if "messages" in row:
-            test = _fits_beside_system if "system" in row else _fits_messages
-            return _Shape(keys - {"messages"}, _KINDS[CHAT], identity, test=test)
+            roles = _ROLES_BESIDE_SYSTEM if "system" in row else _ROLES
+            return _Shape(keys - {"messages"}, _KINDS[CHAT], identity, roles=roles)
         if "prompt" in row:
             return _Shape(keys, {**_KINDS[CHAT], "prompt": _TEXT}, identity)
-        return _Shape(keys - {"input"}, _KINDS[EMBEDDINGS], identity, test=_fits_input)
-
-    def _fits_body(self, row: _Values) -> bool:
-        """Whether the body of a batch line is surely right for its url."""
-        url, body = row["url"], row["body"]
-        if type(body) is not dict or type(url) is not str or row.get("method", "POST") != "POST":
-            return False
-        shape = self._bodies.get((url, *body))
-        return shape is not None and shape.fits(body)
+        return _Shape(keys, _KINDS[EMBEDDINGS], identity)
 
 
 class _Shape:
@@ -107,26 +101,26 @@ class _Shape:
         keys: those to look at.
         kinds: what some of them take; the others take anything that can be written.
         identity: the key of the id, if there is one.
-        test: looks at the rest.
+        roles: those that messages may have, if there are messages.
     """
 
-    __slots__ = ("_fields", "_identity", "_kinds", "_model", "_test")
+    __slots__ = ("_fields", "_identity", "_kinds", "_model", "_roles")
 
     def __init__(
         self,
         keys: AbstractSet[str],
         kinds: Mapping[str, Kind],
         identity: str | None = None,
-        test: Callable[[_Values], bool] | None = None,
+        roles: frozenset[str] | None = None,
     ) -> None:
         self._identity = identity
         self._model = "model" in keys
         self._fields = [(key, kinds.get(key, _ANY).usual & _SCALARS) for key in keys if key != "model"]
         self._kinds = kinds
-        self._test = test
+        self._roles = roles
 
     def fits(self, values: _Values) -> bool:
-        """Whether these values are surely right."""
+        """Whether these values are surely right; in one piece, since calls are what it is spent on."""
         if self._identity is not None:
             given = values[self._identity]
             if not given or not (type(given) is str or (type(given) is int and abs(given) < _BEYOND)):
@@ -143,51 +137,62 @@ class _Shape:
                     return False
             elif (kind is float or kind is int) and not _BELOW < value < _BEYOND:  # NaN is not
                 return False
-        return self._test is None or self._test(values)
+        roles = self._roles
+        if roles is not None:
+            messages = values["messages"]
+            if not messages:
+                return False
+            try:
+                for said in messages:
+                    if said["role"] not in roles or type(said["content"]) is not str or len(said) != 2:
+                        return False
+            except (KeyError, TypeError):  # no list, no objects, or some without these keys
+                return False
+        return True
 
     def _fits_nested(self, key: str, value: Any) -> bool:
-        """Whether an object or list is of its parameter's kind, and everything in it can be written."""
+        """Whether an object or list is what its parameter takes, and everything in it can be written."""
+        kind = self._kinds.get(key)
         if not isinstance(value, dict | list):
             return False
+        if kind is _INPUT:
+            return _fits_input(value)
         try:
-            if key in self._kinds:
-                check_kind(key, value, self._kinds[key])
+            if kind is not None:
+                check_kind(key, value, kind)
             check_numbers(value, key, 1)
         except InvalidRequest:
             return False
         return True
 
 
+class _LineShape:
+    """What to look at in a batch line: its body, by the url, and its other keys."""
+
+    __slots__ = ("_bodies", "_others")
+
+    def __init__(self, bodies: Mapping[tuple[str, ...], _Shape], others: _Shape) -> None:
+        self._bodies = bodies
+        self._others = others
+
+    def fits(self, row: _Values) -> bool:
+        """Whether this line is surely right."""
+        url, body = row["url"], row["body"]
+        if type(body) is not dict or type(url) is not str or row.get("method", "POST") != "POST":
+            return False
+        shape = self._bodies.get((url, *body))
+        return shape is not None and shape.fits(body) and self._others.fits(row)
+
+
 def _body_shape(url: str, body: _Values) -> _Shape:
     if url == CHAT:
-        return _Shape(body.keys() - {"messages"}, _KINDS[CHAT], test=_fits_messages)
-    if url == EMBEDDINGS:
-        return _Shape(body.keys() - {"input"}, _KINDS[EMBEDDINGS], test=_fits_input)
+        return _Shape(body.keys() - {"messages"}, _KINDS[CHAT], roles=_ROLES)
     return _Shape(body.keys(), _KINDS[url])
 
 
-def _fits_messages(values: _Values, roles: frozenset[str] = _ROLES) -> bool:
-    """Whether the messages are some, each of a role and a text."""
-    messages = values["messages"]
-    if type(messages) is not list or not messages:
+def _fits_input(given: object) -> bool:
+    """Whether what an embedding is made of is a list of texts or one of tokens."""
+    if not isinstance(given, list):
         return False
-    try:
-        for message in messages:
-            if message["role"] not in roles or type(message["content"]) is not str or len(message) != 2:
-                return False
-    except (KeyError, TypeError):  # no object, or one without these keys
-        return False
-    return True
-
-
-def _fits_beside_system(values: _Values) -> bool:
-    return _fits_messages(values, _ROLES_BESIDE_SYSTEM)
-
-
-def _fits_input(values: _Values) -> bool:
-    """Whether the input is a text, a list of texts or one of tokens."""
-    given = values["input"]
-    if type(given) is str:
-        return True
-    kinds = set(map(type, given)) if type(given) is list else set()
+    kinds = set(map(type, given))
     return kinds == {str} or (kinds == {int} and min(given) > _BELOW and max(given) < _BEYOND)
