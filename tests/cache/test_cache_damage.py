@@ -350,7 +350,7 @@ async def test_cut_off_anywhere(make: Callable[..., DiskCache], caplog: pytest.L
 
 
 async def test_a_log_cut_off_in_use(make: Callable[..., DiskCache]) -> None:
-    """What is missing under an open cache is damage too, not a disk that fails: it goes on with a new file."""
+    """What is missing under an open cache is damage, not a disk that fails: it goes on with a new file."""
     first, second = make(), make()
     stored = {key: key.encode() * 40 for key in hashes(200)}
     await first.put_many(stored)
