@@ -216,7 +216,7 @@ async def test_closing_finishes_what_is_being_written(make: Made) -> None:
     disk.let(2)
     await closing
     assert disk.batches == [["a"]]
-    assert "fastbatch-journal" not in {thread.name for thread in threading.enumerate()}
+    assert not commit._thread.is_alive()
 
 
 async def test_closing_at_once_drops_everything(make: Made) -> None:
@@ -250,8 +250,7 @@ def test_a_loop_that_is_closed_too_early_is_no_trouble() -> None:
 async def test_the_thread_does_not_keep_the_process_alive(make: Made) -> None:
     """A program that ends without closing ends."""
     commit, _, _ = make()
-    (thread,) = [each for each in threading.enumerate() if each.name == "fastbatch-journal"]
-    assert thread.daemon
+    assert commit._thread.daemon
     commit.close()
 
 

@@ -179,6 +179,7 @@ async def test_numbers_go_on(out: Path, path: Path) -> None:
     await journal.sent(1, "a", KEY, 2, 10)
     journal.record(None, "c", line=C)
     await journal.flush()
+    journal.stop()
     journal.close()
     said = entries(path)
     assert [entry.get("sent") for entry in said[1:3]] == [[sent(8, "c")], [sent(9, "a", attempt=2)]]
