@@ -11,7 +11,7 @@ from fastbatch.cli.options import Flags, given, with_run_options
 
 @with_run_options
 def run(
-    input: Annotated[str, typer.Argument(metavar="INPUT", help="JSONL file of prompts; - reads stdin.")],
+    input: Annotated[str, typer.Argument(metavar="INPUT", help="File of prompts (JSONL, CSV, Parquet); - reads stdin.")],
     output: Annotated[
         str, typer.Option("--output", "-o", metavar="OUTPUT", help="File for the answers; - writes stdout.")
     ],

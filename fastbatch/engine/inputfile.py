@@ -7,6 +7,7 @@ request waiting: behind `AHEAD` rows it is looked through as it is sent.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice
@@ -88,7 +89,7 @@ class InputFile:
     @property
     def identity(self) -> str:
         """What tells this input from others of the same output: its whole path, or what it was piped from."""
-        return str(self.path.resolve()) if self.name == str(self.path) else self.name
+        return os.path.realpath(self.path) if self.name == str(self.path) else self.name
 
     def expected(self) -> int:
         """About how many rows there are, 0 where nobody knows."""
@@ -97,7 +98,7 @@ class InputFile:
             first = [len(line) for _, line in islice(numbered_rows(self.path), 64) if isinstance(line, bytes)]
         except (OSError, InputError, MissingExtra):
             return 0
-        packed = self.path.suffix in (".gz", ".zst", ".parquet")
+        packed = self.path.suffix.lower() in (".gz", ".zst", ".parquet")
         guess = 0 if packed or not first else int(1.05 * size * len(first) / (sum(first) + len(first)))
         return guess if self._limit is None else min(guess, self._limit)
 

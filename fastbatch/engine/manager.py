@@ -253,7 +253,7 @@ class RequestManager(Generic[ResponseT]):
         """Answer the rows of a file into a file; running it again goes on where it ended.
 
         Args:
-            input: JSONL, may be `.gz` or `.zst`; the README has the table of rows.
+            input: JSONL, CSV, TSV or Parquet, may be `.gz` or `.zst`; the docs have the table of rows.
             output: receives OpenAI batch output lines; failed rows go to `OUTPUT.errors.jsonl`.
             prompt: a template over the rows' keys, such as `"Summarise: {text}"`.
             system: the system message of chat rows that have none.

@@ -103,7 +103,7 @@ class Remembered:
             return None
         reply = record["response"]
         headers = {"x-request-id": reply["request_id"]} if reply["request_id"] else {}
-        outcome = self._provider.parse(HTTPReply(reply["status_code"], headers, reply_bytes(line)))
+        outcome = self._provider.parse(HTTPReply(reply["status_code"], headers, reply_bytes(line, record)))
         outcome.of(job.request, index=job.index, key=job.key)
         outcome.recorded, outcome.attempts = True, ours["attempts"]
         outcome.latency = ours["latency_s"]

@@ -32,7 +32,8 @@ _KEY = b',"key":"'
 _ID_AT = len(LINE_BEGINS) + 32 + len(b'","custom_id":"')
 _ID_ENDS = b'","response":{'
 _BODY = b',"body":'
-_BODY_ENDS = b'},"error":null,"'
+_BODY_ENDS = b'},"error":null'
+_OURS = b',"fastbatch":{"row":'
 
 
 def result_line(custom_id: str, row: int, outcome: ResponseWrapper[Any], fingerprint: int = 0) -> bytes:
@@ -127,22 +128,15 @@ def read_result(line: bytes) -> Finished | None:
         return None
 
 
-def reply_bytes(line: bytes) -> bytes:
-    """The provider's reply in a good line, byte for byte."""
+def reply_bytes(line: bytes, record: Mapping[str, Any]) -> bytes:
+    """The provider's reply in a good line, byte for byte; `record` is the same line, parsed."""
     begin = line.index(_BODY, _ID_AT) + len(_BODY)
-    end = line.index(_BODY_ENDS, begin)
-    # The reply itself may hold what stands behind it; but no beginning of a JSON value is one itself.
-    while not _is_json(line[begin:end]):
-        end = line.index(_BODY_ENDS, end + 1)
-    return line[begin:end]
-
-
-def _is_json(text: bytes) -> bool:
-    try:
-        orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return False
-    return True
+    # From the end, since the reply may hold whatever stands behind it: no value of ours there has an
+    # unescaped quote, and metadata are written again as they were.
+    end = line.rindex(_OURS)
+    if "metadata" in record:
+        end -= len(b',"metadata":') + len(orjson.dumps(record["metadata"]))
+    return line[begin : end - len(_BODY_ENDS)]
 
 
 def written_id(custom_id: bytes) -> bytes:

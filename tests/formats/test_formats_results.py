@@ -107,8 +107,12 @@ def test_a_line_is_known_without_parsing_it(custom_id: str, mark: int) -> None:
 def test_the_reply_is_taken_out_as_it_came(reply: bytes, custom_id: str) -> None:
     """Byte for byte, though it may hold what stands behind it in a line."""
     raw = b'{"choices":[{"message":{"content":"a"}}],"x":%s}' % reply
-    told = outcome(raw, metadata={"m": '},"error":null,"'})
-    assert reply_bytes(result_line(custom_id, 1, told)[:-1]) == raw
+    nested = {"fastbatch": {"row": 1}, "error": None}
+    told = outcome(
+        raw, metadata={"m": '},"error":null,"', "n": nested, "f": [1.10, -0.0, 1e300], "ü": "\u2028"}
+    )
+    line = result_line(custom_id, 1, told)[:-1]
+    assert reply_bytes(line, orjson.loads(line)) == raw
 
 
 LINE = result_line("a", 1, outcome())[:-1]
