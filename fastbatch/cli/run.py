@@ -11,7 +11,9 @@ from fastbatch.cli.options import Flags, given, with_run_options
 
 @with_run_options
 def run(
-    input: Annotated[str, typer.Argument(metavar="INPUT", help="File of prompts (JSONL, CSV, Parquet); - reads stdin.")],
+    input: Annotated[
+        str, typer.Argument(metavar="INPUT", help="Prompts in JSONL, CSV or Parquet; - reads stdin.")
+    ],
     output: Annotated[
         str, typer.Option("--output", "-o", metavar="OUTPUT", help="File for the answers; - writes stdout.")
     ],
