@@ -88,7 +88,8 @@ class Remembered:
             elif held:
                 job.outcome = self._recorded(job, held - 1)
             if job.outcome is None and (sent := self._not_again.get(custom_id)) and sent.key == job.key:
-                job.outcome = not_sent_again(sent, self._provider)
+                alone = not_sent_again(sent, self._provider)
+                job.outcome = alone.of(request, index=job.index, key=job.key)
             self._table.lines[place] = 1
         number = job.index + 1
         job.tag = Row(number, custom_id, {}, request, None, number, key_number(job.key), held)
