@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from fastbatch.engine.index import NumberTable, id_number
-from fastbatch.engine.journal.files import forget_unfinished, replace_file
+from fastbatch.engine.journal.files import forget_unfinished, remove_file, replace_file
 from fastbatch.engine.journal.places import errors_path
 from fastbatch.errors import InvalidRequest
 from fastbatch.formats.lines import numbered_lines
@@ -37,8 +37,12 @@ class ErrorsFile:
         self.touched = NumberTable() if self.path.exists() else None
 
     def begin(self) -> None:
-        """Forget what a run that died had collected: its rows run again."""
-        self.fresh.unlink(missing_ok=True)
+        """Forget what a run that died had collected: its rows run again.
+
+        Raises:
+            StorageError: it could not be removed.
+        """
+        remove_file(self.fresh)
         forget_unfinished(self.path)
 
     def touch(self, custom_id: str) -> None:
@@ -54,7 +58,7 @@ class ErrorsFile:
         """
         if self.fresh.exists() or self.path.exists():
             replace_file(self.path, self._lines())
-        self.fresh.unlink(missing_ok=True)
+        remove_file(self.fresh)
 
     def _lines(self) -> Iterator[bytes]:
         if self.touched is not None:

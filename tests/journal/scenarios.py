@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -111,6 +111,7 @@ class Desk:
         known: Known | None = None,
         fates: Fates | None = None,
         long: int = journal_module._LONG,
+        may_end: type[Exception] | tuple[()] = (),
         **options: Any,
     ) -> Scenario:
         """Run the input into the output, and write down what happens.
@@ -120,6 +121,7 @@ class Desk:
             known: what is known of an earlier run, whose files are there.
             fates: what rows get instead of an answer, attempt by attempt.
             long: bytes at which a journal is written anew.
+            may_end: the run may end with it.
             options: of the run.
         """
         recording = Recording(self.folder)
@@ -132,7 +134,12 @@ class Desk:
             retry=RetryPolicy(attempts=ATTEMPTS, base=0.0),
         )
         run = manager.run_file_async(self.rows, self.out, on_uncertain=lambda uncertain: "retry", **options)
-        with acknowledged(recording), recording.installed(), mock.patch.object(journal_module, "_LONG", long):
+        with (
+            acknowledged(recording),
+            recording.installed(),
+            mock.patch.object(journal_module, "_LONG", long),
+            suppress(may_end),
+        ):
             asyncio.run(run)
         return Scenario(self.rows, wanted, recording.before, recording.events, known, options)
 

@@ -40,17 +40,21 @@ def replace_file(path: Path, lines: Iterable[bytes], *, keep_empty: bool = False
         beside.unlink(missing_ok=True)
 
 
-def forget_unfinished(path: Path) -> None:
-    """Remove what a process that died in `replace_file` left beside `path`.
+def remove_file(path: Path) -> None:
+    """Remove a file that may be there.
 
     Raises:
         StorageError: it could not be removed.
     """
-    path = path.resolve()
     try:
-        _beside(path).unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
     except OSError as error:
-        raise StorageError(storage_sentence(_beside(path), error)) from None
+        raise StorageError(storage_sentence(path, error)) from None
+
+
+def forget_unfinished(path: Path) -> None:
+    """Remove what a process that died in `replace_file` left beside `path`; raises as `remove_file`."""
+    remove_file(_beside(path.resolve()))
 
 
 def _beside(path: Path) -> Path:

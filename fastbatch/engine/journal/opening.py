@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from fastbatch.engine.journal.entries import About, Counted, entry_line, read_entry
 from fastbatch.engine.journal.files import forget_unfinished
-from fastbatch.engine.journal.lines import Held, LineFile, sync_folder
+from fastbatch.engine.journal.lines import Held, LineFile, storage_sentence, sync_folder
 from fastbatch.engine.journal.places import damaged, held_by, journal_path, not_ours, part_path
 from fastbatch.engine.journal.state import JournalState
 from fastbatch.engine.journal.tail import Damage, find_tail, lines_from, may_begin
@@ -64,7 +64,7 @@ def open_files(output: Path, about: About) -> Opened:
     try:
         forget_unfinished(output)
         if data.made:
-            sync_folder(output.parent)
+            _sync_folder_of(data.path)
         entry = {
             "run": about._asdict(),
             "end": data.end,
@@ -200,6 +200,13 @@ class _Data:
         if number is not None and self._state.open[number].key == finished.key:
             self._state.close(number)
         return True
+
+
+def _sync_folder_of(path: Path) -> None:
+    try:
+        sync_folder(path.parent)
+    except OSError as error:
+        raise StorageError(storage_sentence(path, error)) from None
 
 
 def _last_line(file: LineFile) -> int:
