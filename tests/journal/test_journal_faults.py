@@ -1,4 +1,4 @@
-"""A disk that fails at any call of a run: the run ends with one error, nothing promised is broken, it can go on."""
+"""A disk that fails at any call of a run: one error ends it, nothing promised is broken, it can go on."""
 
 from __future__ import annotations
 
