@@ -18,6 +18,7 @@ from xxhash import xxh3_64_intdigest
 
 from fastbatch.engine.done import Answers
 from fastbatch.engine.index import id_number
+from fastbatch.engine.journal.places import plain
 from fastbatch.errors import InputError, InvalidRequest, MissingExtra
 from fastbatch.formats.rowcheck import RowCheck
 from fastbatch.formats.rows import RowSettings, fingerprint, parse_row, read_row, row_id
@@ -89,7 +90,7 @@ class InputFile:
     @property
     def identity(self) -> str:
         """What tells this input from others of the same output: its whole path, or what it was piped from."""
-        return os.path.realpath(self.path) if self.name == str(self.path) else self.name
+        return plain(os.path.realpath(self.path) if self.name == str(self.path) else self.name)
 
     def expected(self) -> int:
         """About how many rows there are, 0 where nobody knows."""

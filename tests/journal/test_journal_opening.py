@@ -114,6 +114,27 @@ def test_an_ordered_run_collects_in_the_part(out: Path, path: Path, part: Path) 
     assert entries(path)[0]["run"]["data"] == "out.jsonl.part"
 
 
+@pytest.mark.parametrize("ordered", [False, True])
+def test_names_that_are_no_text(out: Path, ordered: bool) -> None:
+    """Bytes that are no UTF-8, in the name of an input or an output: a run goes on all the same."""
+    out = out.with_name(os.fsdecode(b"out-\xff.jsonl"))
+    data = part_path(out) if ordered else out
+    data.write_bytes(A)
+    for _ in range(2):
+        journal = Journal(out, ordered=ordered)
+        journal.open(input=os.fsdecode(b"rows-\xfe.jsonl"), model="m\udcfd")
+        assert data.read_bytes() == A
+        journal.close()
+    (entry,) = entries(journal_path(out))
+    assert entry["end"] == len(A)
+    assert entry["run"]["input"] == "rows-\\udcfe.jsonl"
+    assert entry["run"]["data"] == "out-\\udcff.jsonl" + ".part" * ordered
+    with data.open("ab") as file:
+        file.write(B[:90])
+    opened(out, ordered=ordered).close()
+    assert data.read_bytes() == A, "the journal speaks of this file"
+
+
 def test_one_run_at_a_time(out: Path, path: Path) -> None:
     """The second one is told by whom the output is held and what to do, and changes nothing."""
     journal = opened(out)

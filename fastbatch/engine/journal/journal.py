@@ -15,7 +15,7 @@ from fastbatch.engine.journal.commit import GroupCommit
 from fastbatch.engine.journal.entries import About, Counted, Sent, UncertainRow, entry_line
 from fastbatch.engine.journal.lines import LineFile
 from fastbatch.engine.journal.opening import open_files
-from fastbatch.engine.journal.places import journal_path, part_path, real_file
+from fastbatch.engine.journal.places import journal_path, part_path, plain, real_file
 from fastbatch.engine.journal.state import JournalState
 from fastbatch.errors import StorageError
 
@@ -91,11 +91,11 @@ class Journal:
         data = part_path(self.output) if self._ordered else self.output
         about = About(
             pid=os.getpid(),
-            host=socket.gethostname(),
+            host=plain(socket.gethostname()),
             began=time.time(),
-            input=input,
-            model=model,
-            data=data.name,
+            input=plain(input),
+            model=plain(model),
+            data=plain(data.name),
             durability=self._durability,
         )
         self._file, self._data, self._state, self._before = open_files(self.output, about)

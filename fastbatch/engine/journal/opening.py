@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from fastbatch.engine.journal.entries import About, Counted, entry_line, read_entry
 from fastbatch.engine.journal.files import forget_unfinished
 from fastbatch.engine.journal.lines import Held, LineFile, storage_sentence, sync_folder
-from fastbatch.engine.journal.places import damaged, held_by, journal_path, not_ours, part_path
+from fastbatch.engine.journal.places import damaged, held_by, journal_path, not_ours, part_path, plain
 from fastbatch.engine.journal.state import JournalState
 from fastbatch.engine.journal.tail import Damage, find_tail, lines_from, may_begin
 from fastbatch.errors import OutputError, StorageError
@@ -54,7 +54,7 @@ def open_files(output: Path, about: About) -> Opened:
         if state.about is not None:
             named = about._replace(data=state.about.data, input=state.about.input)
         journal.append(entry_line({"run": named._asdict()}))
-        data = _Data(output, journal, state, about).open(output.with_name(about.data))
+        data = _Data(output, journal, state, about).open()
     except BaseException:
         if was_empty:
             with suppress(StorageError):
@@ -118,11 +118,12 @@ class _Data:
         self._about = about
         self._before = list(state.open)
 
-    def open(self, path: Path) -> LineFile:
+    def open(self) -> LineFile:
         """The file that lines go to, with everything that a run of another mode collected elsewhere."""
+        part = part_path(self._output)
+        ordered = self._about.data == plain(part.name)
+        path, other = (part, self._output) if ordered else (self._output, part)
         data = self._whole(path)
-        ordered = path != self._output
-        other = self._output if ordered else part_path(self._output)
         try:
             if not other.exists():
                 return data
@@ -163,7 +164,7 @@ class _Data:
         except Held:
             raise held_by(self._output) from None
         about = self._state.about
-        vouched = about is not None and about.data == path.name
+        vouched = about is not None and about.data == plain(path.name)
         # Of a file that no journal speaks of only the end is looked at: all of it is read soon enough.
         start = self._state.end if vouched else _last_line(file)
         try:

@@ -33,6 +33,11 @@ def part_path(output: Path) -> Path:
     return output.with_name(output.name + ".part")
 
 
+def plain(name: str) -> str:
+    """A name as JSON can hold it: bytes of it that are no UTF-8 are spelled out."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
 def held_by(output: Path) -> OutputError:
     """The error for somebody who comes second."""
     holder, pid = "", None
