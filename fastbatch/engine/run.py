@@ -86,6 +86,8 @@ class Run(Generic[ResponseT]):
         self._taker: asyncio.Future[None] | None = None
         self._room: asyncio.Future[None] | None = None
         self._feeding = True
+        self._feeder: asyncio.Task[None] | None = None
+        self._looking = False  # in the cache, which another process may hold for long
         self._draining = False
         self._failure: BaseException | None = None
         self._broken = False
@@ -101,7 +103,7 @@ class Run(Generic[ResponseT]):
         """
         if self._recorder is not None:
             self._recorder.start(self._recorded, self._break)
-        self._spawn(self._feed())
+        self._feeder = self._spawn(self._feed())
         loop = asyncio.get_running_loop()
         try:
             while True:
@@ -134,6 +136,8 @@ class Run(Generic[ResponseT]):
             self._give_up(job)
         self._counters.waiting = 0
         self._pipeline.shut()
+        if self._looking and self._feeder is not None:
+            self._feeder.cancel()
         _ring(self._room)
         _ring(self._taker)
 
@@ -163,7 +167,11 @@ class Run(Generic[ResponseT]):
         """Take a block in: finished, cached, following, or queued."""
         self._let_go()
         asked = {job.key for job in block if job.outcome is None and job.key not in self._open}
-        found = await self._store.get_many(list(asked))
+        self._looking = True
+        try:
+            found = await self._store.get_many(list(asked))
+        finally:
+            self._looking = False
         if self._draining:
             return
         self._alive += len(block)
@@ -307,10 +315,11 @@ class Run(Generic[ResponseT]):
             self._workers += 1
             self._spawn(self._work())
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
+        return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """A task that broke in our own code takes the run with it at once: its counts may be wrong."""
@@ -333,12 +342,18 @@ class Run(Generic[ResponseT]):
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        if self._recorder is not None:
-            await self._recorder.flush()
-        await self._store.flush()  # answers that were paid for are kept even when nobody waits for the rest
-        if isinstance(self._source, AsyncGenerator):
-            await self._source.aclose()
+        try:
+            await asyncio.gather(*tasks, return_exceptions=True)
+        finally:  # answers that were paid for are kept, even when nobody waits any more
+            try:
+                if self._recorder is not None:
+                    await self._recorder.flush()
+            finally:
+                try:
+                    await self._store.flush()
+                finally:
+                    if isinstance(self._source, AsyncGenerator):
+                        await self._source.aclose()
 
 
 def _ring(bell: asyncio.Future[None] | None) -> None:

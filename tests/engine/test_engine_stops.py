@@ -317,3 +317,23 @@ async def test_one_request_is_no_batch(rows):
     """A string or a single row is refused instead of being taken apart."""
     with pytest.raises(TypeError, match="put it in a list"):
         await manager_on(FakeTransport()).run_async(rows)
+
+
+async def test_a_drain_does_not_wait_for_the_cache(tmp_path):
+    """Another process holds it: the row that was being looked up stays open, and the run ends at once."""
+    asked = asyncio.Event()
+
+    class Hanging(InMemoryCache):
+        async def get_many(self, keys):
+            asked.set()
+            await asyncio.get_running_loop().create_future()
+
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"prompt": "a"}\n')
+    transport = FakeTransport()
+    file_run = manager_on(transport, cache=Hanging()).file_run(rows, tmp_path / "out.jsonl")
+    running = asyncio.create_task(file_run.run())
+    await asked.wait()
+    file_run.drain()
+    summary = await running
+    assert (summary.interrupted, summary.ok, transport.calls) == (True, 0, [])
