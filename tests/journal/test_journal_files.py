@@ -23,7 +23,7 @@ def test_a_file_is_made_or_replaced(path: Path) -> None:
     """With all lines, and nothing beside it."""
     replace_file(path, iter([b"a\n", b"b\n"]))
     assert path.read_bytes() == b"a\nb\n"
-    replace_file(path, [b"c\n"])
+    replace_file(path, [b"c\n", b""])
     assert path.read_bytes() == b"c\n"
     assert list(path.parent.iterdir()) == [path]
 

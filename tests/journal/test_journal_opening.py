@@ -19,13 +19,14 @@ from journal.samples import (
     write_journal,
 )
 
+from fastbatch.engine.journal import opening as opening_module
 from fastbatch.engine.journal.entries import Counted, UncertainRow, entry_line
 from fastbatch.engine.journal.journal import Journal
 from fastbatch.engine.journal.opening import open_files
 from fastbatch.engine.journal.places import errors_path, journal_path, part_path, real_file
 from fastbatch.errors import OutputError, StorageError
 
-A, B, C = line_of("a"), line_of("b"), line_of("c")
+A, B, C, E = (line_of(name) for name in "abce")
 
 
 @pytest.fixture
@@ -460,6 +461,17 @@ def test_an_ordered_run_after_another_one_keeps_the_output_beside_it(
     journal.close()
 
 
+def test_a_large_part_is_taken_over_in_pieces(out: Path, part: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of any size, wherever they begin and end."""
+    for size in (1, 100, len(B), len(B + C), 10_000):
+        out.write_bytes(A)
+        part.write_bytes(B + C)
+        monkeypatch.setattr(opening_module, "_CHUNK", size)
+        found(out)
+        assert out.read_bytes() == A + B + C
+        journal_path(out).unlink()
+
+
 def test_a_run_that_dies_while_it_takes_over_a_part_loses_nothing(
     out: Path, path: Path, part: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -469,8 +481,9 @@ def test_a_run_that_dies_while_it_takes_over_a_part_loses_nothing(
             for each in out.parent.iterdir():
                 each.unlink()
             out.write_bytes(A)
-            part.write_bytes(B + C)
-            write_journal(path, {"end": len(B), "sent": [sent(3, "d")]}, about=ABOUT._replace(data=part.name))
+            part.write_bytes(B + C + E)
+            requests = [sent(3, "d"), sent(4, "c"), sent(5, "e")]
+            write_journal(path, {"end": len(B), "sent": requests}, about=ABOUT._replace(data=part.name))
             with monkeypatch.context() as patch:
                 faults = Faults(out.parent, patch)
                 died = OSError(errno.EIO, "")
@@ -486,7 +499,7 @@ def test_a_run_that_dies_while_it_takes_over_a_part_loses_nothing(
             journal = opened(out, ordered=ordered)
             assert [row.custom_id for row in journal.uncertain] == ["d"]
             lines = b"".join(each.read_bytes() for each in journal.files if each.exists()).splitlines(True)
-            assert set(lines) == {A, B, C}
+            assert set(lines) == {A, B, C, E}
             journal.close()
 
 

@@ -89,7 +89,7 @@ def test_repairing_twice(out: Path) -> None:
         (broken(line_of("x" * 256), 400), ("x" * 256,)),
         (broken(line_of("x" * 257), 400), ()),
         (b"x" + B, ()),
-        (B[:46] + b"\xff" + B[47:], ()),
+        (line_of("name").replace(b'"name"', b'"n\xffme"'), ("n\ufffdme",)),
     ],
 )
 def test_whose_a_damaged_line_is(out: Path, line: bytes, lost: tuple[str, ...]) -> None:
@@ -110,9 +110,11 @@ def test_a_part_is_repaired_too(out: Path) -> None:
         (part.with_name(f"{part.name}.damaged-{NOW}"),),
     )
     assert (out.read_bytes(), part.read_bytes()) == (A, B + C)
-    out.write_bytes(b"junk\n")
+    out.write_bytes(b"junk\nmore junk\n")
+    part.write_bytes(B + b"junk\n" + C)
     done = repair(out)
-    assert (done.kept, out.read_bytes()) == (2, b"")
+    assert (done.kept, done.damaged, len(done.set_aside)) == (2, 3, 2)
+    assert (out.read_bytes(), part.read_bytes()) == (b"", B + C)
 
 
 def test_a_damaged_journal(out: Path, path: Path) -> None:

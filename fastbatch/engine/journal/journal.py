@@ -250,7 +250,6 @@ class Journal:
         self._file.sync()  # or a power failure could leave this entry and lose the one before
         self._file.append(entry_line({"end": 0}))
         self._file.sync()
-        self._state.end = 0
 
     def remove_part(self) -> None:
         """Remove what an ordered run collected, now that it stands in the output."""
