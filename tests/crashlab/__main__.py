@@ -53,8 +53,8 @@ def _play(part: str, given: argparse.Namespace, go_on: Callable[[], bool]) -> To
         return random_kills(given.kills, given.seed, go_on, (min(500, given.rows), given.rows))
     if part == "tool":
         return tool_sweep(TOOL_JOBS[:1], SOME_PLACES, go_on) if given.short else tool_sweep(go_on=go_on)
-    jobs = TINY_JOBS if given.job is None else TINY_JOBS[given.job : given.job + 1]
-    jobs = tuple(replace(job, sabotage=given.sabotage or "") for job in jobs)
+    jobs = [job for job in TINY_JOBS if given.job in (None, job.seed)]
+    jobs = [replace(job, sabotage=given.sabotage or "") for job in jobs]
     if given.short:
         return sweep(jobs, ("during", "after"), go_on=go_on)
     return sweep(jobs, turns=given.turns, go_on=go_on)
@@ -73,7 +73,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--turns", type=int, default=2, help="in `sweep`: second kills for each first one (2)"
     )
-    parser.add_argument("--job", type=int, choices=range(len(TINY_JOBS)), help="of `sweep` one job")
+    parser.add_argument("--job", type=int, choices=[job.seed for job in TINY_JOBS], help="of `sweep` one job")
     parser.add_argument(
         "--sabotage", choices=WAYS, help="break the engine first, in `sweep`, to see it found"
     )

@@ -23,6 +23,6 @@ def random_kills(
                     break
             if not job.broken:
                 job.finish()
-        totals.add(job, f"--only random --kills 1 --seed {seed}")
+        totals.add(job, f"--only random --kills 1 --rows {rows[1]} --seed {seed}")
         seed += 1
     return totals

@@ -140,5 +140,5 @@ def _killed_at(scenario: Scenario, syscall: str, k: int, totals: Totals) -> bool
         job.begin()
         killed = job.run(Kill()).killed
         job.finish(again=False)
-    totals.add(job, f"--only tool; killed before {syscall} {k}")
+    totals.add(job, f"--only tool (killed before {syscall} {k})")
     return killed

@@ -10,6 +10,7 @@ from crashlab.job import IN_MEMORY, Job
 from crashlab.scenario import Kill, Scenario
 from crashlab.totals import ENOUGH, Totals
 
+# Told apart by their seeds.
 TINY_JOBS = (
     Scenario(seed=1, rows=12, concurrency=3),
     Scenario(seed=2, rows=12, concurrency=3, ordered=True),
@@ -44,7 +45,7 @@ def sweep(
             job.begin()
             job.run()
             calls = {moment: job.calls(moment) for moment in MOMENTS}
-        totals.add(job, "--only sweep")
+        totals.add(job, _again(scenario))
         for moment in moments:
             for place in count(1):
                 killed = False
@@ -67,5 +68,10 @@ def _killed_twice(scenario: Scenario, first: Failpoint, then: int, totals: Total
         if killed:
             job.run(Kill(failpoint=Failpoint(then, "before")))
         job.finish(again=first.number % _AGAIN == 0)
-    totals.add(job, f"--only sweep; killed {first.moment} disk call {first.number}, then before {then}")
+    where = f"killed {first.moment} disk call {first.number}, then before {then}"
+    totals.add(job, f"{_again(scenario)} ({where})")
     return killed
+
+
+def _again(scenario: Scenario) -> str:
+    return f"--only sweep --job {scenario.seed}"
