@@ -340,3 +340,17 @@ def test_a_journal_that_never_stands_still(out: Path, path: Path, monkeypatch: p
     monkeypatch.setattr(watching, "_is_held", replaced)
     with pytest.raises(OutputError, match="replaced again and again"):
         status(out)
+
+
+def test_a_hole_in_the_middle_of_a_journal(out: Path, path: Path) -> None:
+    """Is damage, though it looks like what a power failure leaves at an end: each entry is synced."""
+    write_journal(path, count(4, ok=7))
+    begin = path.stat().st_size
+    hole = b"x" * (512 - begin % 512) + bytes(512) + b"x\n"
+    with path.open("ab") as file:
+        file.write(hole)
+    assert status(out, 4).ok == 7
+    with path.open("ab") as file:
+        file.write(entry_line(count(6, ok=9)))
+    with pytest.raises(OutputError, match=rf"journal is damaged at byte {begin};"):
+        status(out, 4)
