@@ -29,6 +29,11 @@ _SKIPS = 1024  # rows skipped between two turns of the loop: some milliseconds, 
 _BLOCK = 256  # rows looked up at once; the cache's measured best lies between 250 and 500
 
 
+def sample_of(row: Row, key: str, samples: NumberTable) -> int:
+    """Which of several equal requests a row is: its record says so, or how many came before it."""
+    return samples.add(key_number(key)) if row.sample is None else row.sample
+
+
 class FileJobs(Generic[ResponseT]):
     """Makes the jobs of one run.
 
@@ -94,8 +99,9 @@ class FileJobs(Generic[ResponseT]):
         if request is not None:
             try:
                 key = self._settings.key(request)
-                if samples is not None and (number := samples.add(key_number(key))):
-                    key = self._settings.key(request, number)
+                if samples is not None:
+                    row = row._replace(sample=sample_of(row, key, samples))
+                    key = self._settings.key(request, row.sample or 0)
                 job: Job[ResponseT] = Job(request, index, key, row)
                 if (sent := self.not_again.get(row.custom_id)) is not None and sent.key == key:
                     job.outcome = not_sent_again(sent, self._settings.provider)

@@ -46,6 +46,8 @@ class Row(NamedTuple):
     """What an answer to it is marked with; 0 where only its request hash tells."""
     held: int
     """The mark of the answer that its id has, 0 for none."""
+    sample: int | None = None
+    """Which of several equal requests it is, where the record of an errors file says so."""
 
 
 class InputFile:
@@ -200,9 +202,9 @@ class InputFile:
                     problem = refused
             if problem is not None and (not content or not _writable(content)):
                 content = {"raw": _raw(line)}
-            first = _first_line(content) if "error" in content else None
+            first, sample = _recorded(content) if "error" in content else (None, None)
             self.replays |= first is not None
-            yield Row(number, custom_id, content, request, problem, first or number, mark, held)
+            yield Row(number, custom_id, content, request, problem, first or number, mark, held, sample)
 
     def _begin(self, answers: Answers, *, again: bool = False) -> None:
         """Start a pass; ids of an earlier one are forgotten unless it saw the same file."""
@@ -282,10 +284,13 @@ def _writable(content: dict[str, Any]) -> bool:
     return True
 
 
-def _first_line(content: dict[str, Any]) -> int | None:
-    """The line that an error record was made of; None for any other row."""
+def _recorded(content: dict[str, Any]) -> tuple[int | None, int | None]:
+    """The line that an error record was made of, and the number of its sample; None for any other row."""
     ours = content.get("fastbatch")
     if not isinstance(ours, dict):
-        return None
-    number = ours.get("row")
-    return number if type(number) is int and number > 0 else None
+        return None, None
+    line, sample = ours.get("row"), ours.get("sample")
+    return (
+        line if type(line) is int and line > 0 else None,
+        sample if type(sample) is int and sample >= 0 else None,
+    )

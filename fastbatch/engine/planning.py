@@ -8,6 +8,7 @@ from typing import Any
 
 from fastbatch.cache.base import CacheProvider
 from fastbatch.engine.done import Answers, Plan, key_number
+from fastbatch.engine.filejobs import sample_of
 from fastbatch.engine.index import NumberTable
 from fastbatch.engine.inputfile import InputFile
 from fastbatch.engine.journal.entries import UncertainRow
@@ -58,8 +59,8 @@ async def make_plan(
             continue
         try:
             row_key = key(row.request, 0)
-            if sample and (occurrence := seen.add(key_number(row_key))):
-                row_key = key(row.request, occurrence)
+            if sample and (number := sample_of(row, row_key, seen)):
+                row_key = key(row.request, number)
         except InvalidRequest:
             count["bad"] += 1
             continue

@@ -75,7 +75,9 @@ class RowRecorder:
         record = b""
         if self._errors is not None:
             error = outcome.error.to_dict()
-            record = error_line(row.custom_id, row.content, row.first, error, options=self._options)
+            record = error_line(
+                row.custom_id, row.content, row.first, error, sample=row.sample, options=self._options
+            )
         # What nobody knows the price of stays open in the journal, so that no later run buys it unasked.
         closes = "" if isinstance(outcome.error, Uncertain) else row.custom_id
         self._journal.record(job, closes, error=record)

@@ -75,14 +75,18 @@ def error_line(
     number: int,
     error: Mapping[str, Any],
     *,
+    sample: int | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> bytes:
     """The record of a failed row: the row as it was, its id and the error; a valid input line again.
 
-    `options` are those that the row needs to mean the same again (`fastbatch retry` reads them).
+    `sample` says which of several equal requests it was; `options` are those that the row needs to mean the
+    same again (`fastbatch retry` reads them).
     """
     kept = {key: value for key, value in row.items() if key not in ("custom_id", "error", "fastbatch")}
     ours: dict[str, Any] = {"row": number}
+    if sample is not None:
+        ours["sample"] = sample
     if options:
         ours["options"] = options
     record = {"custom_id": custom_id, **kept, "error": error, "fastbatch": ours}

@@ -415,3 +415,19 @@ async def test_skipping_ends_when_asked(rows, out):
         FileJobs.blocks = jobs
     assert summary.interrupted
     assert summary.skipped < 3000
+
+
+async def test_a_failed_sample_keeps_its_number(rows, out, errors):
+    """Run again from the errors file it buys its own answer, and the input's next run finds it answered."""
+    samples = {"cache": InMemoryCache(), "identical": "sample", "concurrency": 1}
+    write(rows, *({"id": n, "prompt": "a"} for n in range(3)))
+    transport = in_turn(echo, lambda call: refusal(400), echo)
+    await run(transport, rows, out, manager=manager_on(transport, **samples))
+    assert [record["fastbatch"]["sample"] for record in read(errors)] == [1]
+    transport = FakeTransport()
+    await run(transport, errors, out, manager=manager_on(transport, **samples))
+    assert len(transport.calls) == 1
+    assert len({line["fastbatch"]["key"] for line in read(out)}) == 3
+    transport = FakeTransport()
+    summary = await run(transport, rows, out, manager=manager_on(transport, **samples))
+    assert (summary.skipped, transport.calls) == (3, [])
