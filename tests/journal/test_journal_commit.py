@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 
@@ -55,6 +56,15 @@ class Told:
 
 
 Made = Callable[..., tuple[GroupCommit[str], Disk, Told]]
+
+
+@pytest.fixture(autouse=True)
+async def nothing_breaks_unheard() -> AsyncIterator[None]:
+    """What a callback of the loop raises, nobody would see."""
+    broken: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: broken.append(context))
+    yield
+    assert broken == []
 
 
 @pytest.fixture

@@ -196,7 +196,7 @@ def test_cutting(path: Path, faults: Faults) -> None:
     file.cut(2)
     assert (file.end, file.synced) == (2, 2)
     faults.set("ftruncate", OSError(errno.EIO, ""))
-    with pytest.raises(StorageError, match="the disk reports an error"):
+    with pytest.raises(StorageError, match=f"{path}: the disk reports an error"):
         file.cut(0)
     assert file.end == 2
 
@@ -217,8 +217,12 @@ def test_a_file_that_somebody_else_changes_ends_the_run(path: Path, change: str)
     else:
         os.truncate(path, 2)
     before = path.read_bytes() if path.exists() else None
-    with pytest.raises(StorageError, match=r"was removed, replaced or changed by somebody else"):
+    with pytest.raises(StorageError) as changed:
         file.append(b"more\n")
+    assert str(changed.value) == (
+        f"{path} was removed, replaced or changed by somebody else while the run was writing it, so the run "
+        "stopped. Answers that are not in the file are in the cache, if there is one; run again to go on."
+    )
     assert (path.read_bytes() if path.exists() else None) == before
     assert file.end == 5
 
@@ -283,7 +287,7 @@ def test_a_folder_that_cannot_be_synced_ends_the_run(path: Path, faults: Faults)
     with pytest.raises(StorageError, match="replaced"):
         file.append(b"more\n")
     faults.set("fsync", OSError(errno.EIO, ""))
-    with pytest.raises(StorageError, match="the disk reports an error"):
+    with pytest.raises(StorageError, match=f"{path}: the disk reports an error"):
         file.remove()
 
 
@@ -338,10 +342,38 @@ def test_a_file_system_without_locks(path: Path, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(fcntl, "flock", no_locks)
     before = descriptors()
-    with pytest.raises(
-        StorageError, match=r"cannot be locked \(No locks available\), and without a lock two"
-    ):
+    with pytest.raises(StorageError) as refused:
         LineFile(path)
+    assert str(refused.value) == (
+        f"{path} cannot be locked (No locks available), and without a lock two runs could buy the same rows; "
+        "choose an output on another file system"
+    )
+    assert descriptors() == before
+
+
+def test_a_file_that_was_let_go_is_not_touched_again(path: Path) -> None:
+    """Its number may be another file's by now."""
+    file = LineFile(path)
+    file.close()
+    other = os.open(path, os.O_RDWR)
+    with pytest.raises(StorageError, match="Bad file descriptor"):
+        file.read(0, 1)
+    for use in (lambda: file.append(b"a\n"), lambda: file.cut(0)):
+        with pytest.raises(StorageError):
+            use()
+    file.close()
+    os.write(other, b"still open\n")
+    os.close(other)
+    assert path.read_bytes() == b"still open\n"
+
+
+def test_what_is_no_ordinary_file_is_refused(path: Path) -> None:
+    """A pipe or a device would take everything and keep nothing."""
+    os.mkfifo(path)
+    before = descriptors()
+    with pytest.raises(StorageError) as refused:
+        LineFile(path)
+    assert str(refused.value) == f"{path} is not an ordinary file, so nothing can be recorded in it"
     assert descriptors() == before
 
 
@@ -369,7 +401,7 @@ def test_a_folder_that_cannot_be_looked_into(path: Path, monkeypatch: pytest.Mon
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "stat", gone)
-        with pytest.raises(StorageError, match="may not write there"):
+        with pytest.raises(StorageError, match=f"{path}: this user may not write there"):
             file.append(b"a\n")
     assert path.read_bytes() == b""
 

@@ -23,7 +23,7 @@ from fastbatch.engine.journal import opening as opening_module
 from fastbatch.engine.journal.entries import Counted, UncertainRow, entry_line
 from fastbatch.engine.journal.journal import Journal
 from fastbatch.engine.journal.opening import open_files
-from fastbatch.engine.journal.places import errors_path, journal_path, part_path, real_file
+from fastbatch.engine.journal.places import errors_path, held_by, journal_path, part_path, real_file
 from fastbatch.errors import OutputError, StorageError
 
 A, B, C, E = (line_of(name) for name in "abce")
@@ -72,6 +72,7 @@ def test_where_the_files_are(tmp_path: Path) -> None:
     assert part_path(out).name == "out.jsonl.part"
     assert errors_path(out).name == "out.jsonl.errors.jsonl"
     assert real_file(out) == out
+    assert real_file(Path("out.jsonl")) == Path("out.jsonl"), "as people called it"
     (tmp_path / "there").mkdir()
     out.symlink_to(tmp_path / "there" / "real.jsonl")
     assert real_file(out) == tmp_path / "there" / "real.jsonl"
@@ -142,6 +143,7 @@ def test_one_run_at_a_time(out: Path, path: Path) -> None:
     before = files_of(out.parent)
     with pytest.raises(OutputError) as refused:
         opened(out)
+    assert refused.value.holder == os.getpid()
     assert str(refused.value) == (
         f"{out} is held by another running fastbatch (process {os.getpid()} on {os.uname().nodename}); "
         f"wait for it, or choose another output. How far it is: fastbatch status {out}"
@@ -159,6 +161,7 @@ def test_a_holder_that_cannot_be_read_is_nameless(out: Path, path: Path) -> None
         path.write_bytes(content)
         with pytest.raises(OutputError, match=r"is held by another running fastbatch; wait for it"):
             opened(out)
+    assert str(held_by(out.with_name("nobody"))).startswith(f"{out.with_name('nobody')} is held by another")
     path.write_bytes(entry_line({"run": ABOUT._asdict()}) + b"1234")
     with pytest.raises(OutputError, match=r"fastbatch \(process 4711 on there\); wait"):
         opened(out)
@@ -242,12 +245,12 @@ def test_an_answer_to_another_request_closes_nothing(out: Path, path: Path) -> N
 def test_answers_behind_a_hole_are_kept(out: Path, path: Path) -> None:
     """A power failure took sectors of one line, and not the lines behind it."""
     hole = len(A) // 512 * 512 + 512
-    data = bytearray(A + line_of("b", "long " * 400) + C)
+    data = bytearray(A + line_of("b", "long " * 400) + C + E)
     data[hole : hole + 512] = bytes(512)
     out.write_bytes(bytes(data))
     write_journal(path, {"end": len(A), "sent": [sent(1, "b"), sent(2, "c", 2)]})
     assert [row.custom_id for row in found(out)] == ["b"]
-    assert out.read_bytes() == A + C
+    assert out.read_bytes() == A + C + E
 
 
 def test_a_finished_output_is_looked_at_from_its_last_line(out: Path) -> None:
@@ -259,6 +262,30 @@ def test_a_finished_output_is_looked_at_from_its_last_line(out: Path) -> None:
             assert found(out) == ()
             assert out.read_bytes() == whole + kept
             journal_path(out).unlink()
+
+
+@pytest.mark.parametrize("last", [C, line_of("long", "x" * 200_000)])
+def test_only_the_end_of_a_finished_output_is_looked_at(
+    out: Path, monkeypatch: pytest.MonkeyPatch, last: bytes
+) -> None:
+    """A million answers are not read twice: damage before the last line is found by whoever reads them."""
+    whole = A * 3000 + A[:99] + b"?" + A[100:] + last
+    out.write_bytes(whole)
+    real, looked = os.pread, []
+
+    def counted(fd: int, size: int, offset: int) -> bytes:
+        data = real(fd, size, offset)
+        looked.append(len(data))
+        return data
+
+    monkeypatch.setattr(os, "pread", counted)
+    found(out)
+    assert out.read_bytes() == whole
+    assert sum(looked) < 3 * len(last) + 200_000
+    out.write_bytes(whole + b"hello\n")
+    journal_path(out).unlink()
+    with pytest.raises(OutputError, match=rf"\(at byte {len(whole)}\)"):
+        opened(out)
 
 
 def test_a_line_longer_than_a_look_is_found(out: Path) -> None:
@@ -324,6 +351,15 @@ def test_damage_behind_what_was_acknowledged_is_refused(out: Path, path: Path, p
     assert out.read_bytes() == bytes(damaged)
 
 
+def test_a_foreign_end_behind_what_was_acknowledged_is_refused(out: Path, path: Path) -> None:
+    """Not the beginning of a line of ours: somebody else wrote there."""
+    out.write_bytes(A + b"hello")
+    write_journal(path, {"end": len(A)})
+    with pytest.raises(OutputError, match=f"is damaged at byte {len(A)}:"):
+        opened(out)
+    assert out.read_bytes() == A + b"hello"
+
+
 def test_an_output_shorter_than_what_was_acknowledged_is_damaged(out: Path, path: Path) -> None:
     """At its end; and where it is gone altogether, no empty one is left in its place."""
     out.write_bytes(A)
@@ -378,6 +414,22 @@ def test_the_torn_end_of_a_journal_is_cut_off(out: Path, path: Path, size: int) 
     with path.open("ab") as file:
         file.write(entry_line({"end": 0, "sent": [sent(2, "b")]})[:size])
     assert [row.custom_id for row in found(out)] == ["a"]
+
+
+def test_a_journal_that_was_never_begun(out: Path, path: Path) -> None:
+    """Its first entry is torn: there was none, and a run that is refused leaves none."""
+    path.write_bytes(entry_line({"run": ABOUT._asdict()})[:50])
+    out.write_bytes(b"junk\n")
+    with pytest.raises(OutputError):
+        opened(out)
+    assert files_of(out.parent) == {"out.jsonl": b"junk\n"}
+
+
+def test_a_folder_that_cannot_be_synced(out: Path, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new output could be gone after a power failure: the run does not begin."""
+    Faults(out.parent, monkeypatch).set("fsync", OSError(errno.EIO, ""))
+    with pytest.raises(StorageError, match=f"^Results cannot be written to {out}: the disk reports an error"):
+        opened(out)
 
 
 def test_a_journal_with_a_hole_in_the_middle_is_damaged(out: Path, path: Path) -> None:
@@ -514,6 +566,7 @@ def test_whose_a_request_is_stays_known(
         part.write_bytes(B)
         about = ABOUT._replace(data=part.name, input="first.jsonl")
         write_journal(path, {"end": len(B), "sent": [sent(3, "d")]}, about=about)
+        path.write_bytes(path.read_bytes()[:-1])  # as a process leaves it that was killed there
         ended = True
         with monkeypatch.context() as patch:
             faults = Faults(out.parent, patch)

@@ -166,6 +166,7 @@ def test_several_holes() -> None:
         b"<" + b"b" * 210 + bytes(SECTOR) + b"b>\n",
         b"\0\0<b>\n",
         b"<bb\0\0\n",
+        b"<b>\0\n",
         b"<bb\0\n",
         b"\0\n",
     ],

@@ -167,6 +167,17 @@ async def test_counters_hear_of_a_batch_with_its_entry(running: Running) -> None
     assert [(count.ok, count.failed) for count in told[1:]] == [(max(COUNTED.ok, 1), 1), (3, 2), (6, 3)]
 
 
+async def test_failures_of_one_batch_are_whole_lines(running: Running) -> None:
+    """One behind the other, as they came."""
+    running.start()
+    for name in "abc":
+        running.journal.record(name, name, error=f"{name} failed\n".encode())
+    await running.journal.flush()
+    running.journal.record("d", "d", error=b"d failed\n")
+    await running.journal.flush()
+    assert running.errors.read_bytes() == b"a failed\nb failed\nc failed\nd failed\n"
+
+
 async def test_a_failed_row_is_closed_and_recorded_apart(running: Running, faults: Faults) -> None:
     """Its record stands before the entry does, and nothing in the output; the file is made when needed."""
     running.start()

@@ -90,19 +90,14 @@ def may_begin(text: bytes, begins: bytes) -> bool:
 
 def _was_being_written(line: Line, good: Callable[[bytes], bool]) -> bool:
     """Whether a line that is not good may be one that was never finished, rather than a damaged one."""
-    if _has_hole(line):
-        return True
     # What has all its text, and something else than a newline behind it, was whole once.
-    return not line.whole and not good(line.text[:-1])
+    return _has_hole(line) if line.whole else not good(line.text[:-1])
 
 
 def _has_hole(line: Line) -> bool:
-    """Whether a part of the line, between borders of sectors or its own, was never written."""
-    first, last = line.offset, line.offset + len(line.text)
+    """Whether whole sectors of a line were never written, or all of one from where the line begins."""
     for zeros in _ZEROS.finditer(line.text):
-        begin, end = first + zeros.start(), first + zeros.end()
-        # A newline behind zeros in one sector with them was written, so they were too.
-        ends = end % _SECTOR == 0 or (end == last and not line.whole)
-        if ends and (begin == first or begin % _SECTOR == 0):
+        begin, end = line.offset + zeros.start(), line.offset + zeros.end()
+        if end % _SECTOR == 0 and (begin == line.offset or begin % _SECTOR == 0):
             return True
     return False
