@@ -240,7 +240,8 @@ def damage(arguments: list[str]) -> int:
 
 def cover(_arguments: list[str]) -> int:
     """The rooms that keep what was paid for, each with its branches; exit code 2 where one has too few."""
-    coverage, data = [PYTHON, "-m", "coverage"], f"--data-file={ROOT / '.venv' / 'coverage'}"
+    coverage: list[str | Path] = [PYTHON, "-m", "coverage"]
+    data = f"--data-file={ROOT / '.venv' / 'coverage'}"
     rooms = {"engine/journal": "journal", "cache": "cache", "formats": "formats"}
     tests = [f"tests/{name}" for name in (*rooms.values(), "contract", "engine")]
     run = ["run", "--branch", "--source=fastbatch", data, "-m", "pytest", "-q", *tests]

@@ -54,6 +54,8 @@ class RowRecorder:
     async def sent(self, job: Job[Any], prompt_tokens: int) -> None:
         """Return when it is on disk that the row's request is about to leave."""
         row: Row = job.tag
+        # What an earlier run may have bought, no refusal of this one takes back.
+        job.maybe_billed = job.maybe_billed or self._journal.is_uncertain(row.custom_id, job.key)
         await self._journal.sent(row.first, row.custom_id, job.key, job.attempts + 1, prompt_tokens)
 
     def back(self, job: Job[Any]) -> None:

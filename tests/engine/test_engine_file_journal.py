@@ -164,6 +164,26 @@ async def test_a_row_that_waits_for_its_retry_is_not_uncertain(rows, out):
     assert [row.custom_id for row in told] == ["row-1"]
 
 
+async def test_a_refusal_does_not_settle_what_an_earlier_run_may_have_bought(rows, out):
+    """Sent again it is refused, and that run dies, too: the row is still on the list of the next one."""
+    write(rows, *numbered(1))
+    await died(rows, out, 0)
+    held = Held()
+    manager = manager_on(FakeTransport(held), dice=1.0)
+    run = asyncio.ensure_future(manager.run_file_async(rows, out))
+    await held.arrived(1)
+    held.release("0", refusal(500))
+    while held.waiting:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    run.cancel()
+    await asyncio.gather(run, return_exceptions=True)
+    told = []
+    await manager_on(FakeTransport()).run_file_async(
+        rows, out, on_uncertain=lambda uncertain: told.extend(uncertain) or "retry"
+    )
+    assert [row.custom_id for row in told] == ["row-0"]
+
+
 async def test_an_uncertain_row_that_left_the_input_is_told_once(rows, out):
     """Nobody can send it any more, so the journal does not stay for it."""
     write(rows, *numbered(2))

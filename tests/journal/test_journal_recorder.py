@@ -38,6 +38,9 @@ class FakeJournal:
         self.said.append(("start", recorded, failed))
         self.count, self.errors = count, errors
 
+    def is_uncertain(self, custom_id: str, key: str) -> bool:
+        return False
+
     async def sent(self, *what: Any) -> None:
         self.said.append(("sent", *what))
 

@@ -72,6 +72,7 @@ class Journal:
         self._commit: GroupCommit[_Step] | None = None
         self._numbers: dict[str, int] = {}  # of the open request of each row, as far as the loop knows
         self._last = 0
+        self._left: dict[str, str] = {}  # the requests that earlier runs left open, by their rows
         self._failure: Exception | None = None
         self._recorded: Callable[[list[Any]], None] = _nothing
         self._failed: Callable[[Exception], None] = _nothing
@@ -101,6 +102,11 @@ class Journal:
         self._file, self._data, self._state, self._before = open_files(self.output, about)
         self._numbers = {sent.custom_id: number for number, sent in self._state.open.items()}
         self._last = self._state.last
+        self._left = {sent.custom_id: sent.key for sent in self._state.open.values()}
+
+    def is_uncertain(self, custom_id: str, key: str) -> bool:
+        """Whether an earlier run sent this very request and recorded no answer."""
+        return self._left.get(custom_id) == key
 
     @property
     def uncertain(self) -> tuple[UncertainRow, ...]:
