@@ -115,6 +115,7 @@ class Journals(RuleBasedStateMachine):
         self.attempts = dict.fromkeys(ROWS, 0)
         self.journal: Journal | None = None
         self.sending: list[asyncio.Task[None]] = []
+        self.waiting: set[str] = set()  # rows whose request waits for its entry
         self.watch()
 
     def teardown(self) -> None:
@@ -137,6 +138,7 @@ class Journals(RuleBasedStateMachine):
             task.cancel()
         self.turn()
         self.sending.clear()
+        self.waiting.clear()
         if self.journal is not None:
             self.journal.close()
             self.journal = None
@@ -180,8 +182,9 @@ class Journals(RuleBasedStateMachine):
     @rule(custom_id=rows)
     def send(self, custom_id: str) -> None:
         """A request of a row that is not on its way is about to leave."""
-        if custom_id in self.model.left and custom_id not in self.model.free:
+        if custom_id in self.waiting or (custom_id in self.model.left and custom_id not in self.model.free):
             return
+        self.waiting.add(custom_id)
         self.attempts[custom_id] += 1
         attempt = self.attempts[custom_id]
         number = ROWS.index(custom_id)
@@ -190,6 +193,7 @@ class Journals(RuleBasedStateMachine):
             await self.running.sent(number, custom_id, "0" * 32, attempt, 10)
             self.model.left[custom_id] = attempt
             self.model.free.discard(custom_id)
+            self.waiting.discard(custom_id)
 
         self.sending.append(self.loop.create_task(leave()))
         self.turn()
@@ -205,7 +209,9 @@ class Journals(RuleBasedStateMachine):
     @precondition(lambda self: self.journal is not None)
     @rule(custom_id=rows)
     def answer(self, custom_id: str) -> None:
-        """A row has its answer, of a request or of a cache."""
+        """A row has its answer, of a request that left or of a cache."""
+        if custom_id in self.waiting:
+            return
         number = self.model.written.get(custom_id, 0) + 1
         self.model.written[custom_id] = number
         self.running.record((custom_id, number), custom_id, line=line(custom_id, number))
@@ -216,6 +222,8 @@ class Journals(RuleBasedStateMachine):
     @rule(custom_id=rows)
     def fail(self, custom_id: str) -> None:
         """Or has failed for good."""
+        if custom_id in self.waiting:
+            return
         self.running.record((custom_id, None), custom_id)
         if custom_id in self.model.left:
             self.model.free.add(custom_id)
