@@ -89,6 +89,18 @@ async def test_what_one_turn_brings_goes_together(make: Made) -> None:
     commit.close()
 
 
+async def test_nobody_need_wait(make: Made) -> None:
+    """What was added is written and told all the same."""
+    commit, _, told = make()
+    for count, item in enumerate("ab", 1):
+        commit.add(item)
+        while len(told.written) < count:  # noqa: ASYNC110  (nothing tells of it but the call itself)
+            await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    commit.close()
+    assert told.written == [["a"], ["b"]]
+
+
 async def test_what_comes_while_the_disk_is_busy_is_the_next_batch(make: Made) -> None:
     """Batches gather while one is written, and none waits for a timer."""
     commit, disk, told = make(open=False)
