@@ -45,7 +45,7 @@ async def journal(output: Path, told: dict[str, Any]) -> dict[str, float]:
     await all_recorded.wait()
     took = {"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu}
     book.stop()
-    book.complete(lambda sent: False)
+    book.complete()
     book.close()
     return took
 

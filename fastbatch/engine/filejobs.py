@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import Generic, TypeVar
 
-from fastbatch.engine.done import Answers, key_number
+from fastbatch.engine.done import Answers
 from fastbatch.engine.errorsfile import ErrorsFile
 from fastbatch.engine.events import Counters
-from fastbatch.engine.index import NumberTable
+from fastbatch.engine.index import id_number
 from fastbatch.engine.inputfile import InputFile, OnBadRow, Row
 from fastbatch.engine.journal.entries import UncertainRow
 from fastbatch.engine.pipeline import Job
@@ -29,17 +29,21 @@ _SKIPS = 1024  # rows skipped between two turns of the loop: some milliseconds, 
 _BLOCK = 256  # rows looked up at once; the cache's measured best lies between 250 and 500
 
 
-def sample_of(row: Row, key: str, samples: NumberTable) -> int:
-    """Which of several equal requests a row is: its record says so, or how many came before it."""
-    return samples.add(key_number(key)) if row.sample is None else row.sample
+def row_key(settings: Settings[ResponseT], request: LLMRequest, custom_id: str) -> str:
+    """The hash of a row's request. A sample has its id in it, so that equal rows buy an answer each, and keep
+    it wherever they stand.
+
+    Raises:
+        InvalidRequest: the body is not JSON.
+    """
+    return settings.key(request, id_number(custom_id) if settings.identical == "sample" else 0)
 
 
 class FileJobs(Generic[ResponseT]):
     """Makes the jobs of one run.
 
     Attributes:
-        not_again: uncertain rows that must not be sent.
-        left_alone: the ids of those that were met.
+        not_again: requests that must not be sent, by their hash: an earlier run may have bought them.
         interrupted: no more rows are wanted.
     """
 
@@ -51,16 +55,14 @@ class FileJobs(Generic[ResponseT]):
         self._errors = errors
         self._on_bad_row = on_bad_row
         self.not_again: Mapping[str, UncertainRow] = {}
-        self.left_alone: set[str] = set()
         self.interrupted = False
 
     async def blocks(self, answers: Answers, counters: Counters) -> AsyncIterator[list[Job[ResponseT]]]:
         """The rows that are not answered yet, in blocks; counts the others as skipped."""
-        samples = NumberTable() if self._settings.identical == "sample" else None
         touch = None if self._errors.touched is None else self._errors.touch
         block: list[Job[ResponseT]] = []
         for index, row in enumerate(self._input.rows(answers, answered=touch)):
-            job = None if row is None else self._job(row, index, samples)
+            job = None if row is None else self._job(row, index)
             if row is None or job is None or await self._answered(row, job, answers):
                 counters.skipped += 1
                 counters.left_out += row is not None and job is None
@@ -88,7 +90,7 @@ class FileJobs(Generic[ResponseT]):
             await asyncio.to_thread(answers.read_requests)
         return answers.same_request(row.custom_id, job.key)
 
-    def _job(self, row: Row, index: int, samples: NumberTable | None) -> Job[ResponseT] | None:
+    def _job(self, row: Row, index: int) -> Job[ResponseT] | None:
         """The job of a row; finished from the start for one that is not sent, None for one to be skipped.
 
         Raises:
@@ -98,14 +100,10 @@ class FileJobs(Generic[ResponseT]):
         key = ""
         if request is not None:
             try:
-                key = self._settings.key(request)
-                if samples is not None:
-                    row = row._replace(sample=sample_of(row, key, samples))
-                    key = self._settings.key(request, row.sample or 0)
+                key = row_key(self._settings, request, row.custom_id)
                 job: Job[ResponseT] = Job(request, index, key, row)
-                if (sent := self.not_again.get(row.custom_id)) is not None and sent.key == key:
+                if (sent := self.not_again.get(key)) is not None:
                     job.outcome = not_sent_again(sent, self._settings.provider)
-                    self.left_alone.add(row.custom_id)
                 return job
             except InvalidRequest as refused:
                 problem = refused

@@ -20,19 +20,19 @@ from xxhash import xxh3_64_intdigest
 from fastbatch.engine.done import Answers, Plan, last_answers
 from fastbatch.engine.errorsfile import ErrorsFile
 from fastbatch.engine.events import Notice, UncertainRows
-from fastbatch.engine.filejobs import FileJobs
+from fastbatch.engine.filejobs import FileJobs, row_key
 from fastbatch.engine.index import RowTable
 from fastbatch.engine.inputfile import AHEAD, InputFile, OnBadRow
 from fastbatch.engine.journal.entries import UncertainRow
 from fastbatch.engine.journal.files import replace_file
 from fastbatch.engine.journal.journal import Durability, Journal
 from fastbatch.engine.journal.order import ordered_lines
-from fastbatch.engine.journal.places import real_file
+from fastbatch.engine.journal.places import real_file, refuse_output
 from fastbatch.engine.planning import make_plan
 from fastbatch.engine.recorder import RowRecorder
 from fastbatch.engine.session import Session, Settings
 from fastbatch.engine.uncertain import OnUncertain, rows_not_again
-from fastbatch.errors import OutputError, RunStopped, StorageError
+from fastbatch.errors import ConfigError, OutputError, RunStopped, StorageError
 from fastbatch.formats.rows import RowSettings
 from fastbatch.hashing import SCHEME
 from fastbatch.models.stats import Summary
@@ -47,6 +47,9 @@ class FileOptions:
 
     `input_name` is what people call the input where its path says nothing; `remember` are options that an
     error record should carry, so that `fastbatch retry` need not be told them again.
+
+    Raises:
+        ConfigError: a value is none of those there are.
     """
 
     limit: int | None = None
@@ -57,6 +60,17 @@ class FileOptions:
     dedupe: bool = False
     input_name: str = ""
     remember: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            ("on_bad_row", self.on_bad_row, ("fail", "record", "skip")),
+            ("durability", self.durability, ("power", "process")),
+            ("on_uncertain", self.on_uncertain, ("retry", "skip")),
+        ):
+            if value not in known and not (name == "on_uncertain" and callable(value)):
+                raise ConfigError(f"must be one of {', '.join(known)}", key=name, value=value)
+        if self.limit is not None and (type(self.limit) is not int or self.limit < 0):
+            raise ConfigError("must be a whole number from 0 up", key="limit", value=self.limit)
 
 
 class FileRun(Generic[ResponseT]):
@@ -79,7 +93,7 @@ class FileRun(Generic[ResponseT]):
             rows,
             limit=options.limit,
             name=options.input_name,
-            seed=None if settings.identical == "sample" else _seed(settings, rows),
+            seed=_seed(settings, rows),
             dedupe=options.dedupe,
         )
         self._output = output
@@ -179,9 +193,8 @@ class FileRun(Generic[ResponseT]):
         return await make_plan(
             self._input,
             answers,
-            settings.key,
+            lambda request, custom_id: row_key(settings, request, custom_id),
             cache=settings.cache,
-            sample=settings.identical == "sample",
             uncertain=uncertain,
             stop=lambda: self._interrupted,
         )
@@ -223,14 +236,16 @@ class FileRun(Generic[ResponseT]):
             raise
         journal.stop()
         # The session is closed, its connections' descriptors are free; the output is still held.
-        await self._in_thread(errors.settle)
         complete = stop is None and counters.done == total and not (self._interrupted and not total)
         # Of an input that was not read to its end nobody can say what it does not hold.
         partly = self._interrupted or self._input.limited or self._input.replays
+        await self._in_thread(lambda: errors.settle(whole=complete and not partly))
         gone = 0 if partly else answers.gone()
         if complete:
             superseded = bool(recorder.replaced or answers.repeated)
             await self._in_thread(lambda: self._tidy(journal, answers, superseded=superseded))
+        elif recorder.replaced and not self._options.ordered:
+            await self._in_thread(lambda: self._drop_superseded(journal))
         summary = session.meter.summary(
             output=str(self._output),
             errors=str(errors.path) if errors.path.exists() else "",
@@ -253,36 +268,29 @@ class FileRun(Generic[ResponseT]):
         elif superseded:
             journal.withdraw()
             replace_file(journal.output, last_answers(journal.output))
-        # Of rows that this input does not hold, or not here, nobody has decided anything. Those that have
-        # left it were told, and cannot come back by themselves.
-        partly = self._input.limited or self._input.replays
-        journal.complete(
-            lambda sent: (
-                partly or sent.custom_id in self._jobs.left_alone or sent.input != self._input.identity
-            )
-        )
+        journal.complete()
+
+    def _drop_superseded(self, journal: Journal) -> None:
+        """The run ended early, and some of its answers have replaced others: one line each is left."""
+        journal.withdraw()
+        replace_file(journal.output, last_answers(journal.output))
 
     def _refuse_impossible(self) -> None:
-        """Refuse an output that is the input under any name, or no file that lines can be appended to."""
-        source, output = self._input.path, self._output
-        if output.suffix in (".gz", ".zst"):
-            raise OutputError(f"{output}: results are written as plain lines; leave out {output.suffix}")
-        if output.is_dir():
-            raise OutputError(f"{output} is a directory; name a file for the results")
-        if output.exists() and not output.is_file():
-            raise OutputError(f"{output} is not an ordinary file; name one, or - for standard output")
-        journal = self._journal()
-        for path in (*journal.all_files, self._errors.fresh):
+        """Refuse an output that cannot be one, or is the input under any name, before anything is touched."""
+        source = self._input.path
+        refuse_output(self._output)
+        if self._errors.path.is_dir():
+            raise OutputError(f"{self._errors.path} is a directory; the records of failed rows go there")
+        for path in (*self._journal().all_files, *self._errors.scratch):
             if path.exists() and source.exists() and path.samefile(source):
-                raise OutputError(f"the output {output} is the input itself; choose another output")
-        if not journal.output.parent.is_dir():
-            raise OutputError(f"the folder {journal.output.parent} does not exist; make it first")
+                raise OutputError(f"the output {self._output} is the input itself; choose another output")
 
 
 def _seed(settings: Settings[Any], rows: RowSettings) -> int:
     """64 bits that stand for everything that, beside its own bytes, decides what a row asks."""
     template = None if rows.template is None else rows.template.text
-    what = [SCHEME.decode(), settings.provider.identity, rows.model, template, rows.system, dict(rows.params)]
+    what: list[Any] = [SCHEME.decode(), settings.provider.identity, rows.model, template, rows.system]
+    what += [dict(rows.params), settings.identical]
     try:
         said = orjson.dumps(what)
     except TypeError:  # parameters that are no JSON are refused where a row has them

@@ -43,19 +43,16 @@ class Row(NamedTuple):
     first: int
     """The line it first stood on: for a row of an errors file the line that is on record, else `number`."""
     mark: int
-    """What an answer to it is marked with; 0 where only its request hash tells."""
+    """What an answer to it is marked with; 0 for a row that is none."""
     held: int
     """The mark of the answer that its id has, 0 for none."""
-    sample: int | None = None
-    """Which of several equal requests it is, where the record of an errors file says so."""
 
 
 class InputFile:
     """The rows of `path`, at most `limit` of them; `name` is what people call it.
 
     Args:
-        seed: 64 bits that stand for everything beside its bytes that decides what a row asks; None where
-            that is not all, so that rows have no marks.
+        seed: 64 bits that stand for everything beside its bytes that decides what a row asks.
         dedupe: a second row of one id is told apart by a number rather than refused.
         ahead: rows that `check` looks through.
     """
@@ -67,7 +64,7 @@ class InputFile:
         *,
         limit: int | None = None,
         name: str = "",
-        seed: int | None = None,
+        seed: int = 0,
         dedupe: bool = False,
         ahead: int = AHEAD,
     ) -> None:
@@ -202,9 +199,9 @@ class InputFile:
                     problem = refused
             if problem is not None and (not content or not _writable(content)):
                 content = {"raw": _raw(line)}
-            first, sample = _recorded(content) if "error" in content else (None, None)
+            first = _first_line(content) if "error" in content else None
             self.replays |= first is not None
-            yield Row(number, custom_id, content, request, problem, first or number, mark, held, sample)
+            yield Row(number, custom_id, content, request, problem, first or number, mark, held)
 
     def _begin(self, answers: Answers, *, again: bool = False) -> None:
         """Start a pass; ids of an earlier one are forgotten unless it saw the same file."""
@@ -242,9 +239,7 @@ class InputFile:
             else:
                 custom_id, place = self._next(answers, custom_id, number)
         table.lines[place] = number
-        mark = 0
-        if self._seed is not None and isinstance(line, bytes):
-            mark = xxh3_64_intdigest(line, self._seed)
+        mark = xxh3_64_intdigest(line, self._seed) if isinstance(line, bytes) else 0
         return content, custom_id, place, mark, problem
 
     def _next(self, answers: Answers, name: str, number: int) -> tuple[str, int]:
@@ -284,13 +279,10 @@ def _writable(content: dict[str, Any]) -> bool:
     return True
 
 
-def _recorded(content: dict[str, Any]) -> tuple[int | None, int | None]:
-    """The line that an error record was made of, and the number of its sample; None for any other row."""
+def _first_line(content: dict[str, Any]) -> int | None:
+    """The line that an error record was made of; None for any other row."""
     ours = content.get("fastbatch")
     if not isinstance(ours, dict):
-        return None, None
-    line, sample = ours.get("row"), ours.get("sample")
-    return (
-        line if type(line) is int and line > 0 else None,
-        sample if type(sample) is int and sample >= 0 else None,
-    )
+        return None
+    number = ours.get("row")
+    return number if type(number) is int and number > 0 else None

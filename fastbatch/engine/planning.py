@@ -8,7 +8,6 @@ from typing import Any
 
 from fastbatch.cache.base import CacheProvider
 from fastbatch.engine.done import Answers, Plan, key_number
-from fastbatch.engine.filejobs import sample_of
 from fastbatch.engine.index import NumberTable
 from fastbatch.engine.inputfile import InputFile
 from fastbatch.engine.journal.entries import UncertainRow
@@ -22,10 +21,9 @@ _BLOCK = 500
 async def make_plan(
     rows: InputFile,
     answers: Answers,
-    key: Callable[[LLMRequest, int], str],
+    key: Callable[[LLMRequest, str], str],
     *,
     cache: CacheProvider | None,
-    sample: bool,
     uncertain: Sequence[UncertainRow] = (),
     stop: Callable[[], bool] = lambda: False,
 ) -> Plan:
@@ -58,9 +56,7 @@ async def make_plan(
             count["bad"] += 1
             continue
         try:
-            row_key = key(row.request, 0)
-            if sample and (number := sample_of(row, row_key, seen)):
-                row_key = key(row.request, number)
+            row_key = key(row.request, row.custom_id)
         except InvalidRequest:
             count["bad"] += 1
             continue
@@ -70,7 +66,7 @@ async def make_plan(
             count["answered"] += 1
             continue
         count["changed"] += row.held != 0
-        if not sample and seen.add(key_number(row_key)):
+        if seen.add(key_number(row_key)):
             count["identical"] += 1
             continue
         block[row_key] = row.request.body

@@ -70,19 +70,27 @@ class RowRecorder:
         if self._touched is not None:
             self._touched.put(id_number(row.custom_id), 1)
         if outcome.error is None:
-            line = result_line(row.custom_id, row.first, outcome, row.mark or int(job.key[:16], 16))
+            line = result_line(row.custom_id, row.first, outcome, row.mark)
             self.replaced += row.held != 0
-            self._journal.record(job, row.custom_id, line=line)
+            self._journal.record(job, self._closes(job), line=line)
             return
         record = b""
         if self._errors is not None:
             error = outcome.error.to_dict()
-            record = error_line(
-                row.custom_id, row.content, row.first, error, sample=row.sample, options=self._options
-            )
-        # What nobody knows the price of stays open in the journal, so that no later run buys it unasked.
-        closes = "" if isinstance(outcome.error, Uncertain) else row.custom_id
-        self._journal.record(job, closes, error=record)
+            record = error_line(row.custom_id, row.content, row.first, error, options=self._options)
+        self._journal.record(job, self._closes(job), error=record)
+
+    def _closes(self, job: Job[Any]) -> str:
+        """The row whose open request this outcome settles; none where another one may have been bought.
+
+        What nobody knows the price of stays in the journal, so that no later run buys it unasked.
+        """
+        row: Row = job.tag
+        outcome = job.outcome
+        assert outcome is not None
+        if isinstance(outcome.error, Uncertain) or self._journal.left_other(row.custom_id, job.key):
+            return ""
+        return row.custom_id
 
     async def flush(self) -> None:
         """Return when everything is written, or nothing can be."""

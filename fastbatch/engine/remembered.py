@@ -24,7 +24,7 @@ from fastbatch.engine.inputfile import Row
 from fastbatch.engine.journal.entries import UncertainRow
 from fastbatch.engine.journal.files import replace_file
 from fastbatch.engine.journal.journal import Durability, Journal
-from fastbatch.engine.journal.places import read_at
+from fastbatch.engine.journal.places import read_at, refuse_output
 from fastbatch.engine.journal.tail import lines_from
 from fastbatch.engine.pipeline import Job
 from fastbatch.engine.recorder import RowRecorder
@@ -87,7 +87,7 @@ class Remembered:
                 custom_id, held = "", 0
             elif held:
                 job.outcome = self._recorded(job, held - 1)
-            if job.outcome is None and (sent := self._not_again.get(custom_id)) and sent.key == job.key:
+            if job.outcome is None and (sent := self._not_again.get(job.key)):
                 alone = not_sent_again(sent, self._provider)
                 job.outcome = alone.of(request, index=job.index, key=job.key)
             self._table.lines[place] = 1
@@ -139,12 +139,14 @@ class RememberedStream(Generic[ResponseT]):
         self._settings = settings
         self._session = session
         self._source = source
+        self._path = path
         self._journal = Journal(path, durability=durability)
         self._title = title
         self._on_uncertain = on_uncertain
 
     async def _open(self) -> None:
         """Take the journal; an earlier stream of this process, left by `break`, may still be closing."""
+        refuse_output(self._path)
         clock = self._settings.clock
         patience = clock.time() + _CLOSING
         while True:
@@ -178,7 +180,7 @@ class RememberedStream(Generic[ResponseT]):
             if recorder.replaced or memory.repeated:
                 journal.withdraw()
                 replace_file(journal.output, last_answers(journal.output))
-            journal.complete(lambda sent: True)  # whoever was not asked for may be in the next stream
+            journal.complete()
         finally:
             if memory is not None:
                 memory.close()

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from copy import deepcopy
 from typing import Any
 
-from fastbatch.engine.index import NumberTable
+from fastbatch.engine.index import NumberTable, id_number
 from fastbatch.engine.pipeline import Job
 from fastbatch.engine.session import Settings
 from fastbatch.errors import InvalidRequest
@@ -124,7 +124,9 @@ class JobSource:
                     "LLMRequest.from_prompt(text) makes one from a string"
                 )
             key = self._key(request)
-            if self._samples is not None and (number := self._samples.add(int(key[:16], 16) or 1)):
+            if self._samples is not None:
+                named = request.custom_id
+                number = id_number(named) if named else self._samples.add(int(key[:16], 16) or 1)
                 key = self._key(request, number)
             return Job(request, index, key)
         except InvalidRequest as refused:

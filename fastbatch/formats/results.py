@@ -41,7 +41,7 @@ def result_line(custom_id: str, row: int, outcome: ResponseWrapper[Any], fingerp
     raw = outcome.raw
     # A reply that the server laid out over several lines is made one line: in JSON a line break stands only
     # between values, where a space means the same. All else is embedded as it came.
-    body = orjson.Fragment(raw.replace(b"\n", b" "))
+    body = orjson.Fragment(raw.replace(b"\n", b" ").replace(b"\r", b" "))
     record: dict[str, Any] = {
         "id": f"batch_req_{xxh3_128_hexdigest((outcome.key + custom_id).encode())}",
         "custom_id": custom_id,
@@ -75,18 +75,14 @@ def error_line(
     number: int,
     error: Mapping[str, Any],
     *,
-    sample: int | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> bytes:
     """The record of a failed row: the row as it was, its id and the error; a valid input line again.
 
-    `sample` says which of several equal requests it was; `options` are those that the row needs to mean the
-    same again (`fastbatch retry` reads them).
+    `options` are those that the row needs to mean the same again (`fastbatch retry` reads them).
     """
     kept = {key: value for key, value in row.items() if key not in ("custom_id", "error", "fastbatch")}
     ours: dict[str, Any] = {"row": number}
-    if sample is not None:
-        ours["sample"] = sample
     if options:
         ours["options"] = options
     record = {"custom_id": custom_id, **kept, "error": error, "fastbatch": ours}

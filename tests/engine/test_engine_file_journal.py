@@ -11,7 +11,7 @@ from fakes import Collected, FakeTransport, Held, echo, manager_on, prompt_of, r
 from fastbatch.engine import filerun, inputfile
 from fastbatch.engine.events import Notice, UncertainRows
 from fastbatch.engine.filerun import FileOptions
-from fastbatch.errors import InputError, OutputError, RunStopped, StorageError
+from fastbatch.errors import ConfigError, InputError, OutputError, RunStopped, StorageError
 
 
 @pytest.fixture
@@ -184,13 +184,78 @@ async def test_a_refusal_does_not_settle_what_an_earlier_run_may_have_bought(row
     assert [row.custom_id for row in told] == ["row-0"]
 
 
-async def test_an_uncertain_row_that_left_the_input_is_told_once(rows, out):
-    """Nobody can send it any more, so the journal does not stay for it."""
+async def test_an_uncertain_row_that_left_the_input_stays_on_the_list(rows, out):
+    """It may come back: the journal stays for it, whatever else is finished, and it is told then."""
     write(rows, *numbered(2))
     await died(rows, out, 1)
     write(rows, *numbered(1))
-    await manager_on(FakeTransport()).run_file_async(rows, out, on_uncertain="skip")
-    assert beside(out) == ["out.jsonl"]
+    for choice in ("skip", "retry"):
+        await manager_on(FakeTransport()).run_file_async(rows, out, on_uncertain=choice)
+        assert beside(out) == ["out.jsonl", "out.jsonl.journal"]
+    write(rows, *numbered(2))
+    transport = FakeTransport()
+    summary = await manager_on(transport).run_file_async(rows, out, on_uncertain="skip")
+    assert (summary.failed, transport.calls) == (1, [])
+
+
+async def test_the_same_request_is_left_alone_whatever_its_row_is_called(rows, out):
+    """A row without an id has another one as soon as a column is added; an equal row asks the same, too."""
+    write(rows, {"prompt": "a"})
+    await died(rows, out, 0)
+    write(rows, {"prompt": "a", "label": "new"}, {"id": "twin", "prompt": "a"})
+    transport = FakeTransport()
+    summary = await manager_on(transport).run_file_async(rows, out, on_uncertain="skip")
+    assert (summary.failed, transport.calls) == (2, [])
+
+
+async def test_another_request_of_the_row_does_not_settle_the_first(rows, out):
+    """Asked with other parameters it is answered; asked as before it is still uncertain."""
+    write(rows, *numbered(1))
+    await died(rows, out, 0)
+    other = manager_on(FakeTransport(), params={"temperature": 0})
+    assert (await other.run_file_async(rows, out)).ok == 1
+    transport = FakeTransport()
+    summary = await manager_on(transport).run_file_async(rows, out, on_uncertain="skip")
+    assert (summary.failed, transport.calls) == (1, [])
+
+
+@pytest.mark.parametrize("nonsense", [None, "Skip", True])
+async def test_what_to_do_with_uncertain_rows_must_be_said(rows, out, nonsense):
+    """By the option or by the function: nothing is sent on a misunderstanding."""
+    write(rows, *numbered(2))
+    await died(rows, out, 1)
+    transport = FakeTransport()
+    for choice in (nonsense, lambda rows: nonsense):
+        with pytest.raises(ConfigError, match="on_uncertain"):
+            await manager_on(transport).run_file_async(rows, out, on_uncertain=choice)
+    assert transport.calls == []
+    assert (await manager_on(transport).file_run(rows, out).plan()).uncertain == 1
+
+
+async def test_a_scratch_name_of_the_output_is_no_input(tmp_path, out):
+    """It would be overwritten: refused, and the file is as it was."""
+    for name in ("out.jsonl.tmp", "out.jsonl.journal.tmp", "out.jsonl.errors.jsonl.tmp", "out.jsonl.part"):
+        source = tmp_path / name
+        write(source, *numbered(1))
+        before = source.read_bytes()
+        with pytest.raises(OutputError, match="is the input itself"):
+            await manager_on(FakeTransport()).run_file_async(source, out)
+        assert source.read_bytes() == before
+        source.unlink()
+
+
+async def test_an_interrupted_replacement_leaves_one_line_a_row(rows, out):
+    """Half of the answers are replaced when the run is drained: the old lines of these are gone already."""
+    write(rows, *numbered(4))
+    await manager_on(FakeTransport()).run_file_async(rows, out)
+    held = Held()
+    run = manager_on(FakeTransport(held), concurrency=1, params={"temperature": 0}).file_run(rows, out)
+    running = asyncio.ensure_future(run.run())
+    await held.arrived(1)
+    run.drain()
+    held.release_all()
+    summary = await running
+    assert (summary.interrupted, summary.replaced, len(ids(out)), len(set(ids(out)))) == (True, 1, 4, 4)
 
 
 async def test_uncertain_rows_of_another_input_stay_on_the_list(rows, out, tmp_path):

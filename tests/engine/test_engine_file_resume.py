@@ -417,13 +417,12 @@ async def test_skipping_ends_when_asked(rows, out):
     assert summary.skipped < 3000
 
 
-async def test_a_failed_sample_keeps_its_number(rows, out, errors):
+async def test_a_failed_sample_is_itself(rows, out, errors):
     """Run again from the errors file it buys its own answer, and the input's next run finds it answered."""
     samples = {"cache": InMemoryCache(), "identical": "sample", "concurrency": 1}
     write(rows, *({"id": n, "prompt": "a"} for n in range(3)))
     transport = in_turn(echo, lambda call: refusal(400), echo)
     await run(transport, rows, out, manager=manager_on(transport, **samples))
-    assert [record["fastbatch"]["sample"] for record in read(errors)] == [1]
     transport = FakeTransport()
     await run(transport, errors, out, manager=manager_on(transport, **samples))
     assert len(transport.calls) == 1
@@ -431,3 +430,14 @@ async def test_a_failed_sample_keeps_its_number(rows, out, errors):
     transport = FakeTransport()
     summary = await run(transport, rows, out, manager=manager_on(transport, **samples))
     assert (summary.skipped, transport.calls) == (3, [])
+
+
+async def test_samples_belong_to_their_rows(rows, out):
+    """Reordered, or with one of them gone, rows with ids keep the answers that were bought for them."""
+    write(rows, *({"id": n, "prompt": "a"} for n in range(5)))
+    await run(FakeTransport(), rows, out, manager=manager_on(FakeTransport(), identical="sample"))
+    for kept in ((4, 3, 2, 1, 0), (3, 1, 0)):
+        write(rows, *({"id": n, "prompt": "a"} for n in kept))
+        transport = FakeTransport()
+        summary = await run(transport, rows, out, manager=manager_on(transport, identical="sample"))
+        assert (summary.skipped, transport.calls) == (len(kept), [])

@@ -169,6 +169,7 @@ def test_a_reply_on_several_lines_becomes_one(raw: bytes) -> None:
     """Pretty-printing servers do not tear a record."""
     line = result_line("a", 1, outcome(raw))
     assert line.count(b"\n") == 1
+    assert b"\r" not in line, "Python and editors take it for the end of a line, too"
     assert orjson.loads(line)["response"]["body"] == BODY
     assert read_result(line[:-1]) == Finished("a", KEY, 1)
 

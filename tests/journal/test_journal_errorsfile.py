@@ -95,11 +95,23 @@ def test_touching_costs_nothing_where_there_are_no_records(errors: ErrorsFile) -
 
 
 @pytest.mark.parametrize("content", ["junk", "[1]", '{"a":', "null"])
-def test_a_damaged_record_is_dropped(errors: ErrorsFile, content: str) -> None:
-    """It names no row any more, so no run could take it away."""
+def test_a_damaged_record_is_kept(errors: ErrorsFile, content: str) -> None:
+    """It may be somebody's own; whoever runs the file is told its line."""
     errors.path.write_bytes(record("a") + content.encode() + b"\n" + record("b"))
     run(errors, [], touched="b")
-    assert errors.path.read_bytes() == record("a")
+    assert errors.path.read_bytes() == record("a") + content.encode() + b"\n"
+
+
+def test_a_line_that_was_repaired_leaves_its_record(errors: ErrorsFile) -> None:
+    """Once every line of the input has its outcome; before, and for rows of other names, it stays."""
+    old = record("line-3").replace(b'"prompt"', b'"raw"')
+    errors.path.write_bytes(old + record("line-4"))
+    errors.look()
+    errors.settle()
+    assert errors.path.read_bytes() == old + record("line-4")
+    errors.look()
+    errors.settle(whole=True)
+    assert errors.path.read_bytes() == record("line-4")
 
 
 def test_a_record_without_an_id_or_a_newline_is_kept(errors: ErrorsFile) -> None:

@@ -26,7 +26,7 @@ from journal.sweeps import quick_folder
 from fastbatch.engine.done import Answers, last_answers
 from fastbatch.engine.index import RowTable, id_number
 from fastbatch.engine.journal import journal as journal_module
-from fastbatch.engine.journal.entries import Counted, Sent
+from fastbatch.engine.journal.entries import Counted
 from fastbatch.engine.journal.files import replace_file
 from fastbatch.engine.journal.journal import Journal
 from fastbatch.engine.journal.order import ordered_lines
@@ -272,15 +272,11 @@ class Journals(RuleBasedStateMachine):
         self.look(self.files(), "stopped", ordered=False)
 
     @precondition(lambda self: self.journal is not None)
-    @rule(kept=st.sets(rows, max_size=2))
-    def complete(self, kept: set[str]) -> None:
-        """It is done: one line a row, in order where that was asked for, and no journal but for `kept`."""
-        self.tidy(lambda sent: sent.custom_id in kept)
-        left = {
-            row: attempt
-            for row, attempt in self.model.left.items()
-            if row in kept and row not in self.model.free
-        }
+    @rule()
+    def complete(self) -> None:
+        """It is done: one line a row, in order if so asked, and no journal but for what is open."""
+        self.tidy()
+        left = {row: attempt for row, attempt in self.model.left.items() if row not in self.model.free}
         self.model.left, self.model.free = left, set()
         names = {path.name for path in self.folder.iterdir()}
         assert names <= {"out.jsonl", *(["out.jsonl.journal"] if left else [])}
@@ -292,7 +288,7 @@ class Journals(RuleBasedStateMachine):
                 assert lines == [line(row, self.model.safe[row]) for row in ROWS if row in self.model.safe]
         self.look(self.files(), "stopped", ordered=False)
 
-    def tidy(self, keep: Callable[[Sent], bool]) -> None:
+    def tidy(self) -> None:
         self.flush()
         journal = self.running
         journal.stop()
@@ -309,7 +305,7 @@ class Journals(RuleBasedStateMachine):
             journal.remove_part()
         else:
             replace_file(journal.output, last_answers(journal.output), keep_empty=True)
-        journal.complete(keep)
+        journal.complete()
         self.let_go()
 
     @precondition(lambda self: self.journal is not None)

@@ -78,9 +78,9 @@ def test_where_the_files_are(tmp_path: Path) -> None:
     assert real_file(out) == tmp_path / "there" / "real.jsonl"
     journal = Journal(out)
     assert journal.output == tmp_path / "there" / "real.jsonl"
-    assert journal.all_files == tuple(
-        tmp_path / "there" / name for name in ("real.jsonl", "real.jsonl.part", "real.jsonl.journal")
-    )
+    names = ["real.jsonl", "real.jsonl.part", "real.jsonl.journal"]
+    names += [f"{name}.tmp" for name in names]
+    assert journal.all_files == tuple(tmp_path / "there" / name for name in names)
     assert journal.files == journal.all_files[:1]
     assert Journal(out, ordered=True).files == journal.all_files[:2]
 
@@ -187,7 +187,10 @@ def test_a_run_that_died_leaves_its_open_requests(out: Path, path: Path) -> None
         {"end": 0, "sent": [sent(1, "a", 1), sent(2, "z", 9, attempt=3), sent(3, "y", 5)]},
         {"end": len(A), "closed": [1]},
     )
-    uncertain = (UncertainRow("y", 5, 1, 10, KEY), UncertainRow("z", 9, 3, 10, KEY))
+    uncertain = tuple(
+        UncertainRow(name, row, attempt, 10, KEY, "rows.jsonl")
+        for name, row, attempt in (("y", 5, 1), ("z", 9, 3))
+    )
     assert found(out) == uncertain
     (entry,) = entries(path)
     assert entry["end"] == len(A)

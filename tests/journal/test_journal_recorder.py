@@ -41,6 +41,9 @@ class FakeJournal:
     def is_uncertain(self, custom_id: str, key: str) -> bool:
         return False
 
+    def left_other(self, custom_id: str, key: str) -> bool:
+        return False
+
     async def sent(self, *what: Any) -> None:
         self.said.append(("sent", *what))
 
@@ -92,12 +95,6 @@ def test_an_answer() -> None:
     assert read_result(line[:-1]) == Finished("a", KEY, 3)
     assert scan_result(line[:-1]) == (b"a", 77)
     assert recording.recorder.replaced == 0
-
-
-def test_an_answer_to_a_row_without_a_mark() -> None:
-    """Is marked with what it asked."""
-    _, line, _ = Recording().record(job_of(mark=0))
-    assert scan_result(line[:-1]) == (b"a", int(KEY[:16], 16))
 
 
 def test_an_answer_that_takes_the_place_of_another_is_counted() -> None:

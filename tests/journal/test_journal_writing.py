@@ -347,29 +347,26 @@ async def test_a_long_journal_is_eight_megabytes(running: Running) -> None:
 
 
 async def test_a_complete_run_leaves_no_journal(running: Running) -> None:
-    """The output stands on its own; requests that are still open belong to rows that are gone."""
+    """The output stands on its own."""
     running.start()
     await running.sent("a")
-    await running.sent("gone")
     running.answer("a")
     await running.journal.flush()
     running.journal.stop()
-    running.journal.complete(lambda row: False)
+    running.journal.complete()
     assert not running.path.exists()
     running.journal.close()
 
 
 async def test_rows_that_stay_uncertain_keep_the_journal(running: Running) -> None:
-    """Those that were asked to be kept and no others; it vouches for nothing of the output."""
+    """Nobody has settled them; it vouches for nothing of the output."""
     running.start()
-    for name in ("a", "kept", "gone"):
+    for name in ("a", "kept"):
         await running.sent(name)
     running.answer("a")
     await running.journal.flush()
     running.journal.stop()
-    asked: list[str] = []
-    running.journal.complete(lambda row: bool(asked.append(row.custom_id)) or row.custom_id == "kept")
-    assert sorted(asked) == ["gone", "kept"]
+    running.journal.complete()
     first, second = entries(running.path)
     assert first["run"]["data"] == "out.jsonl"
     assert second == {"end": 0, "sent": [[2, 1, "kept", KEY, 1, 10]], "count": list(COUNTED)}
@@ -404,7 +401,7 @@ async def test_the_part_of_an_ordered_run(tmp_path: Path) -> None:
     running.journal.withdraw()
     running.journal.remove_part()
     assert not running.data.exists()
-    running.journal.complete(lambda row: False)
+    running.journal.complete()
     assert not running.path.exists()
     running.journal.close()
 

@@ -48,6 +48,7 @@ class UncertainRow(NamedTuple):
         attempt: the attempt that was under way.
         prompt_tokens: an estimate.
         key: the request hash.
+        input: the input of the run that sent it.
     """
 
     custom_id: str
@@ -55,6 +56,7 @@ class UncertainRow(NamedTuple):
     attempt: int
     prompt_tokens: int
     key: str
+    input: str = ""
 
 
 class Counted(NamedTuple):

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from fastbatch.engine.journal.lines import storage_sentence, sync_folder
+from fastbatch.engine.journal.places import scratch_path
 from fastbatch.errors import StorageError
 
 
@@ -18,7 +19,7 @@ def replace_file(path: Path, lines: Iterable[bytes], *, keep_empty: bool = False
         StorageError: it could not be written; `path` is as it was.
     """
     path = path.resolve()  # a link stays a link
-    beside = _beside(path)
+    beside = scratch_path(path)
     written = 0
     try:
         with beside.open("wb") as file:
@@ -54,8 +55,4 @@ def remove_file(path: Path) -> None:
 
 def forget_unfinished(path: Path) -> None:
     """Remove what a process that died in `replace_file` left beside `path`; raises as `remove_file`."""
-    remove_file(_beside(path.resolve()))
-
-
-def _beside(path: Path) -> Path:
-    return path.with_name(path.name + ".tmp")
+    remove_file(scratch_path(path.resolve()))

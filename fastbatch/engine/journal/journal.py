@@ -15,7 +15,7 @@ from fastbatch.engine.journal.commit import GroupCommit
 from fastbatch.engine.journal.entries import About, Counted, Sent, UncertainRow, entry_line
 from fastbatch.engine.journal.lines import LineFile
 from fastbatch.engine.journal.opening import open_files
-from fastbatch.engine.journal.places import journal_path, part_path, plain, real_file
+from fastbatch.engine.journal.places import journal_path, part_path, plain, real_file, scratch_path
 from fastbatch.engine.journal.state import JournalState
 from fastbatch.errors import StorageError
 
@@ -72,6 +72,7 @@ class Journal:
         self._commit: GroupCommit[_Step] | None = None
         self._numbers: dict[str, int] = {}  # of the open request of each row, as far as the loop knows
         self._last = 0
+        self._renewed: set[str] = set()  # those of them whose rows were sent by this run
         self._left: dict[str, str] = {}  # the requests that earlier runs left open, by their rows
         self._failure: Exception | None = None
         self._recorded: Callable[[list[Any]], None] = _nothing
@@ -108,6 +109,11 @@ class Journal:
         """Whether an earlier run sent this very request and recorded no answer."""
         return self._left.get(custom_id) == key
 
+    def left_other(self, custom_id: str, key: str) -> bool:
+        """Whether what is open of this row is another request, left by an earlier run."""
+        left = self._left.get(custom_id)
+        return left is not None and left != key and custom_id not in self._renewed
+
     @property
     def uncertain(self) -> tuple[UncertainRow, ...]:
         """The rows that may have been paid for without an answer, in the order of the input."""
@@ -122,7 +128,8 @@ class Journal:
     def all_files(self) -> tuple[Path, ...]:
         """Every file that a run into this output may write."""
         output = self.output
-        return (output, part_path(output), journal_path(output))
+        files = (output, part_path(output), journal_path(output))
+        return (*files, *map(scratch_path, files))
 
     # While the run goes on, in its loop
 
@@ -157,6 +164,8 @@ class Journal:
         assert self._commit is not None
         self._last += 1
         self._numbers[custom_id] = self._last
+        if custom_id in self._left:
+            self._renewed.add(custom_id)
         waiter = asyncio.get_running_loop().create_future()
         sent = Sent(self._last, row, custom_id, key, attempt, prompt_tokens)
         self._commit.add(_Step(sent=sent, waiter=waiter))
@@ -262,13 +271,10 @@ class Journal:
         assert self._data is not None
         self._data.remove()
 
-    def complete(self, keep: Callable[[Sent], bool]) -> None:
-        """The run is complete: remove the journal, unless open requests that are to be kept are in it."""
+    def complete(self) -> None:
+        """The run is complete: remove the journal, unless it knows of requests that nobody has settled."""
         assert self._file is not None
         assert self._data is not None
-        for number, sent in list(self._state.open.items()):
-            if not keep(sent):
-                self._state.close(number)
         if self._state.open:
             self._state.end = 0
             self._file.replace(self._state.short())

@@ -15,7 +15,31 @@ from fastbatch.errors import OutputError
 
 def real_file(output: Path) -> Path:
     """What `output` leads to: a link stays a link, and what is beside the output is beside the file."""
-    return output.resolve() if output.is_symlink() else output
+    return Path(os.path.realpath(output)) if output.is_symlink() else output
+
+
+def scratch_path(path: Path) -> Path:
+    """Where a file is written that takes the place of `path` when it is whole."""
+    return path.with_name(path.name + ".tmp")
+
+
+def refuse_output(output: Path) -> None:
+    """Refuse an output that is no file that lines can be appended to.
+
+    Raises:
+        OutputError: with what it is instead, and what to do.
+    """
+    if output.suffix in (".gz", ".zst"):
+        raise OutputError(f"{output}: results are written as plain lines; leave out {output.suffix}")
+    output = real_file(output)
+    if output.is_dir():
+        raise OutputError(f"{output} is a directory; name a file for the results")
+    if output.is_symlink():
+        raise OutputError(f"{output} is a link that leads to itself; choose another output")
+    if output.exists() and not output.is_file():
+        raise OutputError(f"{output} is not an ordinary file; name one, or - for standard output")
+    if not output.parent.is_dir():
+        raise OutputError(f"the folder {output.parent} does not exist; make it first")
 
 
 def journal_path(output: Path) -> Path:

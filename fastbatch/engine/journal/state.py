@@ -42,8 +42,8 @@ class JournalState:
     def add(self, sent: Sent) -> None:
         """A request is about to leave."""
         earlier = self._numbers.get(sent.custom_id)
-        if earlier is not None:
-            del self.open[earlier]
+        if earlier is not None and self.open[earlier].key == sent.key:
+            del self.open[earlier]  # another request of the row may have been bought as well, and stays
         self.open[sent.number] = sent
         self._numbers[sent.custom_id] = sent.number
         self.last = max(self.last, sent.number)
@@ -51,7 +51,7 @@ class JournalState:
     def close(self, number: int) -> None:
         """A request is settled; closing one twice is allowed."""
         sent = self.open.pop(number, None)
-        if sent is not None:
+        if sent is not None and self._numbers.get(sent.custom_id) == number:
             del self._numbers[sent.custom_id]
 
     def number_of(self, custom_id: str) -> int | None:
@@ -68,7 +68,7 @@ class JournalState:
     def uncertain(self) -> tuple[UncertainRow, ...]:
         """The rows that may have been paid for without an answer, in the order of the input."""
         rows = [
-            UncertainRow(sent.custom_id, sent.row, sent.attempt, sent.prompt_tokens, sent.key)
+            UncertainRow(sent.custom_id, sent.row, sent.attempt, sent.prompt_tokens, sent.key, sent.input)
             for sent in self.open.values()
         ]
         return tuple(sorted(rows, key=lambda row: row.row))
