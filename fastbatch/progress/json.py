@@ -92,9 +92,7 @@ class JsonProgress:
 
 
 def _row(row: UncertainRow) -> dict[str, Any]:
-    keys = row._asdict()
-    del keys["key"]
-    return keys
+    return {name: getattr(row, name) for name in ("custom_id", "row", "attempt", "prompt_tokens")}
 
 
 def _keys(snapshot: Snapshot) -> dict[str, Any]:

@@ -147,7 +147,7 @@ class Ledger:
             row = self.inputs.rows.get(entry.row)
             if row is None or row.custom_id not in (None, entry.custom_id) or entry.prompt_tokens < 1:
                 broken.append(f"I3: what was listed is no row of the input: {entry}")
-            elif entry.row in self._on_record.answered:
+            elif row.before is None and entry.row in self._on_record.answered:
                 broken.append(f"I3: row {entry.row} was listed as uncertain and has its answer")
         self._known |= fresh
         return broken
@@ -160,7 +160,9 @@ class Ledger:
         listed = Counter(rows[entry.row].word for entry in run.listed if entry.row in rows)
         self._listed += listed
         if run.decision == "skip":
-            self._skipped |= {entry.row for entry in run.listed}
+            for entry in run.listed:  # a row that asks the same is left alone, too
+                asked = self.inputs.rows[entry.row].word if entry.row in self.inputs.rows else ""
+                self._skipped |= {entry.row, *self.inputs.shared.get(asked, ())}
         else:
             self._permitted |= listed.keys()
         again = {word: times - (not self._paid[word]) for word, times in paid.items()}
