@@ -167,11 +167,18 @@ async def test_an_output_that_is_the_input_is_refused(rows, out, how):
     assert (rows.read_bytes(), transport.calls) == (before, [])
 
 
+def loop(path):
+    path.symlink_to(path)
+    return path
+
+
 OUTPUTS = {
     "a directory": (lambda folder: folder, "directory"),
     "no such folder": (lambda folder: folder / "missing" / "out.jsonl", "does not exist"),
     "compressed": (lambda folder: folder / "out.jsonl.gz", "plain lines"),
     "a device": (lambda folder: "/dev/null", "not an ordinary file"),
+    "a long name": (lambda folder: folder / ("x" * 240), "name of the output is too long"),
+    "a link to itself": (lambda folder: loop(folder / "loop.jsonl"), "a link that leads to itself"),
 }
 
 

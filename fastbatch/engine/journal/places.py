@@ -13,6 +13,9 @@ from fastbatch.engine.journal.tail import lines_from
 from fastbatch.errors import OutputError
 
 
+_LONGEST = 255 - len(".errors.jsonl.new.tmp")  # bytes in a file's name
+
+
 def real_file(output: Path) -> Path:
     """What `output` leads to: a link stays a link, and what is beside the output is beside the file."""
     return Path(os.path.realpath(output)) if output.is_symlink() else output
@@ -32,6 +35,10 @@ def refuse_output(output: Path) -> None:
     if output.suffix in (".gz", ".zst"):
         raise OutputError(f"{output}: results are written as plain lines; leave out {output.suffix}")
     output = real_file(output)
+    if len(os.fsencode(output.name)) > _LONGEST:
+        raise OutputError(
+            f"the name of the output is too long: at most {_LONGEST} bytes leave room for the files beside it"
+        )
     if output.is_dir():
         raise OutputError(f"{output} is a directory; name a file for the results")
     if output.is_symlink():
