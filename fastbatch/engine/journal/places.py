@@ -12,7 +12,6 @@ from fastbatch.engine.journal.state import JournalState
 from fastbatch.engine.journal.tail import lines_from
 from fastbatch.errors import OutputError
 
-
 _LONGEST = 255 - len(".errors.jsonl.new.tmp")  # bytes in a file's name
 
 
