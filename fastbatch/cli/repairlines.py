@@ -17,9 +17,14 @@ def repair_lines(done: Repaired, results: str, now: float) -> Iterator[str]:
     if done.entries_kept or done.entries_damaged:
         entries = "entry" if done.entries_kept == 1 else "entries"
         kept += f", {done.entries_kept:,} journal {entries} kept"
-    if not (done.damaged or done.entries_damaged):
+    if not (done.damaged or done.entries_damaged or done.missing):
         yield f"{results}: nothing is damaged; {kept}."
         return
+    if done.missing:
+        yield (
+            f"{results}: {done.missing:,} bytes of answers that were safe once are gone from the file, and "
+            f"nobody can tell whose; these rows are sent again. {kept[0].upper()}{kept[1:]}."
+        )
     damaged = []
     if done.damaged:
         damaged.append(counted(done.damaged, "damaged stretch").replace("stretchs", "stretches"))
@@ -27,7 +32,8 @@ def repair_lines(done: Repaired, results: str, now: float) -> Iterator[str]:
         damaged.append(
             f"{done.entries_damaged:,} damaged journal {'entry' if done.entries_damaged == 1 else 'entries'}"
         )
-    yield f"{results}: {kept}; {' and '.join(damaged)} left out."
+    if damaged:
+        yield f"{results}: {kept}; {' and '.join(damaged)} left out."
     for path in done.set_aside:
         yield f"As it was: {path}"
     if done.lost:

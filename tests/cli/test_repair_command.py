@@ -115,3 +115,13 @@ def test_what_cannot_be_repaired(tmp_path: Path, results: str, says: str) -> Non
     ran = fastbatch("repair", results, cwd=tmp_path)
     assert (ran.code, ran.out, ran.err) == (2, "", f"fastbatch: {says}\n")
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == before
+
+
+def test_what_is_gone_is_said() -> None:
+    """How many bytes, and that nobody can tell whose."""
+    gone = WHOLE._replace(missing=1_234)
+    assert lines(gone)[0].startswith(
+        "out.jsonl: 1,234 bytes of answers that were safe once are gone from the file"
+    )
+    assert lines(gone)[0].endswith("3 result lines kept.")
+    assert "nothing is damaged" not in "".join(lines(gone))

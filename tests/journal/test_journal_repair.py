@@ -262,3 +262,15 @@ def test_a_file_system_without_links(out: Path, monkeypatch: pytest.MonkeyPatch)
         repair(out)
     assert out.read_bytes() == A + b"junk\n"
     assert names(out.parent) == ["out.jsonl"]
+
+
+def test_results_that_are_gone_are_counted(out: Path, path: Path) -> None:
+    """Whole lines were cut off, or the file is not there: how much the journal knew of, and no more."""
+    write_journal(path, {"end": len(A + B)})
+    out.write_bytes(A)
+    done = repair(out)
+    assert (done.kept, done.damaged, done.missing) == (1, 0, len(B))
+    assert repair(out).missing == 0, "it was told once, and nothing is vouched for any more"
+    write_journal(path, {"end": len(A + B)})
+    out.unlink()
+    assert repair(out).missing == len(A + B)

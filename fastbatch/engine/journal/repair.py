@@ -32,6 +32,8 @@ class Repaired(NamedTuple):
         lost: ids that damaged stretches seem to belong to, as far as they can be read.
         entries_kept, entries_damaged: the same of the journal; what a damaged entry named is on no list.
         set_aside: copies of the files that were damaged, as they were.
+        missing: bytes of results that were acknowledged and are not in the file any more; their rows, whoever
+            they are, are sent again.
         uncertain: rows that were sent and have no recorded answer, as far as the journal can be read.
     """
 
@@ -42,6 +44,7 @@ class Repaired(NamedTuple):
     entries_damaged: int
     set_aside: tuple[Path, ...]
     uncertain: tuple[UncertainRow, ...]
+    missing: int = 0
 
 
 def repair(output: Path) -> Repaired:
@@ -95,13 +98,14 @@ def _repaired(journal: LineFile, files: list[Path], was_there: bool) -> Repaired
     aside = [_set_aside(path) for path in broken]
     if bad:
         aside.append(_set_aside(journal.path))
+    missing = _missing(state, journal.path.parent)
     # From here on nothing is vouched for that the lines do not prove themselves.
     state.end = 0
     if was_there:
         journal.replace(b"" if state.about is None else state.short())
     for path in broken:
         replace_file(path, (line + b"\n" for line in _lines(path) if read_result(line)), keep_empty=True)
-    return Repaired(kept, damaged, tuple(lost), good, bad, tuple(aside), state.uncertain)
+    return Repaired(kept, damaged, tuple(lost), good, bad, tuple(aside), state.uncertain, missing)
 
 
 def _read(journal: LineFile) -> tuple[JournalState, int, int]:
@@ -119,6 +123,14 @@ def _read(journal: LineFile) -> tuple[JournalState, int, int]:
         except ValueError as newer:
             raise OutputError(f"{journal.path} cannot be read: {newer}") from None
     return state, good, bad
+
+
+def _missing(state: JournalState, folder: Path) -> int:
+    """How much shorter the results are than they were when the journal last spoke of them."""
+    if state.about is None:
+        return 0
+    data = folder / state.about.data
+    return max(0, state.end - (data.stat().st_size if data.is_file() else 0))
 
 
 def _lines(path: Path) -> Iterator[bytes]:
