@@ -29,6 +29,7 @@ from fastbatch.models.request import LLMRequest
 OnBadRow = Literal["fail", "record", "skip"]
 
 AHEAD = 500_000  # rows looked through before the first request, in a second or so
+_BEGINS = (b'{"custom_id":"', b'{"custom_id": "', b'{"id":"', b'{"id": "')  # of rows that begin with an id
 _REPEATS = 500_000  # rows without an id whose number of occurrences is remembered
 
 
@@ -79,6 +80,7 @@ class InputFile:
         self._seen: tuple[int, ...] = ()  # the file's state then
         self._refused = True  # whether rows that were looked through may be bad
         self._repeats: dict[int, int] = {}
+        self._begins = _BEGINS[0]
         self.replays = False  # whether rows come from an errors file, with the lines that are on record
 
     @property
@@ -129,6 +131,14 @@ class InputFile:
         lines = islice(numbered_rows(self.path), self._limit)
         for number, line in islice(lines, self._ahead):
             count += 1
+            known = self._known(answers, number, line)
+            if known is not None:
+                flags.append(1)
+                if answered is not None:
+                    answered(known.decode())
+                if not count % 1024 and stop():
+                    break
+                continue
             content, custom_id, place, mark, problem = self._look(answers, number, line)
             if problem is None and mark and answers.table.marks[place] == mark:
                 flags.append(1)
@@ -184,6 +194,12 @@ class InputFile:
             if looked and flags[index]:
                 yield None
                 continue
+            name = self._known(answers, number, line)
+            if name is not None:
+                if answered is not None:
+                    answered(name.decode())
+                yield None
+                continue
             content, custom_id, place, mark, problem = self._look(answers, number, line)
             held = answers.table.marks[place]
             if mark and mark == held and problem is None:
@@ -208,6 +224,29 @@ class InputFile:
         self._repeats = {}
         if not again:
             answers.table.forget_lines()
+
+    def _known(self, answers: Answers, number: int, line: bytes | InvalidRequest) -> bytes | None:
+        """The id of a row that begins with it and is answered, without parsing it; None for any other.
+
+        An answer's mark stands for all bytes of its row, so one that is found under this id proves that the
+        row of these bytes has this id, whatever else may stand in it.
+        """
+        if not isinstance(line, bytes):
+            return None
+        if not line.startswith(self._begins):
+            self._begins = next((begins for begins in _BEGINS if line.startswith(begins)), self._begins)
+            if not line.startswith(self._begins):
+                return None
+        begin = len(self._begins)
+        name = line[begin : line.find(b'"', begin)]
+        table = answers.table
+        place = table.find(xxh3_64_intdigest(name) or 1)
+        if place < 0 or table.marks[place] != xxh3_64_intdigest(line, self._seed):
+            return None
+        if table.lines[place] not in (0, number):
+            return None
+        table.lines[place] = number
+        return name
 
     def _look(
         self, answers: Answers, number: int, line: bytes | InvalidRequest

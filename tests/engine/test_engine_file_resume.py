@@ -441,3 +441,30 @@ async def test_samples_belong_to_their_rows(rows, out):
         transport = FakeTransport()
         summary = await run(transport, rows, out, manager=manager_on(transport, identical="sample"))
         assert (summary.skipped, transport.calls) == (len(kept), [])
+
+
+ODD = {
+    "an id twice, the last one counts": (
+        b'{"id":"a","prompt":"x","id":"b"}',
+        b'{"id":"b","prompt":"y","id":"a"}',
+    ),
+    "an id with an escape": (b'{"id":"a\\"b","prompt":"x"}', b'{"id":"a\\\\","prompt":"y"}'),
+    "another id behind it": (
+        b'{"id":"a","custom_id":"b","prompt":"x"}',
+        b'{"custom_id":"a","id":"b","prompt":"y"}',
+    ),
+    "spaces": (b'{"id": "a", "prompt": "x"}', b'{"custom_id": "b", "prompt": "y"}'),
+    "a number, none": (b'{"id":7,"prompt":"x"}', b'{"prompt":"y"}'),
+}
+
+
+@pytest.mark.parametrize("case", ODD)
+async def test_rows_are_known_again_whatever_they_begin_with(rows, out, case):
+    """Nothing is bought twice, and a changed row is bought, however its id is written."""
+    rows.write_bytes(b"\n".join(ODD[case]))
+    assert (await run(FakeTransport(), rows, out)).ok == 2
+    transport = FakeTransport()
+    assert (await run(transport, rows, out)).skipped == 2
+    rows.write_bytes(b"\n".join(ODD[case]).replace(b'"x"', b'"new"'))
+    summary = await run(transport, rows, out)
+    assert (summary.skipped, transport.prompts, len(answers(out))) == (1, ["new"], 2)
