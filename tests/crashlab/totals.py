@@ -14,7 +14,7 @@ ENOUGH = 3  # jobs with broken promises, after which nobody needs to wait for mo
 class Totals:
     """Sums over jobs.
 
-    `most_repeated` is (requests repeated after one kill, the job's concurrency), of all pairs the one in
+    `most_repeated` is (requests repeated in one run, the job's concurrency), of all pairs the one in
     which the window was used up most.
     """
 
@@ -55,7 +55,7 @@ class Totals:
             f"{title}: {self.kills:,} kills in {self.jobs:,} jobs of {self.rows:,} rows, {self.runs:,} runs",
             f"  rows lost                    {self.lost:>8,}",
             f"  rows doubled                 {self.doubled:>8,}",
-            f"  requests paid for again      {self.repeated:>8,}   at most {most} after one kill at "
+            f"  requests paid for again      {self.repeated:>8,}   at most {most} in one run at "
             f"concurrency {concurrency}",
             f"  of these not listed before   {self.unlisted:>8,}",
             f"  promises broken              {len(self.broken):>8,}",
