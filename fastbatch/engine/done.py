@@ -76,11 +76,6 @@ class Answers:
         assert self._keys is not None
         return self._keys.get(id_number(custom_id)) == key_number(key)
 
-    def holds(self, custom_id: str) -> bool:
-        """Whether there is an answer to the row of this id, of whatever content."""
-        there = self.table.find(id_number(custom_id))
-        return there >= 0 and self.table.marks[there] != 0
-
     def gone(self) -> int:
         """How many answers belong to no row of the input, once that has been read."""
         return sum(mark != 0 and not line for line, mark in self.table.entries())

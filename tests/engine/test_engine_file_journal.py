@@ -379,6 +379,23 @@ async def test_a_held_output_is_refused_before_the_input_is_read(rows, out):
     assert (await run).ok == 2
 
 
+@pytest.mark.parametrize("modes", [(True, True), (True, False), (False, True)])
+async def test_another_name_of_the_output_is_the_output(rows, out, modes):
+    """A hard link of it is refused while a run goes on, ordered or not on either side."""
+    write(rows, *numbered(2))
+    await manager_on(FakeTransport()).run_file_async(rows, out)
+    link = out.with_name("link.jsonl")
+    link.hardlink_to(out)
+    write(rows, *numbered(4))
+    held, second = Held(), FakeTransport()
+    run = asyncio.ensure_future(manager_on(FakeTransport(held)).run_file_async(rows, out, ordered=modes[0]))
+    await held.arrived(2)
+    with pytest.raises(OutputError, match="is held by another running fastbatch"):
+        await manager_on(second).run_file_async(rows, link, ordered=modes[1])
+    held.release_all()
+    assert ((await run).ok, second.calls) == (2, [])
+
+
 async def test_a_refused_input_leaves_nothing_behind(rows, out):
     """No output, no journal: nothing was done."""
     rows.write_text("no JSON\n")

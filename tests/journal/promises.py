@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from fakes import FakeTransport, echo, manager_on, prompt_of
 from journal.powerloss import Files
 from journal.recording import Event
+from journal.samples import holds
 
 from fastbatch import RequestManager
 from fastbatch.engine.done import Answers
@@ -135,7 +136,7 @@ def recover(out: Path, *, ordered: bool = False) -> Recovered:
                 if finished is None:
                     raise Broken(f"counted as a line, and is none: {line.text[:80]!r}")
                 lines[finished.custom_id] = line.text
-        if answers.count != len(lines) or not all(answers.holds(custom_id) for custom_id in lines):
+        if answers.count != len(lines) or not all(holds(answers, custom_id) for custom_id in lines):
             raise Broken("what stands in the files is not what is counted")
         return Recovered([row.custom_id for row in journal.uncertain], lines)
     finally:

@@ -11,6 +11,8 @@ import pytest
 from fakes import answer_to
 
 from fastbatch import LLMRequest, OpenAIProvider
+from fastbatch.engine.done import Answers
+from fastbatch.engine.index import id_number
 from fastbatch.engine.journal.entries import About, entry_line, read_entry
 from fastbatch.formats.results import result_line
 
@@ -99,3 +101,9 @@ class Faults:
             return real(fd, *args)
 
         return call
+
+
+def holds(answers: Answers, custom_id: str) -> bool:
+    """Whether there is an answer to the row of this id."""
+    place = answers.table.find(id_number(custom_id))
+    return place >= 0 and answers.table.marks[place] != 0

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from journal.samples import KEY, OTHER_KEY, line_of
+from journal.samples import KEY, OTHER_KEY, holds, line_of
 
 from fastbatch.engine.done import Answers, key_number, last_answers
 from fastbatch.engine.index import RowTable, id_number
@@ -43,7 +43,7 @@ def of_an_earlier_version(line: bytes) -> bytes:
 def test_nothing_is_answered_where_there_is_no_file(out: Path) -> None:
     """A missing file and an empty one hold nothing."""
     answers = read(out)
-    assert (answers.count, answers.repeated, answers.holds("a")) == (0, 0, False)
+    assert (answers.count, answers.repeated, holds(answers, "a")) == (0, 0, False)
     out.touch()
     assert read(out).count == 0
 
@@ -54,7 +54,7 @@ def test_an_answer_is_known_by_its_fingerprint(out: Path) -> None:
     answers = read(out)
     assert (answers.count, answers.repeated) == (2, 0)
     assert (mark_of(answers, "a"), mark_of(answers, "b"), mark_of(answers, "c")) == (2**64 - 1, 5, 0)
-    assert [answers.holds(name) for name in "abc"] == [True, True, False]
+    assert [holds(answers, name) for name in "abc"] == [True, True, False]
 
 
 def test_a_line_without_a_fingerprint_is_an_answer_too(out: Path) -> None:
@@ -85,7 +85,7 @@ def test_an_id_is_what_it_was_whatever_json_makes_of_it(out: Path, custom_id: st
     """Escapes of a line are undone before ids are compared."""
     out.write_bytes(line_of(custom_id, fingerprint=9))
     answers = read(out)
-    assert answers.holds(custom_id)
+    assert holds(answers, custom_id)
     assert answers.same_request(custom_id, KEY)
     assert list(last_answers(out)) == [line_of(custom_id, fingerprint=9)]
 
@@ -167,7 +167,7 @@ def test_answers_of_no_row(out: Path) -> None:
         place = answers.table.place(id_number(name))
         answers.table.lines[place] = line
     assert answers.gone() == 2
-    assert not answers.holds("x")
+    assert not holds(answers, "x")
 
 
 def test_a_table_that_grows_while_reading_loses_nothing(out: Path) -> None:

@@ -28,6 +28,7 @@ class LineFile:
         end: the bytes that are written.
         synced: the bytes that are known to survive a power failure.
         made: whether this object created it.
+        guard: a file that is held as long as this one.
 
     Raises:
         Held: another process has it.
@@ -37,6 +38,7 @@ class LineFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.made = not path.exists()
+        self.guard: LineFile | None = None
         self._fd = self._locked()
         _held.add(self)
         while not self._still_there():  # the one who held it put a new file in its place
@@ -177,6 +179,8 @@ class LineFile:
 
     def close(self) -> None:
         """Let go; closing twice is allowed."""
+        if self.guard is not None:
+            self.guard.close()
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)

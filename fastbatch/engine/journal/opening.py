@@ -128,9 +128,11 @@ class _Data:
             if not other.exists():
                 return data
             rest = self._whole(other)
+            if ordered:
+                data.guard = rest  # by another name of it nobody else may write it meanwhile
+                return data
             try:
-                if not ordered:  # what an ordered run had collected when it was given up
-                    self._take_over(data, rest)
+                self._take_over(data, rest)  # what an ordered run had collected when it was given up
             finally:
                 rest.close()
         except BaseException:
