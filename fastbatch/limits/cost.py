@@ -1,0 +1,27 @@
+"""What one request takes of the limits, beside itself."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+Quantity = Literal["requests", "tokens", "input_tokens", "output_tokens"]
+"""What a limit counts; `tokens` are input and output together."""
+
+
+class Cost(NamedTuple):
+    """Tokens of one request: estimated before it is sent, the provider's count after.
+
+    >>> Cost(prompt=120, completion=30).of("tokens")
+    150
+    """
+
+    prompt: int = 0
+    completion: int = 0
+
+    def of(self, what: Quantity) -> int:
+        """How much of a limit on `what` the request takes."""
+        if what == "requests":
+            return 1
+        if what == "tokens":
+            return self.prompt + self.completion
+        return self.prompt if what == "input_tokens" else self.completion
