@@ -17,15 +17,49 @@
         ├── PermissionDenied      403: the key may not do this
         ├── NotFound              404: no such model or path
         ├── RequestTooLarge       413: the body is too large
-        ├── RateLimited           429: too fast; retried
+        ├── RateLimited           429: too fast; retried, by the day not so soon
         ├── QuotaExhausted        402, or 429 with a quota code: no money left     stops the run
         ├── ServerError           5xx, 408, 409: the provider failed; retried
-        ├── ConnectFailed         nothing was sent (refused, DNS, TLS); retried
-        ├── ConnectionLost        the reply broke off; retried, maybe billed
+        │   └── Overloaded        529, or 503 with such a code; retried
+        ├── ConnectFailed         nothing was sent: refused, unreachable; retried
+        │   ├── NameNotResolved   DNS does not know the name, or does not answer; retried
+        │   ├── ConnectTimeout    nobody took the connection, or TLS stalled; retried
+        │   └── TLSFailed         the certificate, or no TLS at all                stops the run
+        ├── ConnectionLost        it broke after the request left; retried, maybe billed
         ├── RequestTimeout        no complete reply in time; retried, maybe billed
         ├── BadResponse           a reply that is no answer; retried once, maybe billed
         ├── ResponseTooLarge      a reply above the size bound, maybe billed
         └── Uncertain             sent by a run that died, and not sent again; maybe billed
+
+What a `RequestError` says of itself, as fields of its class that an error may override:
+
+    fault      you · account · provider · network · us       who can do something about it
+    retriable  sending it again may help
+    bills      it may have been charged for, although no answer came
+    stops_run  the other rows would fail in the same way
+    effect     none · refused · down · maybe                 what it says of the endpoint
+    cure       one sentence: what to do; empty where there is nothing
+
+    kind                   fault      retriable   bills   stops_run   effect
+    InvalidRequest         you        -           -       -           none
+    BadRequest             you        -           -       -           none
+    AuthenticationFailed   account    -           -       yes         none
+    PermissionDenied       account    -           -       -           none
+    NotFound               you        -           -       -           none
+    RequestTooLarge        you        -           -       -           none
+    RateLimited            account    yes         -       -           refused
+    QuotaExhausted         account    -           -       yes         none
+    ServerError            provider   yes         -       -           down
+    Overloaded             provider   yes         -       -           down
+    ConnectFailed          network    yes         -       -           down
+    NameNotResolved        network    yes         -       -           down
+    ConnectTimeout         network    yes         -       -           down
+    TLSFailed              network    -           -       yes         down
+    ConnectionLost         network    yes         yes     -           maybe
+    RequestTimeout         provider   yes         yes     -           maybe
+    BadResponse            provider   yes         yes     -           maybe
+    ResponseTooLarge       provider   -           yes     -           none
+    Uncertain              us         -           yes     -           none
 
 Errors carry fields, say whose fault it is and end with the cure. Anything that looks like a key is
 masked before it can reach a message (`mask_secrets`).
@@ -36,7 +70,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 if TYPE_CHECKING:  # this module stands below the models
     from fastbatch.models.response import ResponseWrapper
@@ -49,13 +83,16 @@ __all__ = [
     "CacheError",
     "ConfigError",
     "ConnectFailed",
+    "ConnectTimeout",
     "ConnectionLost",
     "FastbatchError",
     "InputError",
     "InvalidRequest",
     "MissingExtra",
+    "NameNotResolved",
     "NotFound",
     "OutputError",
+    "Overloaded",
     "PermissionDenied",
     "QuotaExhausted",
     "RateLimited",
@@ -67,6 +104,7 @@ __all__ = [
     "ServerError",
     "ServiceError",
     "StorageError",
+    "TLSFailed",
     "Uncertain",
     "UsageError",
     "did_you_mean",
@@ -86,6 +124,14 @@ _SECRET = re.compile(
     r"|(?<![A-Za-z0-9_-])(eyJ)[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){2,4}"
     r"|\b((?i:bearer)\s+)[A-Za-z0-9._~+/-]{8,}=*"
 )
+
+Fault = Literal["you", "account", "provider", "network", "us"]
+"""Who can do something about it."""
+
+Effect = Literal["none", "refused", "down", "maybe"]
+"""What a failure says of the endpoint: nothing, too fast for it, failing, or perhaps so (and billing)."""
+
+_FAULTS = frozenset(get_args(Fault))
 
 _MESSAGE_LIMIT = 2048  # bytes of a provider's message that an error keeps
 
@@ -224,11 +270,18 @@ class RequestError(FastbatchError):
         attempts: how often the request was sent.
         maybe_billed: the provider may have charged for it although no answer arrived.
         retriable: sending it again may help; the kind says so unless the provider did.
+        fault: who can do something about it.
+        stops_run: every other row would fail in the same way, so that going on is waste.
+        effect: what it says of the endpoint; `refused` is a limit, `down` an outage, `maybe` may become one.
+        cure: one sentence of what to do, empty where there is nothing to do.
     """
 
+    fault: Fault = "provider"
     retriable: bool = False
-    stops_run: ClassVar[bool] = False
+    stops_run: bool = False
     bills: ClassVar[bool] = False  # whether this kind of failure may have been billed
+    effect: Effect = "none"
+    cure: str = ""
 
     def __init__(
         self,
@@ -242,6 +295,9 @@ class RequestError(FastbatchError):
         attempts: int = 0,
         maybe_billed: bool | None = None,
         retriable: bool | None = None,
+        stops_run: bool | None = None,
+        fault: Fault | None = None,
+        cure: str | None = None,
     ) -> None:
         super().__init__(_cut(message, _MESSAGE_LIMIT))
         self.status = status
@@ -253,6 +309,12 @@ class RequestError(FastbatchError):
         self.maybe_billed = self.bills if maybe_billed is None else maybe_billed
         if retriable is not None:
             self.retriable = retriable
+        if stops_run is not None:
+            self.stops_run = stops_run
+        if fault is not None:
+            self.fault = fault
+        if cure is not None:
+            self.cure = cure
 
     def hide(self, secret: str) -> None:
         """Take a secret out of message and code, whatever its shape: a server may echo what it was given.
@@ -269,7 +331,7 @@ class RequestError(FastbatchError):
         self.args = (f"{told}; {cure}",)
 
     def to_dict(self) -> dict[str, Any]:
-        """The record written into an errors file: class, code, status, message, attempts, maybe_billed."""
+        """The record written into an errors file: what happened, how often, and what it may have cost."""
         return {
             "class": type(self).__name__,
             "code": self.code,
@@ -277,18 +339,23 @@ class RequestError(FastbatchError):
             "message": self.message,
             "attempts": self.attempts,
             "maybe_billed": self.maybe_billed,
+            "retriable": self.retriable,
+            "fault": self.fault,
         }
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> RequestError:
         """Build the error again from `to_dict()`; an unknown class becomes a plain `RequestError`."""
         kind = _BY_NAME.get(str(record.get("class")), RequestError)
+        retriable, fault = record.get("retriable"), record.get("fault")
         return kind(
             str(record.get("message", "")),
             status=record.get("status"),
             code=record.get("code"),
             attempts=int(record.get("attempts") or 0),
             maybe_billed=bool(record.get("maybe_billed")),
+            retriable=retriable if isinstance(retriable, bool) else None,
+            fault=fault if fault in _FAULTS else None,
         )
 
 
@@ -300,65 +367,144 @@ def _cut(text: str, limit: int) -> str:
 class InvalidRequest(RequestError):
     """The request is meaningless as it stands and was refused here; nothing was sent."""
 
+    fault = "you"
+
 
 class BadRequest(RequestError):
     """The provider refuses the request as it is (400, 422 and other 4xx); sending it again cannot help."""
+
+    fault = "you"
 
 
 class AuthenticationFailed(RequestError):
     """The provider does not accept the key (401)."""
 
+    fault = "account"
     stops_run = True
+    cure = "Check the key, then run again to go on."
 
 
 class PermissionDenied(RequestError):
     """The key is known but may not do this (403)."""
 
+    fault = "account"
+    cure = "Ask for access, or use a key that has it, then run again."
+
 
 class NotFound(RequestError):
     """No such model or path (404)."""
+
+    fault = "you"
+    cure = "Check the model's name and the base URL."
 
 
 class RequestTooLarge(RequestError):
     """The body is larger than the provider takes (413)."""
 
+    fault = "you"
+
 
 class RateLimited(RequestError):
-    """Too fast (429); everyone on the same limits waits, then the request is sent again."""
+    """Too fast (429); everyone on the same limits waits, then the request is sent again.
 
+    `daily`: the limit of a whole day is used up, so that no wait within a run helps.
+    """
+
+    fault = "account"
     retriable = True
+    effect = "refused"
+    cure = "Run again after that time to go on."
+
+    def __init__(self, message: str, *, daily: bool = False, **fields: Any) -> None:
+        super().__init__(message, **fields)
+        self.daily = daily
+        if daily and fields.get("cure") is None:
+            self.cure = "Run again when the day's quota is renewed to go on."
 
 
 class QuotaExhausted(RequestError):
     """The account's money or quota is used up (402, or 429 with such a code); waiting does not help."""
 
+    fault = "account"
     stops_run = True
+    cure = "Add credit or raise the limit, then run again to go on."
 
 
 class ServerError(RequestError):
     """The provider failed or is overloaded (5xx, 408, 409); sent again after a pause."""
 
     retriable = True
+    effect = "down"
+    cure = "Run again later to go on."
+
+
+class Overloaded(ServerError):
+    """The provider has no room for anybody just now (529, or 503 with such a code)."""
 
 
 class ConnectFailed(RequestError):
-    """No connection came about (refused, unknown host, TLS), so nothing was sent and nothing billed."""
+    """No connection came about (refused, unreachable), so nothing was sent and nothing billed."""
 
+    fault = "network"
     retriable = True
+    effect = "down"
+    cure = "Check the address and that the server runs, then run again to go on."
+
+
+class NameNotResolved(ConnectFailed):
+    """The host's name has no address, or nobody could be asked for it."""
+
+    cure = "Check the base URL and the network, then run again to go on."
+
+
+class ConnectTimeout(ConnectFailed):
+    """Nobody took the connection in time, or the handshake of TLS stalled."""
+
+
+class TLSFailed(ConnectFailed):
+    """The server's certificate is not to be trusted, or it speaks no TLS; it is always verified."""
+
+    retriable = False
+    stops_run = True
+    cure = (
+        "Check the address; for a certificate authority of your own name its file in SSL_CERT_FILE. "
+        "Then run again to go on."
+    )
 
 
 class ConnectionLost(RequestError):
-    """The connection broke after the request went out."""
+    """The connection broke after the request went out.
 
+    `stale`: a kept connection that ended before one byte of the reply. Most likely the server closed it just
+    when the request left, so that it may be sent again at once; that it was not billed is not certain.
+    """
+
+    fault = "network"
     retriable = True
     bills = True
+    effect = "maybe"
+    cure = "Run again later to go on."
+
+    def __init__(self, message: str, *, stale: bool = False, **fields: Any) -> None:
+        super().__init__(message, **fields)
+        self.stale = stale
+
+
+Phase = Literal["first byte", "idle", "total"]
+"""Which deadline passed."""
 
 
 class RequestTimeout(RequestError):
-    """No complete reply within the attempt's timeout."""
+    """No complete reply within the attempt's timeout; `phase` says which deadline passed."""
 
     retriable = True
     bills = True
+    effect = "maybe"
+    cure = "Run again later, or with a longer timeout, to go on."
+
+    def __init__(self, message: str, *, phase: Phase = "total", **fields: Any) -> None:
+        super().__init__(message, **fields)
+        self.phase: Phase = phase
 
 
 class BadResponse(RequestError):
@@ -366,6 +512,7 @@ class BadResponse(RequestError):
 
     retriable = True
     bills = True
+    effect = "maybe"
 
 
 class ResponseTooLarge(RequestError):
@@ -377,6 +524,7 @@ class ResponseTooLarge(RequestError):
 class Uncertain(RequestError):
     """A run that died had sent this and recorded no answer; it was not sent again, as asked."""
 
+    fault = "us"
     bills = True
 
 
@@ -392,7 +540,11 @@ _BY_NAME: dict[str, type[RequestError]] = {
         RateLimited,
         QuotaExhausted,
         ServerError,
+        Overloaded,
         ConnectFailed,
+        NameNotResolved,
+        ConnectTimeout,
+        TLSFailed,
         ConnectionLost,
         RequestTimeout,
         BadResponse,

@@ -43,7 +43,7 @@ def test_the_drawing_is_the_tree() -> None:
     """The docstring shows each class once, under its parent."""
     parents: list[str] = []
     drawn: dict[str, str] = {}
-    for line in (errors.__doc__ or "").splitlines():
+    for line in (errors.__doc__ or "").split("\n\n")[1].splitlines():
         if found := re.match(r"    ([│├└─ ]*)([A-Z]\w+)(?:\s|$)", line):
             depth = len(found[1]) // 4
             parents[depth:] = [found[2]]
@@ -91,10 +91,71 @@ def test_request_errors_go_through_records_and_pickles(name: str) -> None:
         "message": "It broke.",
         "attempts": 3,
         "maybe_billed": True,
+        "retriable": error.retriable,
+        "fault": error.fault,
     }
     for again in (RequestError.from_dict(record), pickle.loads(pickle.dumps(error))):
         assert type(again) is type(error)
         assert again.to_dict() == record
+
+
+def test_the_table_is_what_the_errors_say() -> None:
+    """The docstring's table has each kind once, with its fields."""
+    told = {}
+    for line in (errors.__doc__ or "").splitlines():
+        words = line.split()
+        if len(words) == 6 and words[0] in REQUEST_ERRORS and "─" not in line:
+            assert words[0] not in told
+            told[words[0]] = words[1], *(word == "yes" for word in words[2:5]), words[5]
+    assert told == {
+        name: (error.fault, error.retriable, error.bills, error.stops_run, error.effect)
+        for name, kind in REQUEST_ERRORS.items()
+        if (error := kind("x")) and name != "RequestError"
+    }
+
+
+@pytest.mark.parametrize("name", REQUEST_ERRORS)
+def test_what_is_maybe_down_is_maybe_billed(name: str) -> None:
+    """The effect `maybe` means that the request was sent; what stops a run is never sent again by itself."""
+    error = REQUEST_ERRORS[name]("x")
+    assert error.effect != "maybe" or error.bills
+    assert not (error.stops_run and error.retriable)
+    assert not (error.effect in ("refused", "down") and error.bills)
+
+
+def test_what_stops_a_run_has_a_cure() -> None:
+    """A run that stopped ends with what to do, in one sentence or two."""
+    for kind in REQUEST_ERRORS.values():
+        assert not kind.stops_run or kind.cure
+        assert not kind.cure or re.fullmatch(r"[A-Z].*\w\.", kind.cure)
+
+
+def test_an_error_overrides_what_its_kind_says() -> None:
+    """The provider's own word wins, and survives a record and a pickle."""
+    error = errors.ServerError("x", retriable=False, stops_run=True, fault="account", cure="Pay.")
+    for again in (error, pickle.loads(pickle.dumps(error))):
+        said = (again.retriable, again.stops_run, again.fault, again.cure)
+        assert said == (False, True, "account", "Pay.")
+    again = RequestError.from_dict(error.to_dict())
+    assert (again.retriable, again.fault) == (False, "account")
+    assert errors.ServerError.retriable
+
+
+def test_fields_of_single_kinds() -> None:
+    """A limit of the day, a stale connection and the deadline that passed are told apart."""
+    assert (RateLimited("x").daily, RateLimited("x", daily=True, status=429).daily) == (False, True)
+    assert "day" in RateLimited("x", daily=True).cure
+    assert RateLimited("x", daily=True, cure="Wait.").cure == "Wait."
+    assert (errors.ConnectionLost("x").stale, errors.ConnectionLost("x", stale=True).stale) == (False, True)
+    assert errors.RequestTimeout("x").phase == "total"
+    assert errors.RequestTimeout("x", phase="idle").phase == "idle"
+
+
+def test_a_record_of_an_earlier_version_says_what_its_kind_says() -> None:
+    """Records without the younger fields, or with strange ones, are read as before."""
+    for more in ({}, {"retriable": "no", "fault": "nobody"}):
+        error = RequestError.from_dict({"class": "RateLimited", "message": "x", **more})
+        assert (error.retriable, error.fault) == (True, "account")
 
 
 def test_a_record_of_a_later_version_is_still_an_error() -> None:

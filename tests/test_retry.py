@@ -16,12 +16,13 @@ KINDS = {
     if isinstance(kind := getattr(errors, name), type) and issubclass(kind, RequestError)
 }
 RETRIED = {"RateLimited", "ServerError", "ConnectFailed", "ConnectionLost", "RequestTimeout", "BadResponse"}
-STOPPING = {"AuthenticationFailed", "QuotaExhausted"}
+RETRIED |= {"Overloaded", "NameNotResolved", "ConnectTimeout"}
+STOPPING = {"AuthenticationFailed", "QuotaExhausted", "TLSFailed"}
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_what_the_first_failure_of_each_kind_leads_to(name: str) -> None:
-    """Two kinds end the run, six are tried again, all others are the row's answer."""
+    """Three kinds end the run, nine are tried again, all others are the row's answer."""
     decision = RetryPolicy().decide(KINDS[name]("x"), 1, 0.0)
     expected = "stop" if name in STOPPING else "retry" if name in RETRIED else "fail"
     assert decision.action == expected

@@ -170,7 +170,7 @@ class Pipeline(Generic[ResponseT]):
     def _judge(self, error: RequestError, job: Job[ResponseT]) -> RetryDecision | None:
         error.attempts = job.attempts
         error.maybe_billed = job.maybe_billed = job.maybe_billed or error.maybe_billed
-        if isinstance(error, ConnectFailed):
+        if isinstance(error, ConnectFailed) and not error.stops_run:
             if job.refused == 0:
                 job.answers_then = self._outage.answers
             job.refused += 1

@@ -139,6 +139,8 @@ async def test_failed_rows_run_again(rows, out, errors):
         "message": "no",
         "attempts": 1,
         "maybe_billed": False,
+        "retriable": False,
+        "fault": "you",
     }
     assert record["fastbatch"] == {"row": 2}
     transport = FakeTransport()
