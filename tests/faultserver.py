@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import struct
+import time
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import NamedTuple, Self
 
 
 class Seen(NamedTuple):
-    """One request as it arrived; header names in lower case."""
+    """One request as it arrived; header names in lower case, the time on the monotonic clock.
+
+    `connection` counts the connections from 1, `nth` the requests on one of them.
+    """
 
     method: str
     target: str
     headers: dict[str, str]
     body: bytes
+    at: float = 0.0
+    connection: int = 0
+    nth: int = 0
 
 
 Behaviour = Callable[["Line"], Awaitable[None]]
@@ -25,9 +33,12 @@ Behaviour = Callable[["Line"], Awaitable[None]]
 class Line:
     """One connection with one request read from it, and what can be done to it."""
 
-    def __init__(self, request: Seen, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, request: Seen, writer: asyncio.StreamWriter, reader: asyncio.StreamReader | None = None
+    ) -> None:
         self.request = request
         self.writer = writer
+        self.reader = reader
 
     async def send(self, data: bytes) -> None:
         self.writer.write(data)
@@ -37,6 +48,30 @@ class Line:
         """A complete reply with a content-length."""
         lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers]
         await self.send("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+
+    async def hung_up(self) -> float:
+        """Wait until the other side goes away: seconds since its request arrived."""
+        assert self.reader is not None
+        try:
+            await self.reader.read(1)
+        except ConnectionError:
+            pass  # it did not even say so
+        return time.monotonic() - self.request.at
+
+    async def drip(self, piece: bytes, every: float) -> float:
+        """Send `piece` again and again until the other side goes away: seconds since its request arrived."""
+
+        async def drips() -> None:
+            while True:
+                await self.send(piece)
+                await asyncio.sleep(every)
+
+        dripping = asyncio.create_task(drips())
+        try:
+            return await self.hung_up()
+        finally:
+            dripping.cancel()
+            await asyncio.gather(dripping, return_exceptions=True)
 
     def reset(self) -> None:
         """RST: what was sent may be lost too."""
@@ -52,39 +87,62 @@ class Line:
 class FaultServer:
     """`async with FaultServer(behaviour) as server:` listens at `server.url`.
 
-    Every request on every connection goes to `behaviour`; `server.seen` keeps them.
+    Every request on every connection goes to `behaviour`; `server.seen` keeps them. `tls` makes it an https
+    server. `shut` refuses connections and breaks those that there are, `open` takes them again, on the same
+    port.
     """
 
-    def __init__(self, behaviour: Behaviour) -> None:
+    def __init__(self, behaviour: Behaviour, *, tls: ssl.SSLContext | None = None) -> None:
         self.behaviour = behaviour
         self.seen: list[Seen] = []
         self.connections = 0
+        self._tls = tls
         self._tasks: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}" if self._tls is None else f"https://localhost:{self.port}"
+
+    async def open(self) -> None:
+        """Take connections."""
+        if self._server is None:
+            self._server = await asyncio.start_server(
+                self._serve, "127.0.0.1", self.port, ssl=self._tls, backlog=2048
+            )
+            self.port = self._server.sockets[0].getsockname()[1]
+
+    async def shut(self) -> None:
+        """Refuse connections; those that there are break."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port: int = self._server.sockets[0].getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        await self.open()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._server.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.shut()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
         self.connections += 1
+        connection, nth = self.connections, 0
         try:
             while not writer.is_closing():
-                line = Line(await _read(reader), writer)
-                self.seen.append(line.request)
-                await self.behaviour(line)
+                nth += 1
+                request = (await _read(reader))._replace(at=time.monotonic(), connection=connection, nth=nth)
+                self.seen.append(request)
+                await self.behaviour(Line(request, writer, reader))
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass  # the other side went away, or the test is over: nobody is left to be told
         finally:
