@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from fastbatch.simulator.limits import Charge
 from fastbatch.simulator.writing import TOKENS_PER_MESSAGE, size, tokens
 
 CHAT = "/v1/chat/completions"
@@ -66,9 +67,10 @@ class Ask(NamedTuple):
     sampled: bool = True
 
     @property
-    def reserved_tokens(self) -> int:
-        """What counts against token limits at arrival: max(max_tokens, prompt tokens)."""
-        return max(self.max_tokens or 0, self.prompt_tokens)
+    def charge(self) -> Charge:
+        """What counts against limits at arrival."""
+        most = self.max_tokens or 0
+        return Charge(1, max(most, self.prompt_tokens), self.prompt_tokens, most * self.choices)
 
 
 def read(path: str, raw: bytes) -> Ask:

@@ -3,93 +3,17 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Literal
 
 from fastbatch.errors import ConfigError, did_you_mean
-
-LimitKind = Literal["sliding", "bucket"]
-
-# The notation of `Window.parse`, read here again: what judges the limits shares no code with them.
-_LIMIT_TEXT = re.compile(
-    r"([0-9]{1,18})\s*(req|requests|tok|tokens)?\s*/\s*(?=\S)([0-9]{1,18}(?:\.[0-9]{1,18})?)?\s*"
-    r"(ms|s|m|min|h|d|day|)"
-)
-_UNIT_SECONDS = {
-    "": 1.0,
-    "ms": 0.001,
-    "s": 1.0,
-    "m": 60.0,
-    "min": 60.0,
-    "h": 3600.0,
-    "d": 86_400.0,
-    "day": 86_400.0,
-}
+from fastbatch.simulator.headers import STYLES, HeaderStyle
+from fastbatch.simulator.limits import KINDS, LimitKind, SimulatedLimit, with_pieces
+from fastbatch.simulator.spells import Spell
 
 FAILURE_KINDS = ("500", "503", "429", "timeout", "reset", "truncated", "malformed", "empty")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SimulatedLimit:
-    """At most so many requests, or tokens, in `per` seconds.
-
-    "sliding": never more than the limit arrive in any half-open window of `per` seconds. "bucket": the bucket
-    holds the limit, starts full and refills evenly over `per` seconds, so a first window may see twice as
-    many.
-
-    Raises:
-        ConfigError: not exactly one of `requests` and `tokens`, or a value that is not positive.
-
-    >>> SimulatedLimit.parse("90000tok/60s")
-    SimulatedLimit(requests=None, tokens=90000, per=60.0, kind='sliding')
-    """
-
-    requests: int | None = None
-    tokens: int | None = None
-    per: float = 60.0  # seconds
-    kind: LimitKind = "sliding"
-
-    def __post_init__(self) -> None:
-        if (self.requests is None) == (self.tokens is None):
-            raise ConfigError("say exactly one of requests= and tokens=", key="SimulatedLimit")
-        if self.amount < 1:
-            raise ConfigError("must be at least 1", key=f"SimulatedLimit.{self.what}", value=self.amount)
-        if not (self.per > 0 and math.isfinite(self.per)):
-            raise ConfigError(
-                "must be a positive number of seconds", key="SimulatedLimit.per", value=self.per
-            )
-        if self.kind not in ("sliding", "bucket"):
-            raise ConfigError("must be 'sliding' or 'bucket'", key="SimulatedLimit.kind", value=self.kind)
-
-    @property
-    def what(self) -> Literal["requests", "tokens"]:
-        """Which of the two is limited."""
-        return "requests" if self.tokens is None else "tokens"
-
-    @property
-    def amount(self) -> int:
-        """The number of requests or tokens allowed in `per` seconds."""
-        return self.tokens if self.tokens is not None else (self.requests or 0)
-
-    @classmethod
-    def parse(cls, text: str, *, kind: LimitKind = "sliding") -> SimulatedLimit:
-        """Read `"1500/5s"`, `"500/min"`, `"10/100ms"` or `"90000tok/60"`; without a unit it is seconds.
-
-        Raises:
-            ConfigError: the text has another form.
-        """
-        match = _LIMIT_TEXT.fullmatch(text.strip())
-        if match is None:
-            raise ConfigError("write it like 1500/5s or 90000tok/60s", key="--limit", value=text)
-        amount, what, number, unit = match.groups()
-        per = float(number or 1) * _UNIT_SECONDS[unit]
-        if what in ("tok", "tokens"):
-            return cls(tokens=int(amount), per=per, kind=kind)
-        return cls(requests=int(amount), per=per, kind=kind)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,9 +28,18 @@ class SimulatorConfig:
         rpm: requests per minute, in one window.
         tpm: tokens per minute, in one window; a request counts max(max_tokens, prompt tokens) at arrival and
             nothing is given back, as at OpenAI.
-        limit_kind: how `rpm` and `tpm` are kept.
+        limit_kind: how `rpm` and `tpm` are kept: "sliding", "bucket" or "fixed" windows.
         limits: further limits; a request must fit into all of them. A refused one (429) is charged to none,
             a failed one to all.
+        sub_window: seconds; every limit on requests is also kept in pieces of this length, with its share of
+            the requests, as Azure does with 1 s.
+        per_model: every model has the whole of each limit to itself.
+        limit_headers: how replies tell of the limits: as "openai", as "anthropic", or "none".
+        retry_after: whether a 429 or 503 says how long to wait.
+        max_in_flight: with so many requests under way another one is refused at once, in no limit's name: no
+            limit headers, no time to wait.
+        overload_status: the status of that refusal, 429 (`concurrency_limit_exceeded`) or 503 (`overloaded`).
+        weather: spells in which something goes wrong, timed from the first request.
         failure_rates: kind -> share of arrivals that fail: "500", "503", "429" (by chance, nothing to do with
             the limits, not charged to them and without retry-after), "timeout" (never answers), "reset" (RST
             instead of a reply), "truncated" (the reply is cut off), "malformed" (200, broken JSON), "empty"
@@ -128,7 +61,7 @@ class SimulatorConfig:
         answer_words: an answer ends with the sentence that reaches a length drawn between these two.
         embedding_dimensions: length of a vector unless the request says (1536: text-embedding-3-small).
         max_body_bytes: larger bodies get 413.
-        arrivals_kept: how many of the latest arrivals the record keeps (17 bytes each).
+        arrivals_kept: how many of the latest arrivals the record keeps (34 bytes each).
 
     Raises:
         ConfigError: a value is impossible; names the field.
@@ -142,6 +75,13 @@ class SimulatorConfig:
     tpm: int | None = None
     limit_kind: LimitKind = "sliding"
     limits: tuple[SimulatedLimit, ...] = ()
+    sub_window: float | None = None
+    per_model: bool = False
+    limit_headers: HeaderStyle = "openai"
+    retry_after: bool = True
+    max_in_flight: int | None = None
+    overload_status: int = 429
+    weather: tuple[Spell, ...] = ()
     failure_rates: Mapping[str, float] = field(default_factory=dict)
     failures_per_row: int | None = 1
     stop_after: int | None = None
@@ -176,7 +116,7 @@ class SimulatorConfig:
             value = getattr(self, name)
             if value is not None and not (value >= 0 and math.isfinite(value)):
                 raise _wrong(name, value, "must be a number from 0 up")
-        for name in ("rpm", "tpm", "tokens_per_second"):
+        for name in ("rpm", "tpm", "tokens_per_second", "sub_window", "max_in_flight"):
             value = getattr(self, name)
             if value is not None and not (value > 0 and math.isfinite(value)):
                 raise _wrong(name, value, "must be positive")
@@ -185,8 +125,13 @@ class SimulatorConfig:
                 raise _wrong(name, getattr(self, name), "must be at least 1")
         if not 0 <= self.cached_share <= 1:
             raise _wrong("cached_share", self.cached_share, "must be a share from 0 to 1")
-        if self.limit_kind not in ("sliding", "bucket"):
-            raise _wrong("limit_kind", self.limit_kind, "must be 'sliding' or 'bucket'")
+        for name, known in (
+            ("limit_kind", KINDS),
+            ("limit_headers", STYLES),
+            ("overload_status", (429, 503)),
+        ):
+            if getattr(self, name) not in known:
+                raise _wrong(name, getattr(self, name), f"must be one of {', '.join(map(str, known))}")
 
     def _check_failures(self) -> None:
         for kind, rate in self.failure_rates.items():
@@ -203,12 +148,18 @@ class SimulatorConfig:
 
     @property
     def all_limits(self) -> tuple[SimulatedLimit, ...]:
-        """`rpm` and `tpm` as limits, then `limits`."""
-        return (
-            *(() if self.rpm is None else (SimulatedLimit(requests=self.rpm, kind=self.limit_kind),)),
-            *(() if self.tpm is None else (SimulatedLimit(tokens=self.tpm, kind=self.limit_kind),)),
-            *self.limits,
+        """`rpm` and `tpm` as limits, then `limits`, then the pieces of those on requests."""
+        return self.in_pieces(
+            (
+                *(() if self.rpm is None else (SimulatedLimit(requests=self.rpm, kind=self.limit_kind),)),
+                *(() if self.tpm is None else (SimulatedLimit(tokens=self.tpm, kind=self.limit_kind),)),
+                *self.limits,
+            )
         )
+
+    def in_pieces(self, limits: Iterable[SimulatedLimit]) -> tuple[SimulatedLimit, ...]:
+        """These limits as this provider keeps them: with a `sub_window`, in pieces as well."""
+        return with_pieces(limits, self.sub_window)
 
 
 def _wrong(name: str, value: object, problem: str) -> ConfigError:

@@ -1,79 +1,34 @@
-"""What the simulator saw: counters, arrival times and the bill. One `Tally` from one reset to the next."""
+"""What the simulator saw: counters, arrivals and the bill. One `Tally` from one reset to the next."""
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any
 
 from fastbatch.simulator.answers import Usage
+from fastbatch.simulator.arrivals import ArrivalRecord
 from fastbatch.simulator.config import SimulatorConfig
-
-
-class ArrivalRecord:
-    """Times (seconds, monotonic), tokens and admission of the last arrivals on the four POST paths.
-
-    Attributes:
-        times: when the last byte of each request was read, ascending.
-        tokens: what each would count against token limits; 0 where the body could not be understood.
-        admitted: 1 where it was charged to the limits, 0 where it was refused (429) or turned away before.
-    """
-
-    def __init__(self, keep: int) -> None:
-        self.times = array("d")
-        self.tokens = array("q")
-        self.admitted = array("b")
-        self._keep = keep
-
-    def add(self, now: float, tokens: int, admitted: bool) -> None:
-        """Append one arrival; when a quarter more than `keep` are held, the oldest go."""
-        self.times.append(now)
-        self.tokens.append(tokens)
-        self.admitted.append(admitted)
-        if len(self.times) > self._keep + self._keep // 4:
-            for column in (self.times, self.tokens, self.admitted):
-                del column[: -self._keep]
-
-    def busiest(
-        self, per: float, *, what: Literal["requests", "tokens"] = "requests", admitted_only: bool = False
-    ) -> int:
-        """The most requests, or tokens, that arrived in any half-open window of `per` seconds."""
-        first = inside = most = 0
-        amounts = [
-            (tokens if what == "tokens" else 1) if admitted or not admitted_only else 0
-            for tokens, admitted in zip(self.tokens, self.admitted, strict=True)
-        ]
-        for now, amount in zip(self.times, amounts, strict=True):
-            while now - self.times[first] >= per:
-                inside -= amounts[first]
-                first += 1
-            inside += amount
-            most = max(most, inside)
-        return most
-
-    def copy(self) -> ArrivalRecord:
-        """A copy that no further arrival changes."""
-        other = ArrivalRecord(self._keep)
-        other.times, other.tokens, other.admitted = self.times[:], self.tokens[:], self.admitted[:]
-        return other
 
 
 @dataclass(frozen=True)
 class SimulatorStats:
     """A snapshot.
 
-    With nothing in flight, requests = answered + abandoned + refused_429 + refused_quota + rejected + failed.
+    With nothing in flight, requests is the sum of answered, abandoned, refused_429, refused_busy,
+    refused_quota, rejected and failed.
 
     Attributes:
         requests: everything that arrived outside `/simulator/`, whatever became of it.
         answered: 200 replies handed to the connection in full, those of `/v1/models` too.
         abandoned: answers whose client went away first; billed all the same.
         refused_429: refused by a limit.
+        refused_busy: refused because `max_in_flight` others were under way.
         refused_quota: 429 `insufficient_quota`.
         rejected: other 4xx.
-        failed: injected failures by kind.
+        failed: injected failures by kind, those of the weather (also "outage" and "hang") among them.
+        refused: refusals by reason: each limit by its name, "in flight", "quota".
         by_path: arrivals by path; unknown paths are counted as "other".
         prompt_tokens, cached_tokens, completion_tokens, would_have_billed_usd: of answers (failures are
             free); the bill is an exact decimal number of dollars.
@@ -82,16 +37,19 @@ class SimulatorStats:
         distinct_bodies: different bodies (with their path) that arrived on the four POST paths.
         repeated_bodies: bodies answered with 200 more than once.
         first_arrival, last_arrival: seconds of the monotonic clock, or None.
-        limits: for each limit its description, `peak` (the most it ever held) and `refused`.
+        limits: for each limit its description, `now` (what it allows at present), `peak` (the most it ever
+            held) and `refused`; with `per_model` for each model.
     """
 
     requests: int
     answered: int
     abandoned: int
     refused_429: int
+    refused_busy: int
     refused_quota: int
     rejected: int
     failed: Mapping[str, int]
+    refused: Mapping[str, int]
     by_path: Mapping[str, int]
     prompt_tokens: int
     cached_tokens: int
@@ -124,8 +82,9 @@ class Tally:
         self._config = config
         self.arrivals = ArrivalRecord(config.arrivals_kept)
         self.requests = self.answered = self.abandoned = 0
-        self.refused_429 = self.refused_quota = self.rejected = 0
+        self.refused_429 = self.refused_busy = self.refused_quota = self.rejected = 0
         self.failed: dict[str, int] = {}
+        self.refused: dict[str, int] = {}
         self.by_path: dict[str, int] = {}
         self.promised = 0  # answers decided on, delivered or not
         self.prompt_tokens = self.cached_tokens = self.completion_tokens = 0
@@ -152,6 +111,10 @@ class Tally:
     def fail(self, kind: str) -> None:
         """An injected failure was decided on."""
         self.failed[kind] = self.failed.get(kind, 0) + 1
+
+    def refuse(self, reason: str) -> None:
+        """A request was refused for this reason."""
+        self.refused[reason] = self.refused.get(reason, 0) + 1
 
     def promise(self, usage: Usage) -> None:
         """An answer was decided on: from here on it is billed."""
@@ -193,9 +156,11 @@ class Tally:
             answered=self.answered,
             abandoned=self.abandoned,
             refused_429=self.refused_429,
+            refused_busy=self.refused_busy,
             refused_quota=self.refused_quota,
             rejected=self.rejected,
             failed=dict(self.failed),
+            refused=dict(self.refused),
             by_path=dict(self.by_path),
             prompt_tokens=self.prompt_tokens,
             cached_tokens=self.cached_tokens,

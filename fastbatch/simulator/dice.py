@@ -17,7 +17,7 @@ _PAIR = Struct("<QQ")
 _NORMAL = NormalDist()
 _TWO_64 = 2.0**64
 
-FAILURE, LATENCY, TEXT = 1, 2, 3  # salts
+FAILURE, LATENCY, TEXT, WEATHER = 1, 2, 3, 4  # salts
 
 
 def fingerprint(path: str, body: bytes) -> int:

@@ -9,6 +9,7 @@ import orjson
 from fastbatch.simulator.admission import Refusal
 from fastbatch.simulator.asks import Rejected
 from fastbatch.simulator.counters import Tally
+from fastbatch.simulator.headers import HeaderStyle
 
 Ending = Literal["whole", "cut", "reset", "never"]
 
@@ -63,7 +64,7 @@ def rejection_body(rejected: Rejected) -> bytes:
 
 def refusal_body(refusal: Refusal, model: str) -> bytes:
     """The error body of a 429 by a limit, with the numbers OpenAI puts into its sentence."""
-    what, limit = refusal.limit.what, refusal.limit.amount
+    what, limit = refusal.limit.what, refusal.amount
     if refusal.retry_after_ms is None:
         message = (
             f"Request too large for {model} on {what} per {refusal.limit.per:g}s: "
@@ -78,10 +79,25 @@ def refusal_body(refusal: Refusal, model: str) -> bytes:
     return error_body(message, what, code="rate_limit_exceeded")
 
 
-def retry_headers(refusal: Refusal) -> bytes:
-    """`retry-after` (whole seconds, rounded up) and `retry-after-ms`; empty for what will never fit."""
-    wait = refusal.retry_after_ms
-    return b"" if wait is None else b"retry-after: %d\r\nretry-after-ms: %d\r\n" % (-(-wait // 1000), wait)
+def retry_headers(wait: int | None, style: HeaderStyle) -> bytes:
+    """`retry-after` (whole seconds, rounded up) and `retry-after-ms`; empty for what will never fit.
+
+    `wait` is in milliseconds. Anthropic has no `retry-after-ms`.
+    """
+    if wait is None:
+        return b""
+    seconds = b"retry-after: %d\r\n" % -(-wait // 1000)
+    return seconds if style == "anthropic" else seconds + b"retry-after-ms: %d\r\n" % wait
+
+
+def busy_body(status: int) -> bytes:
+    """The error body of a request that came while too many others were under way."""
+    if status == 503:
+        return error_body(
+            "The server is overloaded, please try again later.", "server_error", code="overloaded"
+        )
+    message = "Too many requests are under way at once."
+    return error_body(message, "requests", code="concurrency_limit_exceeded")
 
 
 def quota_body() -> bytes:

@@ -10,13 +10,13 @@ from types import TracebackType
 from typing import Self
 
 from fastbatch.errors import ServiceError
+from fastbatch.simulator.arrivals import ArrivalRecord
 from fastbatch.simulator.config import SimulatorConfig
-from fastbatch.simulator.counters import ArrivalRecord, SimulatorStats
+from fastbatch.simulator.counters import SimulatorStats
+from fastbatch.simulator.doors import Doors
+from fastbatch.simulator.limits import SimulatedLimit
 from fastbatch.simulator.protocol import Connection
 from fastbatch.simulator.provider import SimulatedProvider
-
-# Thousands of clients may connect in one burst; the kernel cuts this to net.core.somaxconn.
-_BACKLOG = 4096
 
 
 class Simulator:
@@ -48,53 +48,55 @@ class Simulator:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.config = config or SimulatorConfig()
-        self._host = host
-        self._port = port
         self._clock = clock
-        self._provider = SimulatedProvider(self.config, created=int(time.time()))
+        epoch = time.time() - clock()
+        self._provider = SimulatedProvider(self.config, created=int(time.time()), epoch=epoch)
+        self._provider.on_first = self._first
         self._connections: set[Connection] = set()
-        self._server: asyncio.Server | None = None
+        self._doors = Doors(self._connection, host, port, self.config.weather, self._cut)
 
     async def __aenter__(self) -> Self:
-        loop = asyncio.get_running_loop()
         try:
-            self._server = await loop.create_server(
-                lambda: Connection(self._provider, self._connections, loop, self._clock),
-                self._host,
-                self._port,
-                backlog=_BACKLOG,
-            )
+            await self._doors.open()
         except OSError as error:
             raise ServiceError(
-                f"the simulator cannot listen on {self._host}:{self._port} ({error.strerror or error}); "
-                "choose another port, or 0 for a free one"
+                f"the simulator cannot listen on {self._doors.host}:{self._doors.port} "
+                f"({error.strerror or error}); choose another port, or 0 for a free one"
             ) from error
-        self._port = self._server.sockets[0].getsockname()[1]
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        server, self._server = self._server, None
-        if server is not None:
-            server.close()
-            for connection in list(self._connections):
-                connection.abort()
-            await server.wait_closed()
-            # Before Python 3.12 that does not wait for connections; an abort takes one round of the loop.
-            while self._connections:  # noqa: ASYNC110
-                await asyncio.sleep(0)
+        await self._doors.close()
+        self._cut()
+        # Before Python 3.12 closing does not wait for connections; an abort takes one round of the loop.
+        while self._connections:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+
+    def _connection(self) -> Connection:
+        return Connection(self._provider, self._connections, asyncio.get_running_loop(), self._clock)
+
+    def _cut(self) -> None:
+        for connection in list(self._connections):
+            connection.abort()
+
+    def _first(self, now: float | None) -> None:
+        if now is None:
+            self._doors.again()
+        else:
+            self._doors.begin()
 
     @property
     def port(self) -> int:
         """The port it listens on."""
-        return self._port
+        return self._doors.port
 
     @property
     def root_url(self) -> str:
         """The address without `/v1`, for `/simulator/stats`."""
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{self._port}"
+        host = self._doors.host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     @property
     def base_url(self) -> str:
@@ -108,13 +110,17 @@ class Simulator:
 
     @property
     def record(self) -> ArrivalRecord:
-        """The arrivals with their tokens and whether they were admitted; `busiest(per)` checks a window."""
+        """The arrivals with amounts and ends, for `busiest(per)`, `used(begin, end)`, `ends(begin, end)`."""
         return self._provider.tally.arrivals
 
     def stats(self) -> SimulatorStats:
         """What it saw so far."""
         return self._provider.stats()
 
+    def set_limits(self, *limits: SimulatedLimit) -> None:
+        """Keep these limits from now on, until `reset`; one that only changes its amount keeps its count."""
+        self._provider.set_limits(limits, self._clock())
+
     def reset(self) -> None:
-        """Start counting anew, with full limits and no memory of bodies."""
+        """Start counting anew, with the limits of the config, full, no memory of bodies, and fair weather."""
         self._provider.reset()

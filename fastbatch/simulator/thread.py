@@ -10,8 +10,10 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import Self, TypeVar
 
+from fastbatch.simulator.arrivals import ArrivalRecord
 from fastbatch.simulator.config import SimulatorConfig
-from fastbatch.simulator.counters import ArrivalRecord, SimulatorStats
+from fastbatch.simulator.counters import SimulatorStats
+from fastbatch.simulator.limits import SimulatedLimit
 from fastbatch.simulator.server import Simulator
 
 T = TypeVar("T")
@@ -85,7 +87,14 @@ class SimulatorThread:
         if loop is None:
             return question()
         answer: Future[T] = Future()
-        loop.call_soon_threadsafe(lambda: answer.set_result(question()))
+
+        def ask() -> None:
+            try:
+                answer.set_result(question())
+            except BaseException as error:  # noqa: BLE001  # handed to the thread that waits
+                answer.set_exception(error)
+
+        loop.call_soon_threadsafe(ask)
         return answer.result()
 
     @property
@@ -115,13 +124,17 @@ class SimulatorThread:
 
     @property
     def record(self) -> ArrivalRecord:
-        """The arrivals with their tokens and admissions (a copy)."""
+        """The arrivals with their amounts and ends (a copy)."""
         return self._ask(self._simulator.record.copy)
 
     def stats(self) -> SimulatorStats:
         """What it saw so far, also after its end."""
         return self._ask(self._simulator.stats)
 
+    def set_limits(self, *limits: SimulatedLimit) -> None:
+        """Keep these limits from now on, until `reset`; one that only changes its amount keeps its count."""
+        self._ask(lambda: self._simulator.set_limits(*limits))
+
     def reset(self) -> None:
-        """Start counting anew, with full limits and no memory of bodies."""
+        """Start counting anew, with the limits of the config, full, no memory of bodies, and fair weather."""
         self._ask(self._simulator.reset)

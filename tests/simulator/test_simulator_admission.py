@@ -7,29 +7,30 @@ import re
 
 import pytest
 
-from fastbatch.simulator.admission import Admission, go_duration
-from fastbatch.simulator.config import SimulatedLimit
+from fastbatch.simulator.admission import Admission
+from fastbatch.simulator.headers import go_duration
+from fastbatch.simulator.limits import Charge, SimulatedLimit
 
 
 def test_window_takes_its_limit_and_no_more():
     """Three requests pass, the fourth is refused until the first has left."""
     admission = Admission([SimulatedLimit(requests=3, per=10.0)])
-    assert [admission.admit(0, now) for now in (0.0, 1.0, 2.0)] == [None, None, None]
-    refusal = admission.admit(0, 3.0)
+    assert [admission.admit(Charge(tokens=0), now) for now in (0.0, 1.0, 2.0)] == [None, None, None]
+    refusal = admission.admit(Charge(tokens=0), 3.0)
     assert refusal is not None
     assert (refusal.used, refusal.requested, refusal.wait) == (3, 1, 7.0)
-    assert admission.admit(0, 9.999) is not None
-    assert admission.admit(0, 10.0) is None
-    assert admission.admit(0, 10.5) is not None
+    assert admission.admit(Charge(tokens=0), 9.999) is not None
+    assert admission.admit(Charge(tokens=0), 10.0) is None
+    assert admission.admit(Charge(tokens=0), 10.5) is not None
 
 
 def test_refused_requests_cost_nothing():
     """However often a refused client knocks, its turn comes at the same time."""
     admission = Admission([SimulatedLimit(requests=1, per=1.0)])
-    assert admission.admit(0, 0.0) is None
+    assert admission.admit(Charge(tokens=0), 0.0) is None
     for knock in range(1, 100):
-        assert admission.admit(0, knock / 100) is not None
-    assert admission.admit(0, 1.0) is None
+        assert admission.admit(Charge(tokens=0), knock / 100) is not None
+    assert admission.admit(Charge(tokens=0), 1.0) is None
 
 
 @pytest.mark.parametrize("kind", ["sliding", "bucket"])
@@ -44,11 +45,11 @@ def test_waiting_exactly_retry_after_is_enough(kind, start):
         for _ in range(50):
             now += dice.random() * per / 10
             tokens = dice.randint(1, 60)
-            refusal = admission.admit(tokens, now)
+            refusal = admission.admit(Charge(tokens=tokens), now)
             if refusal is not None:
                 waited = now + refusal.retry_after_ms / 1000
                 assert refusal.retry_after_ms / 1000 <= refusal.wait + 0.0011
-                assert admission.admit(tokens, waited) is None
+                assert admission.admit(Charge(tokens=tokens), waited) is None
                 now = waited
 
 
@@ -59,7 +60,7 @@ def test_no_window_ever_holds_more_than_its_limit():
     now, admitted = 0.0, []
     for _ in range(2000):
         now += dice.random() * 0.2
-        if admission.admit(0, now) is None:
+        if admission.admit(Charge(tokens=0), now) is None:
             admitted.append(now)
     spans = [later - earlier for earlier, later in zip(admitted, admitted[5:], strict=False)]
     assert min(spans) >= 1.0
@@ -70,12 +71,12 @@ def test_no_window_ever_holds_more_than_its_limit():
 def test_bucket_refills_evenly():
     """A full bucket gives its content at once, then one request for every per/limit seconds."""
     admission = Admission([SimulatedLimit(requests=10, per=10.0, kind="bucket")])
-    assert [admission.admit(0, 0.0) for _ in range(10)] == [None] * 10
-    refusal = admission.admit(0, 0.25)
+    assert [admission.admit(Charge(tokens=0), 0.0) for _ in range(10)] == [None] * 10
+    refusal = admission.admit(Charge(tokens=0), 0.25)
     assert refusal is not None
     assert refusal.wait == pytest.approx(0.75)
-    assert admission.admit(0, 1.0) is None
-    assert admission.admit(0, 1.5) is not None
+    assert admission.admit(Charge(tokens=0), 1.0) is None
+    assert admission.admit(Charge(tokens=0), 1.5) is not None
     assert admission.meters[0].remaining(4.0) == 3
     assert admission.meters[0].reset(4.0) == pytest.approx(7.0)
 
@@ -83,12 +84,12 @@ def test_bucket_refills_evenly():
 def test_all_limits_or_none_are_charged():
     """A request that the token limit refuses does not use up a request."""
     admission = Admission([SimulatedLimit(requests=2, per=1.0), SimulatedLimit(tokens=10, per=5.0)])
-    assert admission.admit(8, 0.0) is None
-    refusal = admission.admit(8, 0.1)
+    assert admission.admit(Charge(tokens=8), 0.0) is None
+    refusal = admission.admit(Charge(tokens=8), 0.1)
     assert refusal is not None
     assert refusal.limit.what == "tokens"
-    assert admission.admit(2, 0.2) is None
-    longest = admission.admit(1, 0.3)
+    assert admission.admit(Charge(tokens=2), 0.2) is None
+    longest = admission.admit(Charge(tokens=1), 0.3)
     assert longest is not None
     assert longest.wait == pytest.approx(4.7)  # the tokens, not the requests with 0.7
 
@@ -96,7 +97,7 @@ def test_all_limits_or_none_are_charged():
 def test_too_large_never_fits():
     """A request above the whole limit is refused without a time to come back."""
     admission = Admission([SimulatedLimit(tokens=10, per=1.0)])
-    refusal = admission.admit(11, 0.0)
+    refusal = admission.admit(Charge(tokens=11), 0.0)
     assert refusal is not None
     assert math.isinf(refusal.wait)
     assert refusal.retry_after_ms is None
@@ -111,8 +112,8 @@ def test_headers_describe_the_first_limit_of_each_sort():
             SimulatedLimit(tokens=1000, per=90.0),
         ]
     )
-    assert admission.admit(300, 0.0) is None
-    assert admission.admit(200, 30.0) is None
+    assert admission.admit(Charge(tokens=300), 0.0) is None
+    assert admission.admit(Charge(tokens=200), 30.0) is None
     assert admission.headers(30.5).decode() == (
         "x-ratelimit-limit-requests: 100\r\nx-ratelimit-remaining-requests: 98\r\n"
         "x-ratelimit-reset-requests: 59.5s\r\nx-ratelimit-limit-tokens: 1000\r\n"

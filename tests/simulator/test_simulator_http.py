@@ -11,7 +11,7 @@ import pytest
 
 from fastbatch.errors import ServiceError
 from fastbatch.simulator import SimulatedLimit, Simulator, SimulatorConfig
-from fastbatch.simulator.admission import go_duration
+from fastbatch.simulator.headers import go_duration
 
 CHAT = "/v1/chat/completions"
 

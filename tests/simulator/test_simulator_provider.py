@@ -293,7 +293,7 @@ def test_limits_refuse_with_everything_a_client_needs():
     assert client.post(CHAT, chat("2"))[0] == 200
     assert client.stats.refused_429 == 1
     assert client.stats.limits[0] == {
-        "what": "requests", "amount": 2, "per": 60.0, "kind": "sliding", "peak": 2, "refused": 1,
+        "what": "requests", "amount": 2, "per": 60.0, "kind": "sliding", "now": 2, "peak": 2, "refused": 1,
     }  # fmt: skip
 
 
