@@ -14,6 +14,7 @@ from fastbatch import LLMRequest, OpenAIProvider, RequestManager
 from fastbatch.errors import RequestTimeout, ResponseTooLarge
 from fastbatch.models.http import HTTPCall, HTTPReply
 from fastbatch.transport.base import MAX_RESPONSE_BYTES
+from fastbatch.transport.timeout import Timeout
 
 Answer = Callable[[HTTPCall], HTTPReply | Awaitable[HTTPReply]]
 
@@ -69,19 +70,19 @@ class FakeTransport:
     async def open(self, *, connections: int) -> None:
         self.is_open = True
 
-    async def send(self, call: HTTPCall, timeout: float) -> HTTPReply:
+    async def send(self, call: HTTPCall, timeout: Timeout) -> HTTPReply:
         if not self.is_open:
             raise RuntimeError("the transport is not open")
         self.calls.append(call)
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(timeout.total):
                 reply = self.answer(call)
                 if inspect.isawaitable(reply):
                     reply = await reply
         except TimeoutError:
-            raise RequestTimeout(f"no complete reply within {timeout:g} s") from None
+            raise RequestTimeout(f"no complete reply within {timeout.total:g} s") from None
         finally:
             self.in_flight -= 1
         if len(reply.body) > self._max_bytes:

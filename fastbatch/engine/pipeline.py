@@ -17,6 +17,7 @@ from fastbatch.models.response import ResponseWrapper
 from fastbatch.providers.base import Provider
 from fastbatch.retry import RetryDecision, RetryPolicy
 from fastbatch.transport.base import Transport
+from fastbatch.transport.timeout import Timeout
 
 ResponseT = TypeVar("ResponseT")
 
@@ -83,7 +84,7 @@ class Pipeline(Generic[ResponseT]):
         counters: Counters,
         clock: Clock,
         dice: Callable[[], float],
-        timeout: float,
+        timeout: float | Timeout,
     ) -> None:
         self._endpoint = endpoint
         self._transport = transport
@@ -93,7 +94,7 @@ class Pipeline(Generic[ResponseT]):
         self._counters = counters
         self._clock = clock
         self._dice = dice
-        self._timeout = timeout
+        self._timeout = Timeout.of(timeout)
         self.witness: Witness | None = None
         self._outage = Outage()
 

@@ -20,6 +20,7 @@ from fastbatch.errors import (
 )
 from fastbatch.models.http import HTTPCall, HTTPReply
 from fastbatch.transport.base import MAX_RESPONSE_BYTES
+from fastbatch.transport.timeout import Timeout
 
 _CONNECT_TIMEOUT = 20.0  # a host that does not answer in 20 s will not; the total timeout still holds
 
@@ -52,7 +53,7 @@ class AiohttpTransport:
             auto_decompress=True,
         )
 
-    async def send(self, call: HTTPCall, timeout: float) -> HTTPReply:
+    async def send(self, call: HTTPCall, timeout: Timeout) -> HTTPReply:
         """Send once; see `Transport.send`."""
         session = self._session
         if session is None:
@@ -64,7 +65,7 @@ class AiohttpTransport:
         url, proxy = address
         try:
             async with (
-                asyncio.timeout(timeout),
+                asyncio.timeout(timeout.total),
                 session.request(
                     call.method,
                     url,
@@ -80,7 +81,7 @@ class AiohttpTransport:
                 raise ConnectFailed(
                     f"{url.host} did not accept a connection in {_CONNECT_TIMEOUT:g} s"
                 ) from None
-            raise RequestTimeout(f"no complete reply from {url.host} within {timeout:g} s") from None
+            raise RequestTimeout(f"no complete reply from {url.host} within {timeout.total:g} s") from None
         except aiohttp.ClientConnectorError as error:
             raise ConnectFailed(_connect_problem(url, error)) from None
         except aiohttp.ClientHttpProxyError as error:

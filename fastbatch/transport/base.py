@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from fastbatch.models.http import HTTPCall, HTTPReply
+from fastbatch.transport.timeout import Timeout
 
 MAX_RESPONSE_BYTES = 32 * 1024 * 1024
 """Default bound of one decompressed reply."""
@@ -17,8 +18,8 @@ class Transport(Protocol):
         """Get ready for at most `connections` calls at once."""
         ...
 
-    async def send(self, call: HTTPCall, timeout: float) -> HTTPReply:
-        """Send once and return the complete reply, within `timeout` seconds from now.
+    async def send(self, call: HTTPCall, timeout: Timeout) -> HTTPReply:
+        """Send once and return the complete reply, within the deadlines of `timeout`.
 
         Raises:
             ConnectFailed, ConnectionLost, RequestTimeout, ResponseTooLarge: as `errors.py` draws them.

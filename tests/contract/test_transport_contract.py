@@ -15,6 +15,7 @@ from faultserver import FaultServer, Line
 from fastbatch.errors import ConnectFailed, ConnectionLost, RequestTimeout, ResponseTooLarge
 from fastbatch.models.http import HTTPCall, HTTPReply
 from fastbatch.transport.aiohttp import AiohttpTransport
+from fastbatch.transport.timeout import Timeout
 
 BOUND = 1000  # bytes that a reply may have in these tests
 
@@ -119,7 +120,7 @@ async def test_the_call_arrives_as_it_is(world: World) -> None:
     """Method, headers and every byte of the body; nothing is added that says who we are."""
     world.will("reply", OK)
     body = "Grüße, 世界 \u2028".encode() + bytes(range(256))
-    await world.transport.send(call(world, body, Authorization="Bearer secret"), 5.0)
+    await world.transport.send(call(world, body, Authorization="Bearer secret"), Timeout(5.0))
     method, headers, seen = world.saw()
     assert (method, seen) == ("POST", body)
     assert headers["authorization"] == "Bearer secret"
@@ -133,7 +134,7 @@ async def test_a_reply_of_any_status_is_a_reply(world: World, status: int) -> No
     """The transport does not judge; it raises for no status and follows no redirect."""
     body = b"" if status == 204 else b'{"error":{}}'
     world.will("reply", HTTPReply(status, {"Location": "http://elsewhere.test/"}, body))
-    reply = await world.transport.send(call(world), 5.0)
+    reply = await world.transport.send(call(world), Timeout(5.0))
     assert (reply.status, reply.body) == (status, body)
 
 
@@ -141,21 +142,21 @@ async def test_a_reply_of_any_status_is_a_reply(world: World, status: int) -> No
 async def test_any_content_type_passes(world: World, kind: str) -> None:
     """What the bytes mean is the provider's business."""
     world.will("reply", HTTPReply(200, {"Content-Type": kind}, b'{"ok":true}'))
-    assert (await world.transport.send(call(world), 5.0)).body == b'{"ok":true}'
+    assert (await world.transport.send(call(world), Timeout(5.0))).body == b'{"ok":true}'
 
 
 async def test_headers_answer_in_lower_case(world: World) -> None:
     """`.get()` finds a header by its lower-case name; one that is missing is None."""
     sent = {"retry-after": "7"} if isinstance(world, FakeWorld) else {"Retry-After": "7"}
     world.will("reply", HTTPReply(429, sent, b"{}"))
-    headers = (await world.transport.send(call(world), 5.0)).headers
+    headers = (await world.transport.send(call(world), Timeout(5.0))).headers
     assert (headers.get("retry-after"), headers.get("x-request-id")) == ("7", None)
 
 
 async def test_nobody_there_is_a_failed_connection(world: World) -> None:
     """Nothing was sent, so nothing can have been billed."""
     with pytest.raises(ConnectFailed) as failed:
-        await world.transport.send(HTTPCall(world.nowhere(), {}, b"{}"), 5.0)
+        await world.transport.send(HTTPCall(world.nowhere(), {}, b"{}"), Timeout(5.0))
     assert failed.value.maybe_billed is False
 
 
@@ -163,7 +164,7 @@ async def test_a_reply_that_breaks_off_is_a_lost_connection(world: World) -> Non
     """The request was sent, so it may have been billed."""
     world.will("lost")
     with pytest.raises(ConnectionLost) as lost:
-        await world.transport.send(call(world), 5.0)
+        await world.transport.send(call(world), Timeout(5.0))
     assert lost.value.maybe_billed is True
 
 
@@ -171,25 +172,25 @@ async def test_the_timeout_holds(world: World) -> None:
     """A server that says nothing is given up, as a typed error that may have been billed."""
     world.will("silence")
     with pytest.raises(RequestTimeout, match=r"0\.1 s") as late:
-        await world.transport.send(call(world), 0.1)
+        await world.transport.send(call(world), Timeout(0.1))
     assert late.value.maybe_billed is True
 
 
 async def test_a_reply_up_to_the_bound_is_whole(world: World) -> None:
     """The bound itself is allowed, one byte more is not."""
     world.will("reply", HTTPReply(200, {}, b"x" * BOUND))
-    assert len((await world.transport.send(call(world), 5.0)).body) == BOUND
+    assert len((await world.transport.send(call(world), Timeout(5.0))).body) == BOUND
     world.will("reply", HTTPReply(200, {}, b"x" * (BOUND + 1)))
     with pytest.raises(ResponseTooLarge):
-        await world.transport.send(call(world), 5.0)
+        await world.transport.send(call(world), Timeout(5.0))
     world.will("reply", OK)
-    assert (await world.transport.send(call(world), 5.0)).status == 200
+    assert (await world.transport.send(call(world), Timeout(5.0))).status == 200
 
 
 async def test_a_cancelled_call_disturbs_no_other(world: World) -> None:
     """Cancelling one call ends it at once; others go on, and the transport can be used again."""
     world.will("silence")
-    calls = [asyncio.create_task(world.transport.send(call(world), 5.0)) for _ in range(2)]
+    calls = [asyncio.create_task(world.transport.send(call(world), Timeout(5.0))) for _ in range(2)]
     await asyncio.sleep(0)
     calls[0].cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -198,13 +199,13 @@ async def test_a_cancelled_call_disturbs_no_other(world: World) -> None:
     calls[1].cancel()
     await asyncio.wait(calls)
     world.will("reply", OK)
-    assert (await world.transport.send(call(world), 5.0)).status == 200
+    assert (await world.transport.send(call(world), Timeout(5.0))).status == 200
 
 
 async def test_many_calls_at_once(world: World) -> None:
     """As many as it was opened for, each with its own reply."""
     world.will("reply", OK)
-    replies = await asyncio.gather(*(world.transport.send(call(world), 5.0) for _ in range(8)))
+    replies = await asyncio.gather(*(world.transport.send(call(world), Timeout(5.0)) for _ in range(8)))
     assert [reply.body for reply in replies] == [OK.body] * 8
 
 
@@ -214,6 +215,6 @@ async def test_it_can_be_closed_and_opened_again(world: World) -> None:
     await world.transport.close()
     await world.transport.close()
     with pytest.raises(RuntimeError, match="not open"):
-        await world.transport.send(call(world), 5.0)
+        await world.transport.send(call(world), Timeout(5.0))
     await world.transport.open(connections=1)
-    assert (await world.transport.send(call(world), 5.0)).status == 200
+    assert (await world.transport.send(call(world), Timeout(5.0))).status == 200

@@ -13,6 +13,7 @@ from faultserver import FaultServer
 from fastbatch.errors import BadResponse, ConnectFailed, ConnectionLost, RequestTimeout, ResponseTooLarge
 from fastbatch.models.http import HTTPCall
 from fastbatch.transport.aiohttp import AiohttpTransport
+from fastbatch.transport.timeout import Timeout
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def post(url, **headers):
 async def exchange(transport, behaviour, timeout=5.0):
     """Send one call to a server that behaves so."""
     async with FaultServer(behaviour) as server:
-        return await transport.send(post(server.url), timeout)
+        return await transport.send(post(server.url), Timeout.of(timeout))
 
 
 async def reset_at_once(line):
@@ -134,8 +135,8 @@ async def test_a_torn_reply_spoils_nothing(transport):
     async with FaultServer(behave) as server:
         for _ in range(2):
             with pytest.raises(ConnectionLost):
-                await transport.send(post(server.url), 5.0)
-        assert (await transport.send(post(server.url), 5.0)).body == b"{}"
+                await transport.send(post(server.url), Timeout(5.0))
+        assert (await transport.send(post(server.url), Timeout(5.0))).body == b"{}"
 
 
 async def test_connections_are_kept(transport):
@@ -146,7 +147,7 @@ async def test_connections_are_kept(transport):
 
     async with FaultServer(behave) as server:
         for _ in range(10):
-            await transport.send(post(server.url), 5.0)
+            await transport.send(post(server.url), Timeout(5.0))
         assert server.connections == 1
 
 
@@ -159,7 +160,7 @@ async def test_a_connection_closed_between_two_calls_is_not_a_failure(transport)
 
     async with FaultServer(behave) as server:
         for _ in range(3):
-            assert (await transport.send(post(server.url), 5.0)).status == 200
+            assert (await transport.send(post(server.url), Timeout(5.0))).status == 200
         assert server.connections == 3
 
 
@@ -250,6 +251,7 @@ from faultserver import FaultServer
 from fastbatch.errors import ResponseTooLarge
 from fastbatch.models.http import HTTPCall
 from fastbatch.transport.aiohttp import AiohttpTransport
+from fastbatch.transport.timeout import Timeout
 
 def zeros(megabytes):
     import io, zlib
@@ -268,10 +270,10 @@ async def main():
     async with FaultServer(behave) as server:
         transport = AiohttpTransport()
         await transport.open(connections=1)
-        await transport.send(HTTPCall(server.url + "/well", {}, b""), 5)
+        await transport.send(HTTPCall(server.url + "/well", {}, b""), Timeout(5))
         before = peak()
         try:
-            await transport.send(HTTPCall(server.url + "/bomb", {}, b""), 20)
+            await transport.send(HTTPCall(server.url + "/bomb", {}, b""), Timeout(20))
         except ResponseTooLarge as error:
             print("refused", peak() - before)
         await transport.close()
@@ -302,7 +304,7 @@ async def test_a_redirect_is_a_reply_and_the_key_stays_here(transport):
             await line.reply(b"", "307 Temporary Redirect", f"Location: {other.url}/v1")
 
         async with FaultServer(behave) as server:
-            reply = await transport.send(post(server.url, Authorization="Bearer secret"), 5.0)
+            reply = await transport.send(post(server.url, Authorization="Bearer secret"), Timeout(5.0))
         assert (reply.status, reply.headers.get("location")) == (307, f"{other.url}/v1")
         assert (len(server.seen), other.seen) == (1, [])
 
@@ -314,8 +316,8 @@ async def test_cookies_are_not_kept(transport):
         await line.reply(b"{}", "200 OK", "Set-Cookie: session=1; Path=/")
 
     async with FaultServer(behave) as server:
-        await transport.send(post(server.url), 5.0)
-        await transport.send(post(server.url), 5.0)
+        await transport.send(post(server.url), Timeout(5.0))
+        await transport.send(post(server.url), Timeout(5.0))
     assert "cookie" not in server.seen[1].headers
 
 
@@ -329,7 +331,7 @@ async def test_no_password_file_is_read(transport, monkeypatch, tmp_path, header
         await line.reply(b"{}")
 
     async with FaultServer(behave) as server:
-        await transport.send(post(server.url, **headers), 5.0)
+        await transport.send(post(server.url, **headers), Timeout(5.0))
     assert server.seen[0].headers.get("authorization") == headers.get("Authorization")
 
 
@@ -342,18 +344,18 @@ async def test_a_proxy_of_the_environment_is_used(transport, monkeypatch):
     async with FaultServer(behave) as proxy:
         monkeypatch.setenv("http_proxy", f"http://user:pass@127.0.0.1:{proxy.port}")
         monkeypatch.setenv("no_proxy", "localhost")
-        await transport.send(post("http://api.test/v1", Authorization="Bearer secret"), 5.0)
+        await transport.send(post("http://api.test/v1", Authorization="Bearer secret"), Timeout(5.0))
         assert proxy.seen[0].target == "http://api.test/v1"
         assert proxy.seen[0].headers["authorization"] == "Bearer secret"
         assert proxy.seen[0].headers["proxy-authorization"] == "Basic dXNlcjpwYXNz"
-        await transport.send(post(f"http://localhost:{proxy.port}/v1"), 5.0)
+        await transport.send(post(f"http://localhost:{proxy.port}/v1"), Timeout(5.0))
         assert proxy.seen[1].target == "/v1"
 
 
 async def test_a_name_that_does_not_exist(transport):
     """`.invalid` is resolved by nobody: said as such, with what to check, and nothing was sent."""
     with pytest.raises(ConnectFailed, match=r"name nobody\.invalid cannot be resolved; check the base URL"):
-        await transport.send(post("http://nobody.invalid/v1"), 10.0)
+        await transport.send(post("http://nobody.invalid/v1"), Timeout(10.0))
 
 
 async def test_tls_to_a_server_without_it(transport):
@@ -367,7 +369,7 @@ async def test_tls_to_a_server_without_it(transport):
     async with await asyncio.start_server(no_tls, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         with pytest.raises(ConnectFailed, match="TLS"):
-            await transport.send(post(f"https://127.0.0.1:{port}/v1"), 5.0)
+            await transport.send(post(f"https://127.0.0.1:{port}/v1"), Timeout(5.0))
 
 
 async def test_the_key_is_in_no_error(transport):
@@ -375,5 +377,5 @@ async def test_the_key_is_in_no_error(transport):
     for behaviour in (reset_at_once, end_in_body, no_http):
         async with FaultServer(behaviour) as server:
             with pytest.raises((ConnectionLost, BadResponse)) as lost:
-                await transport.send(post(server.url, Authorization="Bearer topsecretvalue"), 5.0)
+                await transport.send(post(server.url, Authorization="Bearer topsecretvalue"), Timeout(5.0))
         assert "topsecret" not in repr(lost.value)
