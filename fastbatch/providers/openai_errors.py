@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
-from math import isfinite
 from typing import Any
 
 from fastbatch.errors import (
@@ -19,6 +16,7 @@ from fastbatch.errors import (
     RequestTooLarge,
     ServerError,
 )
+from fastbatch.providers.waits import read_google_wait, read_retry_after, read_wait
 
 # Codes that mean "no money left" whatever their status (402 or 429).
 _QUOTA_CODES = frozenset(
@@ -43,8 +41,6 @@ _BY_STATUS: dict[int, type[RequestError]] = {
     413: RequestTooLarge,
     429: RateLimited,
 }
-
-_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 
 
 def classify(
@@ -72,15 +68,21 @@ def classify(
         status = code  # OpenRouter and others: the true status inside a 200
     code = None if code is None else str(code)
     kind = QuotaExhausted if isinstance(group, str) and _means_quota(group) else _kind(status, code)
-    return kind(
-        message or _plain_words(status, headers, raw),
-        status=status,
-        code=code,
-        provider=provider,
-        request_id=request_id,
-        retry_after=read_retry_after(headers),
-        retriable=_should_retry(headers),
-    )
+    fields: dict[str, Any] = {
+        "status": status,
+        "code": code,
+        "provider": provider,
+        "request_id": request_id,
+        "retriable": _should_retry(headers),
+    }
+    said = message or _plain_words(status, headers, raw)
+    if kind is not RateLimited:
+        return kind(said, retry_after=read_retry_after(headers), **fields)
+    wait = read_wait(headers)
+    seconds, daily = read_google_wait(body)
+    if seconds is None or read_retry_after(headers) is not None:
+        seconds = wait.seconds
+    return RateLimited(said, retry_after=seconds, daily=daily or wait.daily, **fields)
 
 
 def advise(error: RequestError, body: Any, *, base_url: str, has_key: bool) -> None:
@@ -115,35 +117,6 @@ def _should_retry(headers: Mapping[str, str]) -> bool | None:
     """OpenAI's own word on it (`x-should-retry`), which wins; None where it says nothing."""
     said = headers.get("x-should-retry")
     return {"true": True, "false": False}.get(said) if said else None
-
-
-def read_retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait by `retry-after-ms`, else `retry-after` (seconds or an HTTP date), None where unsaid.
-
-    A date is measured against the reply's own `Date` header, so that a wrong clock here changes nothing.
-    Negative, absurd and unreadable values count as unsaid.
-    """
-    if (wait := _number(headers.get("retry-after-ms"))) is not None:
-        return wait / 1000
-    given = headers.get("retry-after")
-    if not given:
-        return None
-    if (wait := _number(given)) is not None:
-        return wait
-    try:
-        then = parsedate_to_datetime(given)
-        now = parsedate_to_datetime(headers.get("date") or "")
-        return max(0.0, (then - now).total_seconds())
-    except (ValueError, TypeError):
-        return None
-
-
-def _number(given: str | None) -> float | None:
-    """A number of 0 or more as headers write it, None for anything else."""
-    if not given or not _NUMBER.fullmatch(given.strip()):
-        return None
-    number = float(given)
-    return number if isfinite(number) else None
 
 
 def _plain_words(status: int, headers: Mapping[str, str], raw: bytes) -> str:

@@ -10,7 +10,7 @@ import pytest
 from fastbatch import OpenAIProvider, errors
 from fastbatch.errors import RequestError
 from fastbatch.models.http import HTTPReply
-from fastbatch.providers.openai_errors import read_retry_after
+from fastbatch.providers.waits import read_retry_after
 
 PROVIDER = OpenAIProvider("k", base_url="http://h/v1", env={})
 

@@ -1,0 +1,103 @@
+"""How long a refusal asks us to wait, and whether it is the day that is used up."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from math import isfinite
+from typing import Any, NamedTuple
+
+from fastbatch.providers.limit_headers import read_limits
+
+_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+_GOOGLE_DELAY = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)s")
+# A reset further away than this belongs to a quota of a day (or a month): waiting for it is no pause.
+_LONG = 3600.0
+
+
+class Wait(NamedTuple):
+    """What a refusal says: seconds to wait (None: nothing), and whether a whole day's quota is used up."""
+
+    seconds: float | None
+    daily: bool = False
+
+
+def read_wait(headers: Mapping[str, str]) -> Wait:
+    """The wait of a 429: as `retry-after` states it, else until the limits with nothing left are free again.
+
+    >>> read_wait({"x-ratelimit-limit-requests": "9", "x-ratelimit-remaining-requests": "0",
+    ...            "x-ratelimit-reset-requests": "6m0s"})
+    Wait(seconds=360.0, daily=False)
+    """
+    stated = read_retry_after(headers)
+    resets = [
+        limit.reset for limit in read_limits(headers) if limit.remaining == 0 and limit.reset is not None
+    ]
+    longest = max(resets, default=None)
+    seconds = longest if stated is None else stated
+    # A day's bucket refills all the time: who is asked back within the hour has not lost the day.
+    daily = longest is not None and longest > _LONG and seconds is not None and seconds > _LONG
+    return Wait(seconds, daily)
+
+
+def read_retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait by `retry-after-ms`, else `retry-after` (seconds or an HTTP date), None where unsaid.
+
+    A date is measured against the reply's own `Date` header, so that a wrong clock here changes nothing.
+    Negative, absurd and unreadable values count as unsaid.
+    """
+    if (wait := _number(headers.get("retry-after-ms"))) is not None:
+        return wait / 1000
+    given = headers.get("retry-after")
+    if not given:
+        return None
+    if (wait := _number(given)) is not None:
+        return wait
+    try:
+        then = parsedate_to_datetime(given)
+        now = parsedate_to_datetime(headers.get("date") or "")
+        return max(0.0, (then - now).total_seconds())
+    except (ValueError, TypeError):
+        return None
+
+
+def read_google_wait(body: Any) -> tuple[float | None, bool]:
+    """Seconds and whether the day is used up, from the details of Google's error bodies; (None, False) else.
+
+    `google.rpc.RetryInfo.retryDelay` is text such as "26s"; a `google.rpc.QuotaFailure` names the quota in
+    `quotaId`, with `PerDay` in it where a day's is meant.
+
+    >>> read_google_wait({"error": {"details": [{"@type": "type.googleapis.com/google.rpc.RetryInfo",
+    ...                                          "retryDelay": "26s"}]}})
+    (26.0, False)
+    """
+    if isinstance(body, list):  # the OpenAI-shaped endpoint wraps its errors so
+        body = body[0] if body else None
+    error = body.get("error") if isinstance(body, dict) else None
+    details = error.get("details") if isinstance(error, dict) else None
+    seconds, daily = None, False
+    for detail in details if isinstance(details, list) else ():
+        if not isinstance(detail, dict):
+            continue
+        kind = detail.get("@type")
+        if not isinstance(kind, str):
+            continue
+        if kind.endswith("google.rpc.RetryInfo"):
+            delay = detail.get("retryDelay")
+            found = _GOOGLE_DELAY.fullmatch(delay) if isinstance(delay, str) else None
+            seconds = float(found[1]) if found else seconds
+        elif kind.endswith("google.rpc.QuotaFailure"):
+            violations = detail.get("violations")
+            for violation in violations if isinstance(violations, list) else ():
+                quota = violation.get("quotaId") if isinstance(violation, dict) else None
+                daily = daily or (isinstance(quota, str) and "PerDay" in quota)
+    return seconds, daily
+
+
+def _number(given: str | None) -> float | None:
+    """A number of 0 or more as headers write it, None for anything else."""
+    if not given or not _NUMBER.fullmatch(given.strip()):
+        return None
+    number = float(given)
+    return number if isfinite(number) else None
