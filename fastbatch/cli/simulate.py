@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 if TYPE_CHECKING:
     from fastbatch.simulator import SimulatorConfig, SimulatorStats
-    from fastbatch.simulator.config import LimitKind
+    from fastbatch.simulator.headers import HeaderStyle
+    from fastbatch.simulator.limits import LimitKind
 
 
 def simulate(
@@ -25,11 +26,38 @@ def simulate(
     rpm: Annotated[int | None, typer.Option(min=1, help="Requests per minute.")] = None,
     tpm: Annotated[int | None, typer.Option(min=1, help="Tokens per minute.")] = None,
     limit: Annotated[
-        list[str] | None, typer.Option(help="A further limit: 1500/5s or 90000tok/60s (repeatable).")
+        list[str] | None,
+        typer.Option(help="A further limit: 1500/5s, 90000tok/60s, 30000in/60s or 8000out/60s (repeatable)."),
     ] = None,
-    bucket: Annotated[
-        bool, typer.Option("--bucket", help="Limits are buckets that refill evenly, not sliding windows.")
+    limit_kind: Annotated[
+        str,
+        typer.Option(help="How limits are kept: sliding or fixed windows, or a bucket that refills evenly."),
+    ] = "sliding",
+    bucket: Annotated[bool, typer.Option("--bucket", help="Short for --limit-kind bucket.")] = False,
+    sub_window: Annotated[
+        float | None,
+        typer.Option(help="Seconds; request limits hold in pieces of this length, too (Azure: 1)."),
+    ] = None,
+    per_model: Annotated[
+        bool, typer.Option("--per-model", help="Every model has the whole of each limit to itself.")
     ] = False,
+    limit_headers: Annotated[
+        str, typer.Option(help="How replies tell of the limits: as openai, as anthropic, or none.")
+    ] = "openai",
+    retry_after: Annotated[
+        bool, typer.Option("--retry-after/--no-retry-after", help="Whether refusals say how long to wait.")
+    ] = True,
+    max_in_flight: Annotated[
+        int | None, typer.Option(min=1, help="Refuse a request while so many others are under way.")
+    ] = None,
+    overload_status: Annotated[int, typer.Option(help="The status of that refusal: 429 or 503.")] = 429,
+    weather: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="KIND@BEGINS+LASTS in seconds after the first request (repeatable): outage, 429, 500, 503, "
+            "hang, refuse, limits; also limits@20+60,factor=0.5 and 429@5+30,retry-after=2."
+        ),
+    ] = None,
     fail: Annotated[
         list[str] | None,
         typer.Option(
@@ -49,9 +77,9 @@ def simulate(
     ] = None,
 ) -> None:
     """Run a simulated provider until Ctrl-C, then say what it saw."""
-    from fastbatch.simulator import SimulatedLimit, SimulatorConfig
+    from fastbatch.simulator import SimulatedLimit, SimulatorConfig, Spell
 
-    kind: LimitKind = "bucket" if bucket else "sliding"
+    kind = cast("LimitKind", "bucket" if bucket else limit_kind)
     config = SimulatorConfig(
         seed=seed,
         latency=latency,
@@ -61,6 +89,13 @@ def simulate(
         tpm=tpm,
         limit_kind=kind,
         limits=tuple(SimulatedLimit.parse(text, kind=kind) for text in limit or ()),
+        sub_window=sub_window,
+        per_model=per_model,
+        limit_headers=cast("HeaderStyle", limit_headers),
+        retry_after=retry_after,
+        max_in_flight=max_in_flight,
+        overload_status=overload_status,
+        weather=tuple(Spell.parse(text) for text in weather or ()),
         failure_rates=dict(_failure(text) for text in fail or ()),
         vary_repeats=vary_repeats,
         require_key=require_key,
@@ -116,6 +151,7 @@ def _summary(stats: SimulatorStats) -> str:
         f"at most {stats.max_in_flight} in flight:",
         f"  {stats.answered} answered, {stats.refused_429} refused by limits, {stats.rejected} rejected, "
         f"{failed}, {stats.abandoned} abandoned by the client",
+        *([f"  {stats.refused_busy} refused while too many were under way"] if stats.refused_busy else []),
         f"  {stats.distinct_bodies} different bodies, {stats.repeated_bodies} answered more than once",
         f"  {stats.prompt_tokens} prompt and {stats.completion_tokens} completion tokens, "
         f"would have billed ${stats.would_have_billed_usd} at gpt-4o-mini's prices",
@@ -123,7 +159,8 @@ def _summary(stats: SimulatorStats) -> str:
     if stats.requests and stats.first_arrival is not None and stats.last_arrival is not None:
         lines.append(f"  {stats.last_arrival - stats.first_arrival:.1f} s from the first arrival to the last")
     lines.extend(
-        f"  limit {limit['amount']} {limit['what']} per {limit['per']:g} s: at most {limit['peak']} used, "
+        f"  limit {limit['amount']} {limit['what'].replace('_', ' ')} per {limit['per']:g} s"
+        f"{' of ' + limit['model'] if 'model' in limit else ''}: at most {limit['peak']} used, "
         f"{limit['refused']} refused"
         for limit in stats.limits
     )

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         SimulatorConfig,
         SimulatorStats,
         SimulatorThread,
+        Spell,
     )
     from fastbatch.testing.clock import ManualClock
 
@@ -37,6 +38,7 @@ __all__ = [
     "SimulatorConfig",
     "SimulatorStats",
     "SimulatorThread",
+    "Spell",
 ]
 
 _HOMES = dict.fromkeys(__all__, "fastbatch.simulator") | {"ManualClock": "fastbatch.testing.clock"}

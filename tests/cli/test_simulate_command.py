@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from fastbatch.cli.simulate import simulate
 from fastbatch.errors import ConfigError, ServiceError
-from fastbatch.simulator import SimulatorThread
+from fastbatch.simulator import SimulatedLimit, SimulatorConfig, SimulatorThread, Spell
 
 _PROGRAM = "import typer; from fastbatch.cli.simulate import simulate; typer.run(simulate)"
 
@@ -64,6 +64,37 @@ def test_repeats_vary_on_request(monkeypatch, options, varies):
     assert [config.vary_repeats for config in configs] == [varies]
 
 
+def test_options_of_limits_and_weather_arrive(monkeypatch):
+    """Everything that makes a strict provider with bad days can be said on the command line."""
+    configs = []
+    monkeypatch.setattr("fastbatch.cli.simulate._run", lambda config, *_: configs.append(config))
+    options = "--limit 8000out/60s --limit 30000in/1m --limit-kind fixed --sub-window 1 --per-model"
+    options += " --limit-headers anthropic --no-retry-after --max-in-flight 8 --overload-status 503"
+    options += " --weather outage@20+60 --weather limits@1+2,factor=0.25"
+    assert CliRunner().invoke(_app(), options.split()).exit_code == 0
+    assert configs == [
+        SimulatorConfig(
+            latency=0.2,
+            latency_sigma=0.3,
+            limit_kind="fixed",
+            limits=(
+                SimulatedLimit(output_tokens=8000, kind="fixed"),
+                SimulatedLimit(input_tokens=30_000, kind="fixed"),
+            ),
+            sub_window=1.0,
+            per_model=True,
+            limit_headers="anthropic",
+            retry_after=False,
+            max_in_flight=8,
+            overload_status=503,
+            weather=(
+                Spell(kind="outage", begins=20, lasts=60),
+                Spell(kind="limits", begins=1, lasts=2, factor=0.25),
+            ),
+        )
+    ]
+
+
 @pytest.mark.parametrize(
     ("options", "named"),
     [
@@ -71,6 +102,10 @@ def test_repeats_vary_on_request(monkeypatch, options, varies):
         (["--fail", "500"], "--fail = '500'"),
         (["--fail", "teapot=0.5"], "known kinds are 500"),
         (["--fail", "500=2"], "failure_rates"),
+        (["--weather", "rain"], "--weather = 'rain'"),
+        (["--limit-kind", "leaky"], "sliding, bucket, fixed"),
+        (["--limit-headers", "google"], "openai, anthropic, none"),
+        (["--overload-status", "500"], "429, 503"),
     ],
 )
 def test_wrong_options_are_refused_by_name(options, named):
