@@ -26,8 +26,8 @@ from fastbatch.errors import (
 class RetryDecision:
     """The verdict on one failed attempt.
 
-    `retry` sends it again after `wait` seconds, `fail` makes the error the row's answer, `stop` ends the run.
-    With `pause` everyone on the same limits waits, not only this request.
+    `retry` sends it again after `wait` seconds, `fail` makes the error the row's answer, `stop` sends
+    nothing more to this endpoint with this key. With `pause` everyone on the same limits waits.
     """
 
     action: Literal["retry", "fail", "stop"]
@@ -41,7 +41,8 @@ class RetryPolicy:
     """How often and how patiently to try again.
 
     Attributes:
-        attempts: how often a request is sent at most, the first time included.
+        attempts: how often a request is tried at most, the first time included; refusals by a limit (429)
+            and failures in an outage are not counted, since nothing was tried.
         base: seconds of the first wait; each further one doubles (0.5 s, 1 s, 2 s, … as the OpenAI SDK does).
         cap: the longest wait of our own choosing, in seconds.
         max_wait: the longest wait that a provider may ask for, in seconds; beyond it the run stops.
@@ -60,9 +61,21 @@ class RetryPolicy:
                 raise ConfigError("must be 0 or more seconds", key=name, value=getattr(self, name))
 
     def decide(
-        self, error: RequestError, attempt: int, jitter: float, *, broken_before: int = 0
+        self,
+        error: RequestError,
+        attempt: int,
+        jitter: float,
+        *,
+        failures: int | None = None,
+        broken_before: int = 0,
+        parked: bool = False,
     ) -> RetryDecision:
-        """Judge the failure of attempt number `attempt` (from 1); `jitter` is uniform in [0, 1).
+        """Judge a failed attempt, the `attempt`-th (from 1) that counts; `jitter` is uniform in [0, 1).
+
+        `failures` is how often it failed in all, by which waits grow; without it, `attempt`.
+
+        What a limit refused (429) was not tried: it goes back to the limiter, which makes everybody wait, and
+        costs no attempt; nor does what failed in an outage (`parked`), in which nobody is sent but probes.
 
         `broken_before` counts this request's earlier replies that were no answer (`BadResponse`): each was
         probably billed, so that the second one is the row's answer whatever the number of attempts.
@@ -71,8 +84,10 @@ class RetryPolicy:
         back in the same instant. Without one (or with one of 0 s, which would spend all attempts at once) the
         wait is drawn from the upper half of the doubling step.
 
-        >>> RetryPolicy().decide(RateLimited("slow down", retry_after=2.0), attempt=1, jitter=0.0)
-        RetryDecision(action='retry', reason='rate limited', wait=2.0, pause=True)
+        >>> RetryPolicy().decide(ServerError("oops", retry_after=2.0), attempt=1, jitter=0.0)
+        RetryDecision(action='retry', reason='the provider failed', wait=2.0, pause=False)
+        >>> RetryPolicy().decide(RateLimited("slow down"), attempt=9, jitter=0.0)
+        RetryDecision(action='retry', reason='rate limited', wait=0.0, pause=True)
         """
         # A plug-in's own kind is told as the kind it stands below.
         reason = next((_REASONS[kind] for kind in type(error).__mro__ if kind in _REASONS), "failed")
@@ -81,15 +96,21 @@ class RetryPolicy:
         if not error.retriable:
             return RetryDecision("fail", reason)
         stated = error.retry_after
+        if isinstance(error, RateLimited) and error.daily:
+            return RetryDecision("stop", "the daily quota is used up", wait=stated or 0.0)
         if stated is not None and stated > self.max_wait:
             return RetryDecision("stop", f"asked to wait {stated:.0f} s", wait=stated)
+        if error.effect == "refused":
+            return RetryDecision("retry", reason, pause=True)
+        if parked and error.effect == "down":
+            return RetryDecision("retry", reason)
         if attempt >= self.attempts or (isinstance(error, BadResponse) and broken_before):
             return RetryDecision("fail", reason)
-        pause = isinstance(error, RateLimited)
         if stated:
-            return RetryDecision("retry", reason, stated * (1.0 + 0.1 * jitter), pause)
-        step = min(self.cap, self.base * 2.0 ** min(attempt - 1, 60))
-        return RetryDecision("retry", reason, step * (0.5 + 0.5 * jitter), pause)
+            return RetryDecision("retry", reason, stated * (1.0 + 0.1 * jitter))
+        doublings = min((failures or attempt) - 1, 60)
+        step = min(self.cap, self.base * 2.0 ** max(doublings, 0))
+        return RetryDecision("retry", reason, step * (0.5 + 0.5 * jitter))
 
 
 _REASONS: dict[type, str] = {

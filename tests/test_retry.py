@@ -27,7 +27,7 @@ def test_what_the_first_failure_of_each_kind_leads_to(name: str) -> None:
     expected = "stop" if name in STOPPING else "retry" if name in RETRIED else "fail"
     assert decision.action == expected
     assert decision.reason
-    assert decision.wait == (0.25 if expected == "retry" else 0.0)
+    assert decision.wait == (0.25 if expected == "retry" and name != "RateLimited" else 0.0)
     assert decision.pause == (name == "RateLimited")
 
 
@@ -55,7 +55,7 @@ def test_waits_of_our_own_double_up_to_the_cap(attempt: int, jitter: float, wait
 @given(
     st.floats(0, 600, exclude_min=True),
     st.floats(0, 1, exclude_max=True),
-    st.sampled_from(["RateLimited", "ServerError"]),
+    st.sampled_from(["ConnectionLost", "ServerError"]),
     st.integers(1, 5),
 )
 def test_a_stated_wait_is_never_cut_short(stated: float, jitter: float, name: str, attempt: int) -> None:
@@ -75,7 +75,7 @@ def test_jitter_stays_in_the_upper_half_of_the_step(jitter: float, attempt: int)
 
 def test_a_stated_wait_of_zero_is_no_wait_stated() -> None:
     """`Retry-After: 0` would spend all attempts within an instant."""
-    assert RetryPolicy().decide(errors.RateLimited("x", retry_after=0.0), 3, 0.0).wait == 1.0
+    assert RetryPolicy().decide(errors.ServerError("x", retry_after=0.0), 3, 0.0).wait == 1.0
 
 
 @pytest.mark.parametrize(
@@ -101,14 +101,15 @@ def test_a_long_wait_stops_at_the_last_attempt_too() -> None:
         ("ServerError", 6, 7, "fail"),
         ("ServerError", 1, 1, "fail"),
         ("RateLimited", 2, 1, "retry"),
-        ("RateLimited", 2, 2, "fail"),
+        ("RateLimited", 2, 2, "retry"),  # nothing was tried
+        ("RateLimited", 1, 99, "retry"),
         ("BadResponse", 6, 5, "retry"),
         ("BadResponse", 6, 6, "fail"),
         ("BadResponse", 1, 1, "fail"),
     ],
 )
 def test_attempts_are_counted(kind: str, attempts: int, attempt: int, action: str) -> None:
-    """The last allowed attempt is final."""
+    """The last allowed attempt is final; what a limit refused is none."""
     assert RetryPolicy(attempts=attempts).decide(KINDS[kind]("x"), attempt, 0.0).action == action
 
 
@@ -146,8 +147,26 @@ def test_a_kind_of_a_plug_in_is_told_as_what_it_is() -> None:
 def test_decisions_are_values() -> None:
     """Equal decisions are equal, so that tests compare them and logs print them."""
     assert RetryPolicy().decide(errors.RateLimited("x", retry_after=2.0), 1, 0.0) == RetryDecision(
-        "retry", "rate limited", 2.0, pause=True
+        "retry", "rate limited", 0.0, pause=True
     )
+
+
+def test_what_fails_in_an_outage_is_not_counted() -> None:
+    """It goes back to the gate, where one request at a time looks whether the endpoint is there again."""
+    decision = RetryPolicy(attempts=1).decide(errors.ServerError("x"), 9, 0.0, parked=True)
+    assert decision == RetryDecision("retry", "the provider failed", 0.0)
+    assert RetryPolicy(attempts=1).decide(errors.RequestTimeout("x"), 9, 0.0, parked=True).action == "fail"
+
+
+def test_a_daily_quota_stops_the_run() -> None:
+    """No wait within a run helps."""
+    decision = RetryPolicy().decide(errors.RateLimited("x", daily=True), 1, 0.0)
+    assert (decision.action, decision.reason) == ("stop", "the daily quota is used up")
+
+
+def test_waits_grow_with_all_failures() -> None:
+    """Failures that count as no attempt make the next wait longer, too."""
+    assert RetryPolicy().decide(errors.ServerError("x"), 1, 0.0, failures=3).wait == 1.0
 
 
 @pytest.mark.parametrize(

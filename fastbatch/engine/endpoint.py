@@ -21,12 +21,14 @@ class Route:
     """What a name such as `local:smollm2` stands for.
 
     `model` is the default model for requests that name none; `service` is what must run before the provider
-    can be asked, None for an endpoint that runs by itself.
+    can be asked, None for an endpoint that runs by itself. `others` serve the same model at other endpoints
+    or with other keys.
     """
 
     provider: Provider[Any]
     model: str | None = None
     service: Service | None = None
+    others: tuple[Provider[Any], ...] = ()
 
 
 class SharedService:

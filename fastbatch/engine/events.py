@@ -90,7 +90,9 @@ class Counters:
         "completion_tokens",
         "failed",
         "failures",
+        "hedged",
         "in_flight",
+        "learned",
         "left_out",
         "ok",
         "prompt_tokens",
@@ -106,7 +108,7 @@ class Counters:
     def __init__(self) -> None:
         self.total: int | None = None
         self.ok = self.failed = self.skipped = self.left_out = self.cached = self.shared = 0
-        self.in_flight = self.waiting = self.sent = self.retries = 0
+        self.in_flight = self.waiting = self.sent = self.retries = self.hedged = self.learned = 0
         self.prompt_tokens = self.cached_tokens = self.completion_tokens = self.reasoning_tokens = 0
 
         self.failures: dict[tuple[str, int | None, str | None], list[Any]] = {}  # kind -> [count, message]

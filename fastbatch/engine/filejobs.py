@@ -11,8 +11,8 @@ from fastbatch.engine.errorsfile import ErrorsFile
 from fastbatch.engine.events import Counters
 from fastbatch.engine.index import id_number
 from fastbatch.engine.inputfile import InputFile, OnBadRow, Row
+from fastbatch.engine.job import Job
 from fastbatch.engine.journal.entries import UncertainRow
-from fastbatch.engine.pipeline import Job
 from fastbatch.engine.session import Settings
 from fastbatch.engine.uncertain import not_sent_again
 from fastbatch.errors import InvalidRequest, RunStopped

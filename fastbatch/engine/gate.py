@@ -1,65 +1,172 @@
-"""The gate sleeps, so that limits need not: first come, first served, one timer for the whole queue."""
+"""The gate sleeps, so that limits need not: first come, first served, one timer for everybody who waits."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from threading import Lock
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from fastbatch.engine.clock import Clock, Timer
+from fastbatch.engine.lane import Group, Way
+from fastbatch.limits.cost import Cost
 from fastbatch.limits.ledger import Ledger, Reservation
 from fastbatch.models.stats import Saturation
 
+ResponseT = TypeVar("ResponseT")
+
 # A ledger may serve several runs in several loops; a settlement elsewhere rings no bell here, so the head of
-# the queue looks again at least this often (seconds).
+# a queue looks again at least this often (seconds).
 _LOOK_AGAIN = 1.0
+# Seconds that a request waits for its own endpoint rather than go to the fallback at once.
+_LOYAL = 10.0
+
+_FREE = Cost()
 
 
 class GateShut(Exception):
     """The gate was shut while a request waited; nothing was sent. Word between the gate and the run."""
 
 
-class SharedLedger:
-    """A ledger and the lock that several loops (threads) take turns with."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self.ledger = ledger
-        self.lock = Lock()
+class Elsewhere(Exception):
+    """Nothing can be sent to this group just now and there is another, or never again; nothing was sent."""
 
 
-class Gate:
-    """Lets requests through as the ledger allows; one gate serves one run in one loop."""
+class Admission(NamedTuple):
+    """Leave to send: where, and the room that was granted there."""
 
-    def __init__(self, shared: SharedLedger, clock: Clock) -> None:
-        self._ledger = shared.ledger
-        self._lock = shared.lock
+    way: Way[Any]
+    ledger: Ledger
+    reservation: Reservation
+    probe: bool
+
+
+class Line(Generic[ResponseT]):
+    """The queue of one group and model, and the accounts that may let its head through."""
+
+    def __init__(self, group: Group[ResponseT], model: str | None) -> None:
+        self.group = group
+        self.accounts = [(way, way.lane.ledger(model)) for way in group.ways]
+        self.queue: deque[_Waiting] = deque()
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether somebody looks at costs."""
+        return any(ledger.counts_tokens for _, ledger in self.accounts)
+
+    def admit(self, waiting: _Waiting, now: float) -> Admission | None:
+        """Room for a request, at the account with the most of it; None: nowhere yet."""
+        cost = waiting.cost(self.counts_tokens)
+        for way, ledger in self._by_room(now):
+            lane = way.lane
+            with lane.lock:
+                if lane.weather.allows(now) and (granted := ledger.reserve(cost, now)) is not None:
+                    return Admission(way, ledger, granted, lane.weather.left())
+        return None
+
+    def next_change(self, waiting: _Waiting, now: float) -> float:
+        """When it is worth asking again."""
+        cost = waiting.cost(self.counts_tokens)
+        soonest = float("inf")
+        for way, ledger in self.accounts:
+            if way.closed is None:
+                with way.lane.lock:
+                    due = max(way.lane.weather.next_change(now), ledger.next_change(cost, now))
+                soonest = min(soonest, due)
+        return soonest
+
+    def to_be_left(self, now: float) -> bool:
+        """Whether nobody gets through for a good while and a fallback should answer; or nobody ever."""
+        group = self.group
+        if not group.open:
+            return True
+        if not group.has_next:
+            return False
+        for way, ledger in self.accounts:
+            if way.closed is None:
+                with way.lane.lock:
+                    weather = way.lane.weather
+                    if (not weather.parked or weather.allows(now)) and ledger.paused(now) <= _LOYAL:
+                        return False
+        return True
+
+    def waiting_reason(self, now: float) -> str:
+        """Why the head of the queue stands still, by the account that will let it through first."""
+        reasons = []
+        cost = self.queue[0].cost(self.counts_tokens)
+        for way, ledger in self.accounts:
+            if way.closed is None:
+                with way.lane.lock:
+                    weather = way.lane.weather
+                    reason = weather.waiting_reason(now) or ledger.waiting_reason(cost, now)
+                    due = max(weather.next_change(now), ledger.next_change(cost, now))
+                reasons.append((due, reason))
+        return min(reasons, default=(0.0, ""))[1]
+
+    def _by_room(self, now: float) -> Sequence[tuple[Way[ResponseT], Ledger]]:
+        if len(self.accounts) == 1:
+            return self.accounts if self.accounts[0][0].closed is None else ()
+        unclosed = [account for account in self.accounts if account[0].closed is None]
+        return sorted(unclosed, key=lambda account: account[1].load(now))
+
+
+class _Waiting:
+    """One request in a queue; what it costs is found out when somebody asks."""
+
+    __slots__ = ("_cost", "_weigh", "turn")
+
+    def __init__(self, weigh: Callable[[], Cost]) -> None:
+        self._weigh = weigh
+        self._cost: Cost | None = None
+        self.turn: asyncio.Future[Admission] | None = None
+
+    def cost(self, counted: bool) -> Cost:
+        if not counted:
+            return _FREE
+        if self._cost is None:
+            self._cost = self._weigh()
+        return self._cost
+
+
+class Gate(Generic[ResponseT]):
+    """Lets requests through as ledgers and weather allow; one gate serves one run in one loop."""
+
+    def __init__(self, groups: Sequence[Group[ResponseT]], clock: Clock) -> None:
+        self._groups = groups
         self._clock = clock
-        self._queue: deque[tuple[int, asyncio.Future[Reservation]]] = deque()
+        self._lines: dict[tuple[int, str | None], Line[ResponseT]] = {}
         self._timer: Timer | None = None
         self._due = float("inf")
         self._shut = False
 
-    @property
-    def counts_tokens(self) -> bool:
-        """Whether `enter` needs to know a request's tokens."""
-        return self._ledger.counts_tokens
+    def line(self, group: int, model: str | None) -> Line[ResponseT]:
+        """The queue for a group and a model."""
+        line = self._lines.get((group, model))
+        if line is None:
+            line = self._lines[group, model] = Line(self._groups[group], model)
+        return line
 
-    async def enter(self, tokens: int) -> Reservation:
-        """Wait until a request of `tokens` tokens may leave.
+    async def enter(self, line: Line[ResponseT], weigh: Callable[[], Cost]) -> Admission:
+        """Wait until a request may leave; `weigh` says what it will cost, where that matters.
 
         Raises:
             GateShut: the run lets nobody through any more.
+                Elsewhere: this group is of no use for a while, and there is a fallback; or it is closed.
         """
         if self._shut:
             raise GateShut
-        if not self._queue:
-            with self._lock:
-                granted = self._ledger.reserve(tokens, self._clock.time())
+        waiting = _Waiting(weigh)
+        if not line.queue:
+            now = self._clock.time()
+            granted = line.admit(waiting, now)
             if granted is not None:
                 return granted
-        turn: asyncio.Future[Reservation] = asyncio.get_running_loop().create_future()
-        self._queue.append((tokens, turn))
-        if len(self._queue) == 1:
+            if line.to_be_left(now):
+                raise Elsewhere
+        turn: asyncio.Future[Admission] = asyncio.get_running_loop().create_future()
+        waiting.turn = turn
+        line.queue.append(waiting)
+        if len(line.queue) == 1:
             self._admit()
         try:
             return await turn
@@ -71,66 +178,96 @@ class Gate:
                 self._admit()
             raise
 
-    def leave(self, reservation: Reservation, tokens: int | None) -> None:
-        """The request's outcome is known: it took `tokens` tokens, None if nobody can tell."""
-        with self._lock:
-            self._ledger.settle(reservation, tokens, self._clock.time())
-        if self._queue:
-            self._look_earlier()
+    def try_enter(self, line: Line[ResponseT], weigh: Callable[[], Cost]) -> Admission | None:
+        """Room for a request now, for nobody who waits would be passed; None where there is none."""
+        if self._shut or line.queue:
+            return None
+        return line.admit(_Waiting(weigh), self._clock.time())
 
-    def give_back(self, reservation: Reservation) -> None:
+    def leave(self, admission: Admission, cost: Cost | None) -> None:
+        """The request's outcome is known: it took `cost`, None if nobody can tell."""
+        lane = admission.way.lane
+        with lane.lock:
+            admission.ledger.settle(admission.reservation, cost, self._clock.time())
+            if admission.probe:
+                lane.weather.ended()
+        self.look()
+
+    def give_back(self, admission: Admission) -> None:
         """Nothing was sent after all: the room is the next one's."""
-        with self._lock:
-            self._ledger.cancel(reservation, self._clock.time())
+        lane = admission.way.lane
+        with lane.lock:
+            admission.ledger.cancel(admission.reservation, self._clock.time())
+            if admission.probe:
+                lane.weather.ended()
         self._admit()
 
-    def pause(self, seconds: float, reason: str) -> None:
-        """Let nobody through for some seconds."""
-        with self._lock:
-            self._ledger.pause(self._clock.time() + seconds, reason)
+    def look(self) -> None:
+        """Something changed: whoever waits may get through, or sooner than the timer says."""
+        for line in self._lines.values():
+            if line.queue:
+                self._look_earlier()
+                return
 
     def waiting_reason(self) -> str:
         """Why requests stand still, empty when none do."""
-        if not self._queue:
-            return ""
-        with self._lock:
-            return self._ledger.waiting_reason(self._queue[0][0], self._clock.time())
+        now = self._clock.time()
+        for line in self._lines.values():
+            if line.queue and (reason := line.waiting_reason(now)):
+                return reason
+        return ""
 
     def saturation(self) -> tuple[Saturation, ...]:
-        """How full each limit is."""
-        with self._lock:
-            return self._ledger.saturation(self._clock.time())
+        """How full each limit is; where there are several accounts their names say whose."""
+        now = self._clock.time()
+        found: dict[str, Saturation] = {}
+        several = len({id(ledger) for line in self._lines.values() for _, ledger in line.accounts}) > 1
+        for (_, model), line in self._lines.items():
+            for way, ledger in line.accounts:
+                with way.lane.lock:
+                    windows = ledger.saturation(now)
+                for window in windows:
+                    whose = " ".join(filter(None, (window.name, way.name, model if several else "")))
+                    found.setdefault(whose, window.called(whose))
+        return tuple(found.values())
 
     def shut(self) -> None:
         """Send away everybody who waits, and whoever comes later; what is under way may still leave."""
         self._shut = True
         self._set_timer(float("inf"))
-        while self._queue:
-            _, turn = self._queue.popleft()
-            if not turn.done():
-                turn.set_exception(GateShut())
+        for line in self._lines.values():
+            while line.queue:
+                _refuse(line.queue.popleft(), GateShut())
 
     def _admit(self) -> None:
-        """Let through whoever may go from the head of the queue, then set the timer for the next."""
-        queue = self._queue
+        """Let through whoever may go from the heads of the queues, then set the timer for the next."""
         now = self._clock.time()
-        with self._lock:
+        due = float("inf")
+        for line in self._lines.values():
+            due = min(due, self._admit_line(line, now))
+        waits = any(line.queue for line in self._lines.values())
+        self._set_timer(min(due, now + _LOOK_AGAIN) if waits else float("inf"))
+
+    def _admit_line(self, line: Line[ResponseT], now: float) -> float:
+        queue = line.queue
+        while queue:
+            waiting = queue[0]
+            turn = waiting.turn
+            if turn is not None and not turn.done():
+                granted = line.admit(waiting, now)
+                if granted is None:
+                    break
+                turn.set_result(granted)
+            queue.popleft()
+        if queue and line.to_be_left(now):
             while queue:
-                tokens, turn = queue[0]
-                if not turn.done():
-                    granted = self._ledger.reserve(tokens, now)
-                    if granted is None:
-                        break
-                    turn.set_result(granted)
-                queue.popleft()
-            due = self._ledger.next_change(queue[0][0], now) if queue else float("inf")
-        self._set_timer(min(due, now + _LOOK_AGAIN) if queue else float("inf"))
+                _refuse(queue.popleft(), Elsewhere())
+        return line.next_change(queue[0], now) if queue else float("inf")
 
     def _look_earlier(self) -> None:
         """A settlement may have brought the next change forward."""
         now = self._clock.time()
-        with self._lock:
-            due = self._ledger.next_change(self._queue[0][0], now)
+        due = min(line.next_change(line.queue[0], now) for line in self._lines.values() if line.queue)
         if due <= now:
             self._admit()
         elif due < self._due:
@@ -143,3 +280,8 @@ class Gate:
         self._due = due
         if due != float("inf"):
             self._timer = self._clock.call_at(due, self._admit)
+
+
+def _refuse(waiting: _Waiting, error: Exception) -> None:
+    if waiting.turn is not None and not waiting.turn.done():
+        waiting.turn.set_exception(error)

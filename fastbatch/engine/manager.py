@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sized
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence, Sized
 from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
@@ -16,25 +16,26 @@ from fastbatch.engine.bridge import run_sync
 from fastbatch.engine.endpoint import Route, SharedService
 from fastbatch.engine.events import Listener
 from fastbatch.engine.filerun import FileOptions, FileRun
-from fastbatch.engine.gate import SharedLedger
 from fastbatch.engine.inputfile import OnBadRow
 from fastbatch.engine.journal.journal import Durability
+from fastbatch.engine.lane import Lane, LimitsByModel
 from fastbatch.engine.remembered import RememberedStream
-from fastbatch.engine.session import Identical, Session, Settings, aiohttp_transport, guarded
+from fastbatch.engine.session import Addresses, Identical, Session, Settings, aiohttp_transport, guarded
 from fastbatch.engine.source import JobSource, Rows
 from fastbatch.engine.uncertain import OnUncertain
 from fastbatch.errors import ConfigError, RunStopped
 from fastbatch.formats.rows import RowSettings
 from fastbatch.formats.template import PromptTemplate
-from fastbatch.limits.ledger import Ledger
 from fastbatch.limits.options import Limits
 from fastbatch.limits.tokens import TokenEstimator
+from fastbatch.limits.weather import MAX_OUTAGE
 from fastbatch.models.request import LLMRequest
 from fastbatch.models.response import ResponseWrapper
 from fastbatch.models.stats import Summary
 from fastbatch.providers.base import Provider
 from fastbatch.retry import RetryPolicy
 from fastbatch.transport.base import Transport
+from fastbatch.transport.timeout import Timeout
 
 # A manager made from a name has replies of whatever type that endpoint has.
 ResponseT = TypeVar("ResponseT", default=Any)
@@ -48,13 +49,23 @@ class RequestManager(Generic[ResponseT]):
     Args:
         provider: an `OpenAIProvider`, any other `Provider`, or a name such as `"openai:gpt-4o-mini"` or
             `"local:smollm2"`, whose model is then the default model (a `Route` is such a name, resolved).
+            A list of providers is one model at several endpoints or with several keys: requests are balanced
+            by free capacity, each keeps its own limits, and the first one identifies them all in the cache.
         model: the model of requests that name none.
         params: body parameters of requests that do not set them.
         concurrency: how many requests are in flight at most; a local model takes as many as it has slots.
-        limits: what the provider allows; kept over all runs of this manager.
+        fallback: where rows go, in this order, that the provider cannot answer: its key is refused, its quota
+            used up, it is away for long or has no such model.
+        limits: what the provider allows, for all models together or by model; kept over all runs of this
+            manager. Where nothing is declared, limits are learned from what the provider says and does.
         cache: where answers are kept; None keeps none beyond the run.
         retry: how often to try again.
-        timeout: seconds that one attempt may take; waiting for limits and retries is not counted.
+        timeout: seconds that one attempt may take, or a `Timeout` with its parts; waiting for limits and
+            retries is not counted.
+        max_outage: seconds that the endpoint may be away before the run stops (30 at most until it has
+            answered once). Meanwhile the run waits, tries now and then, and no row loses an attempt.
+        hedge: ask stragglers a second time, which may be paid twice: further requests as a share of all
+            (0.05: at most one in twenty).
         identical: `share` sends equal requests once, `sample` sends each of them.
         progress: a listener, or the name of one (`auto`, `rich`, `plain`, `json`); None shows nothing.
         transport: makes the transport of a run.
@@ -69,47 +80,55 @@ class RequestManager(Generic[ResponseT]):
 
     def __init__(
         self,
-        provider: Provider[ResponseT] | Route | str,
+        provider: Provider[ResponseT] | Sequence[Provider[ResponseT]] | Route | str,
         *,
+        fallback: Sequence[Provider[Any] | Route | str] = (),
         model: str | None = None,
         params: Mapping[str, Any] | None = None,
         concurrency: int = 64,
-        limits: Limits | None = None,
+        limits: LimitsByModel | None = None,
         cache: CacheProvider | None = None,
         retry: RetryPolicy | None = None,
-        timeout: float = 120.0,
+        timeout: float | Timeout = 120.0,
+        max_outage: float = MAX_OUTAGE,
+        hedge: float = 0.0,
         identical: Identical = "share",
         progress: str | Listener | None = None,
         transport: Callable[[], Transport] = aiohttp_transport,
     ) -> None:
         if not isinstance(concurrency, int) or concurrency < 1:
             raise ConfigError("must be a whole number of 1 or more", key="concurrency", value=concurrency)
-        if not isinstance(timeout, int | float) or not timeout > 0:
-            raise ConfigError("must be seconds above 0", key="timeout", value=timeout)
+        if not isinstance(max_outage, int | float) or not max_outage >= 0:
+            raise ConfigError("must be 0 or more seconds", key="max_outage", value=max_outage)
+        if not isinstance(hedge, int | float) or not 0 <= hedge <= 1:
+            raise ConfigError("must be a share from 0 to 1", key="hedge", value=hedge)
         if identical not in ("share", "sample"):
             raise ConfigError("must be 'share' or 'sample'", key="identical", value=identical)
         if cache is not None and not hasattr(cache, "get_many"):
             problem = f"must be a cache, such as DiskCache({str(cache)!r}) or InMemoryCache()"
             raise ConfigError(problem, key="cache", value=cache)
-        for key, value, kind in (("limits", limits, Limits), ("retry", retry, RetryPolicy)):
-            if value is not None and not isinstance(value, kind):
-                raise ConfigError(f"must be a {kind.__name__}", key=key, value=value)
-        if isinstance(provider, str):
-            route: Route = registry.find("assembly", "route")(provider)
-        else:
-            route = provider if isinstance(provider, Route) else Route(provider)
-        served = concurrency if route.service is None else route.service.slots(concurrency)
+        if retry is not None and not isinstance(retry, RetryPolicy):
+            raise ConfigError("must be a RetryPolicy", key="retry", value=retry)
+        declared = limits.values() if isinstance(limits, Mapping) else [limits] if limits is not None else []
+        if not all(isinstance(each, Limits) for each in declared):
+            raise ConfigError("must be Limits, or a mapping from model to Limits", key="limits", value=limits)
+        if isinstance(fallback, str | Route) or not isinstance(fallback, Sequence):
+            raise ConfigError("must be a list of providers or names", key="fallback", value=fallback)
+        route = _route(provider)
+        places = [
+            _addresses(each, limits, concurrency, max_outage) for each in (route, *map(_route, fallback))
+        ]
+        service = route.service
         self._settings: Settings[ResponseT] = Settings(
-            provider=route.provider,
-            service=None if route.service is None else SharedService(route.service),
-            concurrency=served,
-            ledger=SharedLedger(Ledger(limits or Limits())),
+            lanes=tuple(places),
+            concurrency=concurrency if service is None else service.slots(concurrency),
             estimator=TokenEstimator(),
             cache=guarded(cache),
             retry=retry or RetryPolicy(),
-            timeout=timeout,
+            timeout=Timeout.of(timeout),
             identical=identical,
             progress=progress,
+            hedge=hedge,
             transport=transport,
         )
         self._model = model or route.model
@@ -345,6 +364,44 @@ class RequestManager(Generic[ResponseT]):
     def _title(self) -> str:
         name = self._settings.provider.name
         return f"{name}:{self._model}" if self._model else name
+
+
+def _route(given: Provider[Any] | Sequence[Provider[Any]] | Route | str) -> Route:
+    """What was given as a route."""
+    if isinstance(given, str):
+        found: Route = registry.find("assembly", "route")(given)
+        return found
+    if isinstance(given, Route):
+        return given
+    providers = [given] if not isinstance(given, Sequence) else [*given]
+    if not providers:
+        raise ConfigError("names no endpoint", key="provider")
+    return Route(providers[0], others=tuple(providers[1:]))
+
+
+def _addresses(
+    route: Route, limits: LimitsByModel | None, concurrency: int, max_outage: float
+) -> Addresses[Any]:
+    """The lanes of a route; each endpoint and key has the declared limits to itself."""
+    service = route.service
+    providers = (route.provider, *route.others)
+    lanes = [
+        Lane(
+            provider,
+            name=_called(provider, number, len(providers)),
+            service=None if service is None else SharedService(service),
+            limits=limits or Limits(),
+            concurrency=concurrency if service is None else service.slots(concurrency),
+            max_outage=max_outage,
+        )
+        for number, provider in enumerate(providers, 1)
+    ]
+    return Addresses(tuple(lanes), route.model)
+
+
+def _called(provider: Provider[Any], number: int, count: int) -> str:
+    """What people call one of several endpoints or keys."""
+    return provider.name if count == 1 else f"{provider.name} {number} of {count}"
 
 
 def _position(result: ResponseWrapper[Any]) -> int:

@@ -2,60 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 from fastbatch.engine.clock import Clock
-from fastbatch.engine.endpoint import Endpoint
 from fastbatch.engine.events import Counters
-from fastbatch.engine.gate import Gate
-from fastbatch.errors import BadResponse, ConnectFailed, RequestError, RunStopped
-from fastbatch.limits.outage import Outage
+from fastbatch.engine.gate import Admission, Elsewhere, Gate, Line
+from fastbatch.engine.hedge import Again, Hedge
+from fastbatch.engine.job import Job
+from fastbatch.engine.lane import Group
+from fastbatch.engine.latencies import Latencies
+from fastbatch.engine.verdict import ELSEWHERE, Judge
+from fastbatch.errors import ConnectFailed, RequestError
+from fastbatch.limits.cost import Cost
 from fastbatch.limits.tokens import TokenEstimator
-from fastbatch.models.request import LLMRequest
+from fastbatch.models.http import HTTPCall, HTTPReply
 from fastbatch.models.response import ResponseWrapper
 from fastbatch.providers.base import Provider
-from fastbatch.retry import RetryDecision, RetryPolicy
+from fastbatch.retry import RetryDecision
 from fastbatch.transport.base import Transport
 from fastbatch.transport.timeout import Timeout
 
 ResponseT = TypeVar("ResponseT")
-
-_REFUSALS = 20  # a request that alone cannot connect so often fails; in an outage all of them wait
-
-
-class Job(Generic[ResponseT]):
-    """One row on its way through the engine.
-
-    `tag` is the source's own note on it (a file's line); `followers` are identical rows that take its answer.
-    """
-
-    __slots__ = (
-        "answers_then",
-        "attempts",
-        "broken",
-        "followers",
-        "index",
-        "key",
-        "maybe_billed",
-        "outcome",
-        "refused",
-        "request",
-        "tag",
-    )
-
-    def __init__(self, request: LLMRequest, index: int, key: str, tag: Any = None) -> None:
-        self.request = request
-        self.index = index
-        self.key = key
-        self.tag = tag
-        self.attempts = 0
-        self.broken = 0  # replies that were no answer
-        self.refused = 0  # connections that did not come about
-        self.answers_then = 0  # replies to everybody at the first of these
-        self.maybe_billed = False  # what one attempt may have cost, no refusal of a later one takes back
-        self.followers: list[Job[ResponseT]] | None = None
-        self.outcome: ResponseWrapper[ResponseT] | None = None
 
 
 class Witness(Protocol):
@@ -76,124 +45,181 @@ class Pipeline(Generic[ResponseT]):
     def __init__(
         self,
         *,
-        endpoint: Endpoint[ResponseT],
+        groups: Sequence[Group[ResponseT]],
         transport: Transport,
-        gate: Gate,
-        retry: RetryPolicy,
+        gate: Gate[ResponseT],
+        judge: Judge[ResponseT],
+        hedge: Hedge | None,
         estimator: TokenEstimator,
         counters: Counters,
+        latencies: Latencies,
         clock: Clock,
-        dice: Callable[[], float],
-        timeout: float | Timeout,
+        timeout: Timeout,
     ) -> None:
-        self._endpoint = endpoint
+        self._groups = groups
         self._transport = transport
         self._gate = gate
-        self._retry = retry
+        self._judge = judge
+        self._hedge = hedge
         self._estimator = estimator
         self._counters = counters
+        self._latencies = latencies
         self._clock = clock
-        self._dice = dice
-        self._timeout = Timeout.of(timeout)
+        self._timeout = timeout
         self.witness: Witness | None = None
-        self._outage = Outage()
 
     async def attempt(self, job: Job[ResponseT]) -> RetryDecision | None:
         """Send `job` once and leave the outcome on it.
 
         Returns:
-            None when the outcome stands, answer or error; else the decision to send again, or to stop.
+            None when the outcome stands, answer or error; else the decision to send again, or to stop. With
+            `ELSEWHERE` the job has moved to its fallback, and nothing was sent.
         """
-        endpoint, counters, clock = self._endpoint, self._counters, self._clock
-        provider = endpoint.provider if endpoint.ready else await endpoint.open()
+        group = self._groups[job.group]
+        body = job.asked.body
+        line = self._gate.line(job.group, body.get("model"))
+
+        def weigh() -> Cost:
+            return group.provider.reserve(body, self._estimator.prompt_tokens(body))
+
         try:
-            call = provider.build(job.request)
-        except RequestError as refused:
-            job.outcome = self._failure(provider, job, refused)
+            admission = await self._gate.enter(line, weigh)
+        except Elsewhere:
+            if group.has_next:
+                job.group += 1
+                return ELSEWHERE
+            closed = next(way.closed for way in group.ways if way.closed is not None)
+            self._fail(group.provider, job, type(closed).from_dict(closed.to_dict()))
             return None
-        body = job.request.body
-        tokens = self._reserved(provider, body) if self._gate.counts_tokens else 0
-        reservation = await self._gate.enter(tokens)
-        if self.witness is not None:
-            try:
+        try:
+            way = admission.way
+            provider = way.endpoint.provider if way.endpoint.ready else await way.endpoint.open()
+            call = provider.build(job.asked)
+            if self.witness is not None:
                 await self.witness.sent(job, len(call.body) // 4)
-            except BaseException:  # a full disk, or cancelled: nothing leaves
-                self._gate.give_back(reservation)
-                raise
-        took: int | None = None
-        sent = True
-        job.attempts += 1
-        counters.in_flight += 1
-        began = clock.time()
-        try:
-            reply = await self._transport.send(call, self._timeout)
-            outcome = provider.parse(reply).of(job.request, index=job.index, key=job.key)
-            outcome.attempts = job.attempts
-            outcome.latency = clock.time() - began
-            self._outage.answered()
-            if outcome.error is None and self._gate.counts_tokens:
-                took = provider.settle_tokens(body, outcome.tokens)
-                self._estimator.learn(body, outcome.tokens.prompt_tokens)
-        except ConnectFailed as refused:
-            sent = False  # so nothing was tried, and no limit has counted it
-            job.attempts -= 1
-            outcome = self._failure(provider, job, refused)
-        except RequestError as broken:
-            outcome = self._failure(provider, job, broken)
-            outcome.latency = clock.time() - began
-        finally:
-            counters.in_flight -= 1
-            if sent:
-                self._gate.leave(reservation, took)
-            else:
-                self._gate.give_back(reservation)
-        if sent:
-            counters.sent += 1
-            counters.retries += job.attempts > 1
-        job.outcome = outcome
-        if outcome.error is None:
+        except RequestError as refused:
+            self._gate.give_back(admission)
+            self._fail(provider, job, refused)
             return None
-        decision = self._judge(outcome.error, job)
-        if decision is not None and self.witness is not None and not outcome.error.maybe_billed:
+        except BaseException:  # no service, a full disk, or cancelled: nothing leaves
+            self._gate.give_back(admission)
+            raise
+        again = None if self._hedge is None else partial(self._again, job, line, weigh)
+        decision = await self._exchange(job, admission, provider, call, again)
+        if decision is not None and self.witness is not None and not job.maybe_billed:
             self.witness.back(job)
         return decision
 
+    async def _exchange(
+        self,
+        job: Job[ResponseT],
+        admission: Admission,
+        provider: Provider[ResponseT],
+        call: HTTPCall,
+        again: Again | None,
+    ) -> RetryDecision | None:
+        """Send what has been let through, and settle what came of it."""
+        counters, clock, gate = self._counters, self._clock, self._gate
+        cost: Cost | None = None
+        outcome: ResponseWrapper[ResponseT] | None = None
+        sent = True
+        job.attempts += 1
+        job.tries += 1
+        counters.in_flight += 1
+        began = clock.time()
+        try:
+            if self._hedge is None or again is None:
+                reply = await self._transport.send(call, self._timeout)
+            else:
+                reply = await self._hedge.send(self._transport, call, self._timeout, gate, again)
+            now = clock.time()
+            outcome = provider.parse(reply).of(job.request, index=job.index, key=job.key)
+            outcome.model = job.asked.body.get("model")
+            outcome.latency = now - began
+            cost = self._heard(job, admission, reply, outcome, now)
+        except ConnectFailed as refused:
+            sent = False  # so nothing was tried, and no limit has counted it
+            job.attempts -= 1
+            job.tries -= 1
+            outcome = self._fail(provider, job, refused)
+        except RequestError as broken:
+            outcome = self._fail(provider, job, broken)
+            outcome.latency = clock.time() - began
+            with admission.way.lane.lock:
+                admission.ledger.dropped(clock.time())
+        finally:
+            counters.in_flight -= 1
+            if outcome is None:  # cancelled: it may have arrived
+                gate.leave(admission, None)
+        if sent:
+            counters.sent += 1
+            counters.retries += job.attempts > 1
+        outcome.attempts = job.attempts
+        job.outcome = outcome
+        decision = None
+        if outcome.error is not None:  # judged before the next one is let through: it may have to wait
+            decision = self._judge.judge(outcome.error, job, admission, clock.time())
+        if sent:
+            gate.leave(admission, cost)
+        else:
+            gate.give_back(admission)
+        return decision
+
+    def _heard(
+        self,
+        job: Job[ResponseT],
+        admission: Admission,
+        reply: HTTPReply,
+        outcome: ResponseWrapper[ResponseT],
+        now: float,
+    ) -> Cost | None:
+        """A reply came: what it says of limits and of the weather, and what the request took."""
+        lane, ledger, provider = admission.way.lane, admission.ledger, admission.way.lane.provider
+        error = outcome.error
+        body = job.asked.body
+        cost: Cost | None = None
+        if error is None:
+            self._latencies.add(outcome.latency)
+            if ledger.counts_tokens:
+                cost = provider.settle(body, outcome.tokens)
+                self._estimator.learn(body, outcome.tokens.prompt_tokens)
+        stated = provider.read_limits(reply.headers)
+        with lane.lock:
+            if stated and ledger.hear(stated, admission.reservation, now):
+                self._counters.learned += 1
+            if error is None or error.effect == "none":
+                ledger.accepted(now, outcome.latency)
+                lane.budget.earn()
+            if error is None or error.effect in ("none", "refused"):
+                if lane.weather.answered(now):
+                    for each in lane.ledgers().values():
+                        each.reopen(now)
+            elif error.effect == "down":
+                ledger.dropped(now)
+        return cost
+
+    def _again(
+        self, job: Job[ResponseT], line: Line[ResponseT], weigh: Callable[[], Cost]
+    ) -> tuple[Admission, HTTPCall] | None:
+        """Room for the same request once more, at once, where everything is ready for it."""
+        admission = self._gate.try_enter(line, weigh)
+        if admission is None:
+            return None
+        endpoint = admission.way.endpoint
+        if admission.probe or not endpoint.ready:
+            self._gate.give_back(admission)
+            return None
+        return admission, endpoint.provider.build(job.asked)
+
     def waiting_reason(self) -> str:
         """Why requests stand still, empty when they do not."""
-        if self._outage.lasted(self._clock.time()):
-            return f"no connection for {self._outage.lasted(self._clock.time()):.0f} s"
         return self._gate.waiting_reason()
 
     def shut(self) -> None:
         """Start no further attempt; those under way go on."""
         self._gate.shut()
 
-    def _judge(self, error: RequestError, job: Job[ResponseT]) -> RetryDecision | None:
-        error.attempts = job.attempts
-        error.maybe_billed = job.maybe_billed = job.maybe_billed or error.maybe_billed
-        if isinstance(error, ConnectFailed) and not error.stops_run:
-            if job.refused == 0:
-                job.answers_then = self._outage.answers
-            job.refused += 1
-            # Others are answered while this one finds no connection again and again: it is not the endpoint.
-            if job.refused > _REFUSALS and self._outage.answers > job.answers_then + _REFUSALS:
-                return None
-            wait = self._outage.refused(self._clock.time())
-            if wait is None:
-                return RetryDecision("stop", "the endpoint cannot be reached")
-            return RetryDecision("retry", "no connection", wait * (0.5 + 0.5 * self._dice()))
-        decision = self._retry.decide(error, job.attempts, self._dice(), broken_before=job.broken)
-        job.broken += isinstance(error, BadResponse)
-        if decision.action == "fail":
-            return None
-        if decision.pause:
-            self._gate.pause(decision.wait, decision.reason)
-        return decision
-
-    def _reserved(self, provider: Provider[ResponseT], body: dict[str, Any]) -> int:
-        return provider.reserve_tokens(body, self._estimator.prompt_tokens(body))
-
-    def _failure(
+    def _fail(
         self, provider: Provider[ResponseT], job: Job[ResponseT], error: RequestError
     ) -> ResponseWrapper[ResponseT]:
         """The outcome of a request that got no reply."""
@@ -203,17 +229,5 @@ class Pipeline(Generic[ResponseT]):
             provider.reader, provider=provider.name, status=error.status, error=error
         )
         outcome.attempts = job.attempts
-        return outcome.of(job.request, index=job.index, key=job.key)
-
-
-def stopped(outcome: ResponseWrapper[Any] | None, decision: RetryDecision) -> RunStopped:
-    """The exception that ends a run: what happened, and what to do."""
-    error = outcome.error if outcome is not None else None
-    cures = {
-        "AuthenticationFailed": "Check the key, then run again to go on.",
-        "QuotaExhausted": "Add credit or raise the limit, then run again to go on.",
-        "ConnectFailed": "Check the address and that the server runs, then run again to go on.",
-    }
-    cure = cures.get(type(error).__name__, "Run again later to go on.")
-    said = f" ({error.message.removesuffix('.')})" if error is not None else ""
-    return RunStopped(f"Stopped: {decision.reason}{said}. {cure}", cause=error)
+        job.outcome = outcome.of(job.request, index=job.index, key=job.key)
+        return outcome

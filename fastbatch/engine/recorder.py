@@ -10,9 +10,9 @@ from typing import Any
 from fastbatch.engine.events import Counters
 from fastbatch.engine.index import NumberTable, id_number
 from fastbatch.engine.inputfile import Row
+from fastbatch.engine.job import Job
 from fastbatch.engine.journal.entries import Counted
 from fastbatch.engine.journal.journal import Journal
-from fastbatch.engine.pipeline import Job
 from fastbatch.errors import Uncertain
 from fastbatch.formats.results import error_line, result_line
 

@@ -21,12 +21,12 @@ from fastbatch.engine.done import key_number, last_answers
 from fastbatch.engine.events import UncertainRows
 from fastbatch.engine.index import NumberTable, RowTable, id_number
 from fastbatch.engine.inputfile import Row
+from fastbatch.engine.job import Job
 from fastbatch.engine.journal.entries import UncertainRow
 from fastbatch.engine.journal.files import replace_file
 from fastbatch.engine.journal.journal import Durability, Journal
 from fastbatch.engine.journal.places import read_at, refuse_output
 from fastbatch.engine.journal.tail import lines_from
-from fastbatch.engine.pipeline import Job
 from fastbatch.engine.recorder import RowRecorder
 from fastbatch.engine.session import Session, Settings
 from fastbatch.engine.source import JobSource, Rows

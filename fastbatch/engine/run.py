@@ -17,8 +17,10 @@ from typing import Any, Generic, Protocol, TypeVar
 from fastbatch.engine.clock import Clock, Timer
 from fastbatch.engine.events import Counters
 from fastbatch.engine.gate import GateShut
-from fastbatch.engine.pipeline import Job, Pipeline, Witness, stopped
+from fastbatch.engine.job import Job
+from fastbatch.engine.pipeline import Pipeline, Witness
 from fastbatch.engine.store import AnswerStore, decode, encode
+from fastbatch.engine.verdict import ELSEWHERE, stopped
 from fastbatch.models.response import ResponseWrapper
 from fastbatch.providers.base import Provider
 from fastbatch.retry import RetryDecision
@@ -49,6 +51,7 @@ class Run(Generic[ResponseT]):
         source: blocks of jobs, read only as there is room. A job that arrives with an outcome is finished.
         remembers: the store forgets nothing a user relies on; False for the run's own memory of its answers,
             whose hits count as shared, not as cached.
+        fallback: writes on a job what is asked of the fallback it has moved to; None where there is none.
         recorder: what finishes a job: its outcome counts, and is handed out, when it is written down.
     """
 
@@ -63,6 +66,7 @@ class Run(Generic[ResponseT]):
         counters: Counters,
         clock: Clock,
         concurrency: int,
+        fallback: Callable[[Job[ResponseT]], None] | None = None,
         recorder: Recorder | None = None,
     ) -> None:
         self._source = source
@@ -73,6 +77,7 @@ class Run(Generic[ResponseT]):
         self._counters = counters
         self._clock = clock
         self._concurrency = concurrency
+        self._fallback = fallback
         self._recorder = recorder
         self._window = 2 * concurrency + 64
         self._alive = 0  # admitted and not handed out
@@ -228,19 +233,39 @@ class Run(Generic[ResponseT]):
                 return
             if decision is None:
                 self._answer(job)
+            elif decision is ELSEWHERE and not self._draining:
+                await self._move(job)
             elif decision.action == "retry" and not self._draining:
                 self._send_later(job, decision)
             else:
                 if decision.action == "stop":
-                    self._fail(stopped(job.outcome, decision))
+                    self._fail(stopped(job.outcome.error if job.outcome is not None else None, decision))
                 self._give_up(job)
+
+    async def _move(self, job: Job[ResponseT]) -> None:
+        """A job is to be answered by its fallback, which may have answered the like before."""
+        assert self._fallback is not None
+        self._fallback(job)
+        job.outcome = None
+        found = await self._store.get_many([job.kept_as])
+        value = found.get(job.kept_as)
+        hit = None if value is None else decode(value, self._provider.reader, self._provider.name)
+        if hit is not None:
+            hit.cached, hit.shared = self._remembers, not self._remembers
+            job.outcome = hit.of(job.request, index=job.index, key=job.key)
+            self._answer(job)
+        elif self._draining:
+            self._give_up(job)
+        else:
+            self._ready.appendleft(job)
+            self._call_worker()
 
     def _answer(self, job: Job[ResponseT]) -> None:
         """The first job of a key has its outcome: so have its followers."""
         outcome = job.outcome
         assert outcome is not None
-        if outcome.error is None:
-            self._store.put(job.key, encode(outcome))
+        if outcome.error is None and not outcome.cached:
+            self._store.put(job.kept_as, encode(outcome))
         self._answered.append(job.key)
         followers, job.followers = job.followers, None
         self._finish(job)
@@ -252,8 +277,15 @@ class Run(Generic[ResponseT]):
         self._finish(job)
 
     def _send_later(self, job: Job[ResponseT], decision: RetryDecision) -> None:
-        self._counters.waiting += 1
         job.outcome = None
+        if not decision.wait:  # it waits at the gate, if at all
+            if decision.pause:
+                self._ready.appendleft(job)
+            else:  # in an outage each probe is another row
+                self._ready.append(job)
+            self._call_worker()
+            return
+        self._counters.waiting += 1
         self._later[job] = self._clock.call_at(self._clock.time() + decision.wait, self._send_again, job)
 
     def _send_again(self, job: Job[ResponseT]) -> None:

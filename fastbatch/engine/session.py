@@ -14,12 +14,18 @@ from fastbatch import registry
 from fastbatch.cache.base import CacheProvider
 from fastbatch.cache.guarded import GuardedCache
 from fastbatch.engine.clock import Clock, SystemClock
-from fastbatch.engine.endpoint import Endpoint, SharedService
-from fastbatch.engine.events import Counters, Event, Listener, Meter, RunFinished, RunStarted, Ticker
-from fastbatch.engine.gate import Gate, SharedLedger
-from fastbatch.engine.pipeline import Job, Pipeline
+from fastbatch.engine.descriptors import file_limit, room_for_connections
+from fastbatch.engine.events import Counters, Event, Listener, Meter, Notice, RunFinished, RunStarted, Ticker
+from fastbatch.engine.fallback import readdress
+from fastbatch.engine.gate import Gate
+from fastbatch.engine.hedge import Hedge
+from fastbatch.engine.job import Job
+from fastbatch.engine.lane import Group, Lane, Way
+from fastbatch.engine.latencies import Latencies
+from fastbatch.engine.pipeline import Pipeline
 from fastbatch.engine.run import Recorder, Run
 from fastbatch.engine.store import AnswerStore, RecentAnswers
+from fastbatch.engine.verdict import Judge
 from fastbatch.hashing import compute_request_hash
 from fastbatch.limits.tokens import TokenEstimator
 from fastbatch.models.request import LLMRequest
@@ -27,6 +33,7 @@ from fastbatch.models.stats import Snapshot
 from fastbatch.providers.base import Provider
 from fastbatch.retry import RetryPolicy
 from fastbatch.transport.base import Transport
+from fastbatch.transport.timeout import Timeout
 
 ResponseT = TypeVar("ResponseT")
 
@@ -47,22 +54,34 @@ def aiohttp_transport() -> Transport:
 
 
 @dataclass(frozen=True, slots=True)
+class Addresses(Generic[ResponseT]):
+    """Endpoints and keys of equal worth; `model` is what a fallback's requests name instead of their own."""
+
+    lanes: tuple[Lane[ResponseT], ...]
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Settings(Generic[ResponseT]):
     """Everything that stays the same from run to run of one manager."""
 
-    provider: Provider[ResponseT]
-    service: SharedService | None
+    lanes: tuple[Addresses[ResponseT], ...]
     concurrency: int
-    ledger: SharedLedger
     estimator: TokenEstimator
     cache: CacheProvider | None
     retry: RetryPolicy
-    timeout: float
+    timeout: Timeout
     identical: Identical
     progress: str | Listener | None
+    hedge: float = 0.0
     transport: Callable[[], Transport] = aiohttp_transport
     clock: Clock = field(default_factory=SystemClock)
     dice: Callable[[], float] = random.random
+
+    @property
+    def provider(self) -> Provider[ResponseT]:
+        """What names the endpoint, and identifies it in request hashes: the first of several."""
+        return self.lanes[0].lanes[0].provider
 
     def key(self, request: LLMRequest, occurrence: int = 0) -> str:
         """The request's hash at this endpoint.
@@ -87,18 +106,24 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
         self._recorder: Recorder | None = None
         self.counters = Counters()
         self.meter = Meter(self.counters, settings.clock)
-        self.endpoint = Endpoint(settings.provider, settings.service, settings.concurrency)
-        self._gate = Gate(settings.ledger, settings.clock)
+        self._concurrency = settings.concurrency
+        self._groups = _groups(settings.lanes)
+        self._gate = Gate(self._groups, settings.clock)
         self._transport = settings.transport()
+        self._latencies = Latencies()
+        hedge = (
+            Hedge(settings.hedge, self._latencies, self.counters, settings.clock) if settings.hedge else None
+        )
         self._pipeline = Pipeline(
-            endpoint=self.endpoint,
+            groups=self._groups,
             transport=self._transport,
             gate=self._gate,
-            retry=settings.retry,
+            judge=Judge(self._groups, retry=settings.retry, dice=settings.dice, notice=self._notice),
+            hedge=hedge,
             estimator=settings.estimator,
             counters=self.counters,
+            latencies=self._latencies,
             clock=settings.clock,
-            dice=settings.dice,
             timeout=settings.timeout,
         )
         progress = settings.progress
@@ -107,7 +132,10 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
         self._ticker: Ticker | None = None
 
     async def __aenter__(self) -> Self:
-        await self._transport.open(connections=self._settings.concurrency)
+        self._concurrency = self._clamped(self._settings.concurrency)
+        # A straggler's second request must not wait for a connection.
+        spare = int(self._concurrency * self._settings.hedge) + 1 if self._settings.hedge else 0
+        await self._transport.open(connections=self._concurrency + spare)
         return self
 
     async def __aexit__(
@@ -120,7 +148,8 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
             await self._transport.close()
         finally:
             try:
-                await self.endpoint.close()
+                for way in self._ways:
+                    await way.endpoint.close()
             finally:
                 if self.listener is not None and self._ticker is not None:
                     self.tell(RunFinished(self.picture(), _reason(error)))
@@ -147,9 +176,34 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
             remembers=cache is not None,
             counters=self.counters,
             clock=settings.clock,
-            concurrency=settings.concurrency,
+            concurrency=self._concurrency,
+            fallback=self._readdress if len(self._groups) > 1 else None,
             recorder=self._recorder,
         )
+
+    @property
+    def _ways(self) -> list[Way[ResponseT]]:
+        return [way for group in self._groups for way in group.ways]
+
+    def _readdress(self, job: Job[ResponseT]) -> None:
+        readdress(job, self._groups[job.group], sample=self._settings.identical == "sample")
+
+    def _clamped(self, concurrency: int) -> int:
+        """Not more connections than descriptors, with a word about it."""
+        room = room_for_connections()
+        if room is None or concurrency <= room:
+            return concurrency
+        self._notice(
+            f"concurrency {concurrency:,} became {room:,}: this process may open {file_limit():,} files "
+            "(ulimit -n)"
+        )
+        return room
+
+    def _notice(self, text: str) -> None:
+        if self.listener is None:
+            logger.warning(text)
+        else:
+            self.tell(Notice(text))
 
     def tell(self, event: Event) -> None:
         """Tell the listener; one that raises is told nothing more, and the run goes on."""
@@ -169,6 +223,16 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
 def guarded(cache: CacheProvider | None) -> CacheProvider | None:
     """A cache that cannot end a run."""
     return cache if cache is None or isinstance(cache, GuardedCache) else GuardedCache(cache)
+
+
+def _groups(addresses: tuple[Addresses[ResponseT], ...]) -> list[Group[ResponseT]]:
+    """The ways of one run, each group with the one behind it."""
+    groups: list[Group[ResponseT]] = []
+    several = sum(len(place.lanes) for place in addresses) > 1
+    for place in reversed(addresses):
+        ways = [Way(lane, lane.name if several else "") for lane in place.lanes]
+        groups.insert(0, Group(ways, model=place.model, fallback=groups[0] if groups else None))
+    return groups
 
 
 def _reason(error: BaseException | None) -> str:

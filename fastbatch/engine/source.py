@@ -9,7 +9,7 @@ from copy import deepcopy
 from typing import Any
 
 from fastbatch.engine.index import NumberTable, id_number
-from fastbatch.engine.pipeline import Job
+from fastbatch.engine.job import Job
 from fastbatch.engine.session import Settings
 from fastbatch.errors import InvalidRequest
 from fastbatch.formats.rows import RowSettings, read_row

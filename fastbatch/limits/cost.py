@@ -7,9 +7,13 @@ from typing import Literal, NamedTuple
 Quantity = Literal["requests", "tokens", "input_tokens", "output_tokens"]
 """What a limit counts; `tokens` are input and output together."""
 
+QUANTITIES: tuple[Quantity, ...] = ("requests", "tokens", "input_tokens", "output_tokens")
+
 
 class Cost(NamedTuple):
     """Tokens of one request: estimated before it is sent, the provider's count after.
+
+    `total` stands where a provider counts something else than the sum (OpenAI: at least `max_tokens`).
 
     >>> Cost(prompt=120, completion=30).of("tokens")
     150
@@ -17,11 +21,12 @@ class Cost(NamedTuple):
 
     prompt: int = 0
     completion: int = 0
+    total: int | None = None
 
     def of(self, what: Quantity) -> int:
         """How much of a limit on `what` the request takes."""
         if what == "requests":
             return 1
         if what == "tokens":
-            return self.prompt + self.completion
+            return self.prompt + self.completion if self.total is None else self.total
         return self.prompt if what == "input_tokens" else self.completion

@@ -1,83 +1,155 @@
-"""The account of one endpoint and credential: who may send now, and else when to ask again."""
+"""The account of one endpoint, credential and model: who may send now, and else when to ask again."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, Protocol
 
-from fastbatch.limits.options import Limits
-from fastbatch.limits.window import Entry, SlidingWindow
+from fastbatch.limits.adaptive import Adaptive
+from fastbatch.limits.cost import Cost
+from fastbatch.limits.declared import DeclaredLimits
+from fastbatch.limits.learned import LearnedLimits
+from fastbatch.limits.stated import Stated
 from fastbatch.models.stats import Saturation
 
+_JITTER = 0.1  # of a pause, so that not everybody who was told the same time comes back in the same instant
+_MOST_JITTER = 1.0  # seconds of it
 
-class Reservation(NamedTuple):
-    """Room that was granted; give it back to `Ledger.settle` with what the request really took."""
 
-    requests: tuple[Entry, ...]
-    tokens: tuple[Entry, ...]
+class Part(Protocol):
+    """One set of windows that a ledger keeps within."""
+
+    def fits(self, cost: Cost, now: float) -> bool: ...  # noqa: D102
+
+    def take(self, cost: Cost, now: float) -> Any: ...  # noqa: D102
+
+    def settle(self, taken: Any, cost: Cost | None, now: float) -> None: ...  # noqa: D102
+
+    def cancel(self, taken: Any, now: float) -> None: ...  # noqa: D102
+
+    def next_change(self, cost: Cost, now: float) -> float: ...  # noqa: D102
+
+    def waiting_reason(self, cost: Cost, now: float) -> str: ...  # noqa: D102
+
+    def saturation(self, now: float) -> tuple[Saturation, ...]: ...  # noqa: D102
+
+
+class Reservation:
+    """Room that was granted; it is given back to `Ledger.settle` with what the request really took."""
+
+    __slots__ = ("sent", "taken")
+
+    def __init__(self, taken: list[Any], sent: float) -> None:
+        self.taken = taken
+        self.sent = sent
 
 
 class Ledger:
-    """Several sliding windows at once, and a pause that stands above them all.
+    """Windows that were declared, windows that were learned, the pace, and a pause above them all.
 
     `reserve` grants or refuses at once; who has been refused asks again at `next_change`. One caller asks at
     a time, the head of a queue, so that admission is first come, first served.
 
-    >>> from fastbatch.limits.options import Window
-    >>> ledger = Ledger(Limits(windows=(Window(requests=1, per=10.0),)))
-    >>> first = ledger.reserve(tokens=5, now=0.0)
-    >>> ledger.reserve(tokens=5, now=1.0) is None, ledger.next_change(5, now=1.0)
-    (True, 12.0)
-    >>> ledger.settle(first, tokens=5, now=1.5)
-    >>> ledger.next_change(5, now=1.5)
-    11.5
+    Args:
+        declared: windows of the user's, which other models' ledgers may share; None where there are none.
+        ceiling: requests in flight at most.
+        slow_start: find out carefully what a provider takes of which nothing is known.
+        transit: seconds that a request may be on its way before the server counts it.
+        shared: the part that is leased from an account of several processes.
+
+    >>> ledger = Ledger(DeclaredLimits(Limits(rpm=1)))
+    >>> first = ledger.reserve(Cost(), now=0.0)
+    >>> ledger.reserve(Cost(), now=1.0) is None, ledger.next_change(Cost(), now=1.0)
+    (True, 62.0)
+    >>> ledger.settle(first, None, now=1.5)
+    >>> ledger.next_change(Cost(), now=1.5)
+    61.5
     """
 
-    def __init__(self, limits: Limits) -> None:
-        self._requests: list[SlidingWindow] = []
-        self._tokens: list[SlidingWindow] = []
-        for window in limits.declared():
-            span = _span(window.per)
-            if window.requests is not None:
-                name = f"requests/{span}"
-                self._requests.append(SlidingWindow(name, window.requests, window.per, limits.transit))
-            if window.tokens is not None:
-                self._tokens.append(
-                    SlidingWindow(f"tokens/{span}", window.tokens, window.per, limits.transit)
-                )
-        self._windows = [*self._requests, *self._tokens]
+    def __init__(
+        self,
+        declared: DeclaredLimits | None = None,
+        *,
+        ceiling: int = 65_536,
+        slow_start: bool = False,
+        transit: float = 2.0,
+        shared: Part | None = None,
+    ) -> None:
+        self._learned = LearnedLimits(
+            transit=transit, ignore=frozenset() if declared is None else declared.quantities
+        )
+        self._adaptive = Adaptive(ceiling=ceiling, slow_start=slow_start)
+        self._parts: list[Part] = [self._learned]
+        self._declared = declared
+        if shared is not None:
+            self._parts.insert(0, shared)
+        elif declared is not None and declared.quantities:
+            self._parts.insert(0, declared)
+        self._ceiling = ceiling
         self._paused_until = float("-inf")
         self._paused_for = ""
-        self.counts_tokens = bool(self._tokens)
-        """Whether `reserve` looks at its `tokens`; where not, nobody needs to estimate them."""
+        self.in_flight = 0
+        """Requests that left and whose outcome is not known."""
+        self.refusals = 0
+        """How often the provider refused a request as too many."""
 
-    def reserve(self, tokens: int, now: float) -> Reservation | None:
-        """Room for one request of `tokens` tokens that leaves now, or None: not yet."""
-        if now < self._paused_until:
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether `reserve` looks at its `cost`; where not, nobody needs to estimate it."""
+        return self._learned.counts_tokens or (self._declared is not None and self._declared.counts_tokens)
+
+    def reserve(self, cost: Cost, now: float) -> Reservation | None:
+        """Room for one request of `cost` that leaves now, or None: not yet."""
+        if now < self._paused_until or not self._adaptive.allows(self.in_flight, now):
             return None
-        for window in self._windows:
-            window.forget(now)
-        for window in self._requests:
-            if not window.fits(1):
+        parts = self._parts
+        for part in parts:
+            if not part.fits(cost, now):
                 return None
-        for window in self._tokens:
-            if not window.fits(tokens):
-                return None
-        return Reservation(
-            tuple([window.take(1, now) for window in self._requests]),
-            tuple([window.take(tokens, now) for window in self._tokens]),
-        )
+        self._adaptive.left(now)
+        self.in_flight += 1
+        return Reservation([part.take(cost, now) for part in parts], now)
 
-    def settle(self, reservation: Reservation, tokens: int | None, now: float) -> None:
-        """The reply came, or the request failed; it counts as `tokens` now, None leaves what was reserved."""
-        for window, entry in zip(self._requests, reservation.requests, strict=True):
-            window.settle(entry, 1, now)
-        for window, entry in zip(self._tokens, reservation.tokens, strict=True):
-            window.settle(entry, entry.amount if tokens is None else tokens, now)
+    def settle(self, reservation: Reservation, cost: Cost | None, now: float) -> None:
+        """The reply came, or the request failed; it counts as `cost` now, None leaves what was reserved."""
+        self.in_flight -= 1
+        for part, taken in zip(self._parts, reservation.taken, strict=True):
+            part.settle(taken, cost, now)
 
     def cancel(self, reservation: Reservation, now: float) -> None:
         """Give back room that was granted and not used: nothing was sent."""
-        for window, entry in zip(self._windows, (*reservation.requests, *reservation.tokens), strict=True):
-            window.settle(entry, 0, now)
+        self.in_flight -= 1
+        for part, taken in zip(self._parts, reservation.taken, strict=True):
+            part.cancel(taken, now)
+
+    def hear(self, stated: Sequence[Stated], reservation: Reservation, now: float) -> bool:
+        """A reply's headers state limits; True when that changes what is known."""
+        return self._learned.hear(stated, now, reservation.taken[-1])
+
+    def accepted(self, now: float, latency: float | None = None) -> None:
+        """The provider took a request and answered it, `latency` seconds after it left."""
+        self._adaptive.accepted(now, latency)
+
+    def dropped(self, now: float) -> None:
+        """A request that left came to nothing, for a reason that is no limit."""
+        self._adaptive.dropped(now)
+
+    def refused(self, stated: float | None, jitter: float, now: float) -> float:
+        """The provider said "too many": everybody waits; `stated` is for how long, None where it is unsaid.
+
+        Returns:
+            Seconds of the pause.
+        """
+        self.refusals += 1
+        pause = self._adaptive.refused(now, stated, self.in_flight)
+        if pause.seconds:
+            spread = min(_MOST_JITTER, pause.seconds * _JITTER) * jitter
+            self.pause(now + pause.seconds + spread, pause.reason)
+        return pause.seconds
+
+    def reopen(self, now: float) -> None:
+        """The endpoint is back after an outage: not everybody at once."""
+        self._adaptive.reopen(now)
 
     def pause(self, until: float, reason: str) -> None:
         """Grant nothing before `until`; a shorter pause never shortens a longer one."""
@@ -85,30 +157,34 @@ class Ledger:
             self._paused_until = until
             self._paused_for = reason
 
-    def next_change(self, tokens: int, now: float) -> float:
-        """When it is worth asking again after a refusal, at the latest; a reply may make it sooner."""
-        if now < self._paused_until:
-            return self._paused_until
-        blocked = [window for window in self._requests if not window.fits(1)]
-        blocked += [window for window in self._tokens if not window.fits(tokens)]
-        return max((window.next_change() for window in blocked), default=now)
+    def paused(self, now: float) -> float:
+        """Seconds left of a pause."""
+        return max(0.0, self._paused_until - now)
 
-    def waiting_reason(self, tokens: int, now: float) -> str:
-        """A phrase for why a request of `tokens` tokens may not leave now; empty when it may."""
+    def next_change(self, cost: Cost, now: float) -> float:
+        """When it is worth asking again after a refusal, at the latest; a reply may make it sooner."""
+        due = self._paused_until
+        if not self._adaptive.allows(self.in_flight, now):
+            due = max(due, self._adaptive.next_change(self.in_flight, now))
+        for part in self._parts:
+            if not part.fits(cost, now):
+                due = max(due, part.next_change(cost, now))
+        return max(due, now)
+
+    def waiting_reason(self, cost: Cost, now: float) -> str:
+        """A phrase for why a request of `cost` may not leave now; empty when it may."""
         if now < self._paused_until:
             return f"{self._paused_for}, {self._paused_until - now:.0f} s left"
-        full = [window.name for window in self._requests if not window.fits(1)]
-        full += [window.name for window in self._tokens if not window.fits(tokens)]
-        return f"limit of {' and '.join(full)}" if full else ""
+        reasons = [part.waiting_reason(cost, now) for part in self._parts]
+        if said := " and ".join(filter(None, reasons)):
+            return said
+        return "" if self._adaptive.allows(self.in_flight, now) else self._adaptive.waiting_reason()
 
     def saturation(self, now: float) -> tuple[Saturation, ...]:
         """How full each window is at this moment."""
-        for window in self._windows:
-            window.forget(now)
-        return tuple([window.saturation() for window in self._windows])
+        return tuple([window for part in self._parts for window in part.saturation(now)])
 
-
-def _span(seconds: float) -> str:
-    """`min`, `s`, or a number of seconds, for names such as `requests/min`."""
-    named = {1.0: "s", 60.0: "min", 3600.0: "h", 86400.0: "day"}
-    return named.get(float(seconds), f"{seconds:g}s")
+    def load(self, now: float) -> float:
+        """How busy it is, for choosing among several: the fullest window, or requests in flight."""
+        shares = [window.share for window in self.saturation(now)]
+        return max([*shares, self.in_flight / self._ceiling])

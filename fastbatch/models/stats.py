@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 
@@ -71,6 +71,10 @@ class Saturation:
     def share(self) -> float:
         """Used ÷ limit."""
         return self.used / self.limit
+
+    def called(self, name: str) -> Saturation:
+        """The same under another name."""
+        return self if name == self.name else replace(self, name=name)
 
 
 @dataclass(frozen=True, slots=True)

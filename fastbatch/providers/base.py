@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol, TypeVar
 
+from fastbatch.limits.cost import Cost
+from fastbatch.limits.stated import Stated
 from fastbatch.models.http import HTTPCall, HTTPReply
 from fastbatch.models.request import LLMRequest
 from fastbatch.models.response import ReplyReader, ResponseWrapper, Usage
@@ -41,12 +44,16 @@ class Provider(Protocol[ResponseT]):
         """The outcome that `reply` means: an answer, or an error of the right kind. Never raises."""
         ...
 
-    def reserve_tokens(self, body: dict[str, Any], prompt_estimate: int) -> int:
-        """How many tokens a request will take of a token limit, as far as that is known before sending."""
+    def reserve(self, body: dict[str, Any], prompt_estimate: int) -> Cost:
+        """What a request will take of token limits, as far as that is known before sending."""
         ...
 
-    def settle_tokens(self, body: dict[str, Any], usage: Usage) -> int:
-        """How many tokens an answered request took of a token limit: the provider's settle rule."""
+    def settle(self, body: dict[str, Any], usage: Usage) -> Cost:
+        """What an answered request took of token limits: the provider's settle rule."""
+        ...
+
+    def read_limits(self, headers: Mapping[str, str]) -> tuple[Stated, ...]:
+        """The limits that a reply's headers state; empty where they state none. Called for every reply."""
         ...
 
     def at(self, base_url: str) -> Provider[ResponseT]:

@@ -13,10 +13,13 @@ import orjson
 from fastbatch import __version__
 from fastbatch.errors import BadResponse, ConfigError, RequestError
 from fastbatch.hashing import wire_bytes
+from fastbatch.limits.cost import Cost
+from fastbatch.limits.stated import Stated
 from fastbatch.limits.tokens import output_allowance
 from fastbatch.models.http import HTTPCall, HTTPReply
 from fastbatch.models.request import LLMRequest
 from fastbatch.models.response import ResponseWrapper, Usage
+from fastbatch.providers.limit_headers import LimitHeaders
 from fastbatch.providers.openai_errors import advise, classify
 from fastbatch.providers.openai_types import OpenAIReader, OpenAIReply
 
@@ -73,6 +76,7 @@ class OpenAIProvider:
         )
         self.identity = identity or _identity(self.base_url, headers or {})
         self.reader = OpenAIReader()
+        self._limit_headers = LimitHeaders()
         key = ((env.get("OPENAI_API_KEY") or "") if api_key is None else api_key).strip()
         if not key and self.base_url == BASE_URL:
             raise ConfigError(
@@ -144,13 +148,19 @@ class OpenAIProvider:
             return self._outcome(reply, body, self._broken(reply, "the reply's choices are not an answer"))
         return self._outcome(reply, body)
 
-    def reserve_tokens(self, body: dict[str, Any], prompt_estimate: int) -> int:
+    def reserve(self, body: dict[str, Any], prompt_estimate: int) -> Cost:
         """The estimated prompt and everything the body lets the model write."""
-        return prompt_estimate + output_allowance(body)
+        return Cost(prompt_estimate, output_allowance(body))
 
-    def settle_tokens(self, body: dict[str, Any], usage: Usage) -> int:
+    def settle(self, body: dict[str, Any], usage: Usage) -> Cost:
         """OpenAI counts max(max_tokens, prompt) at arrival and gives nothing back; usage may be more."""
-        return max(usage.prompt_tokens + usage.completion_tokens, output_allowance(body))
+        prompt, _, completion, _ = usage
+        allowed = output_allowance(body)
+        return Cost(prompt, max(completion, allowed), max(prompt + completion, allowed))
+
+    def read_limits(self, headers: Mapping[str, str]) -> tuple[Stated, ...]:
+        """What `x-ratelimit-*` and the like state."""
+        return self._limit_headers.read(headers)
 
     def _outcome(
         self, reply: HTTPReply, body: Any = None, error: RequestError | None = None
@@ -233,6 +243,8 @@ def _can_be_recorded(raw: bytes) -> bool:
 
 def _error_bearer(body: Any) -> dict[str, Any] | None:
     """What holds an `error`: the reply, or its first choice (OpenRouter, of a model that broke off)."""
+    if isinstance(body, list) and len(body) == 1:  # Google's OpenAI-shaped endpoint wraps an error so
+        body = body[0]
     if not isinstance(body, dict):
         return None
     if body.get("error"):

@@ -4,8 +4,10 @@ import asyncio
 
 import pytest
 
-from fastbatch import Limits, Window
-from fastbatch.engine.gate import Gate, GateShut, SharedLedger
+from fastbatch import Limits, OpenAIProvider, Window
+from fastbatch.engine.gate import Elsewhere, Gate, GateShut
+from fastbatch.engine.lane import Group, Lane, Way
+from fastbatch.limits.cost import Cost
 from fastbatch.limits.ledger import Ledger
 from fastbatch.testing import ManualClock
 
@@ -23,15 +25,29 @@ def gate(clock):
     return make(clock)
 
 
+def lane_of(limits=ONE_A_SECOND):
+    return Lane(
+        OpenAIProvider("key", base_url="http://fake.test/v1", env={}), limits=limits, concurrency=10_000
+    )
+
+
 def make(clock, limits=ONE_A_SECOND):
-    return Gate(SharedLedger(Ledger(limits)), clock)
+    return Gate([Group([Way(lane_of(limits))])], clock)
+
+
+def pause(gate, until, reason):
+    gate.line(0, "m").accounts[0][1].pause(until, reason)
+
+
+async def enter(gate, tokens=1):
+    return await gate.enter(gate.line(0, "m"), lambda: Cost(tokens))
 
 
 async def enter_all(gate, names, entered, clock, tokens=1):
     """Let each of `names` enter in order; `entered` notes who came through and when."""
 
     async def one(name):
-        reservation = await gate.enter(tokens)
+        reservation = await enter(gate, tokens)
         entered.append((name, clock.time()))
         return reservation
 
@@ -128,7 +144,7 @@ async def test_room_not_used_opens_the_gate_at_once(clock):
     entered = []
     (first,) = await enter_all(gate, ["a"], entered, clock, tokens=90)
     await enter_all(gate, ["b"], entered, clock, tokens=50)
-    gate.leave(first.result(), 20)
+    gate.leave(first.result(), Cost(20))
     await clock.run_until_idle()
     assert entered == [("a", 0.0), ("b", 0.0)]
 
@@ -136,7 +152,7 @@ async def test_room_not_used_opens_the_gate_at_once(clock):
 async def test_a_pause_holds_everybody(clock):
     """After a pause nobody leaves before it is over, those who come later included."""
     gate = make(clock, Limits())
-    gate.pause(30.0, "rate limited")
+    pause(gate, 30.0, "rate limited")
     entered = []
     await enter_all(gate, "ab", entered, clock)
     clock.advance(29.9)
@@ -155,19 +171,65 @@ async def test_shutting_sends_everybody_away(gate, clock):
     gate.shut()
     assert [type(end) for end in await asyncio.gather(*tasks[1:], return_exceptions=True)] == [GateShut] * 2
     with pytest.raises(GateShut):
-        await gate.enter(1)
+        await enter(gate)
     gate.leave(tasks[0].result(), None)  # what is under way still settles
     assert clock.timers == 0
 
 
 async def test_room_that_another_loop_gives_back_is_found(clock):
     """Two gates on one ledger: what one gives back rings no bell at the other, who looks within a second."""
-    shared = SharedLedger(Ledger(Limits(windows=(Window(requests=1, per=1.0),), transit=100.0)))
-    here, there = Gate(shared, clock), Gate(shared, clock)
-    reservation = await there.enter(1)
+    lane = lane_of(Limits(windows=(Window(requests=1, per=1.0),), transit=100.0))
+    here, there = (Gate([Group([Way(lane)])], clock) for _ in range(2))
+    reservation = await enter(there)
     entered = []
     await enter_all(here, "a", entered, clock)
     there.leave(reservation, None)
     clock.advance(1.0)
     await clock.run_until_idle()
     assert entered == [("a", 1.0)]
+
+
+async def test_the_lane_with_the_most_room_takes_the_next(clock):
+    """Requests are balanced by free capacity; who waits takes the first place that gets free anywhere."""
+    lanes = [lane_of(Limits(windows=(Window(requests=count, per=1.0),), transit=0.0)) for count in (2, 4)]
+    gate = Gate([Group([Way(lane) for lane in lanes])], clock)
+    entered = []
+    tasks = await enter_all(gate, range(8), entered, clock)
+    assert len(entered) == 6
+    assert [lane.ledger("m").in_flight for lane in lanes] == [2, 4]
+    clock.advance(1.0)
+    await clock.run_until_idle()
+    assert len(entered) == 8
+    assert all(task.done() for task in tasks)
+
+
+async def test_a_model_at_its_limit_holds_up_no_other(clock):
+    """Each model has its own queue and its own account."""
+    gate = make(clock, {"slow": Limits(windows=(Window(requests=1, per=60.0),)), "*": Limits(rpm=1000)})
+    slow, quick = gate.line(0, "slow"), gate.line(0, "quick")
+    await gate.enter(slow, Cost)
+    blocked = asyncio.create_task(gate.enter(slow, Cost))
+    await clock.run_until_idle()
+    for _ in range(8):
+        await gate.enter(quick, Cost)
+    assert not blocked.done()
+    gate.shut()
+    await asyncio.gather(blocked, return_exceptions=True)
+
+
+async def test_a_long_pause_sends_to_the_fallback(clock):
+    """Ten seconds are waited for; who would wait longer goes on, those in the queue too."""
+    second = Group([Way(lane_of())])
+    gate = Gate([Group([Way(lane_of())], fallback=second), second], clock)
+    line = gate.line(0, "m")
+    await gate.enter(line, Cost)
+    waiting = asyncio.create_task(gate.enter(line, Cost))
+    await clock.run_until_idle()
+    assert not waiting.done()
+    line.accounts[0][1].pause(clock.time() + 30.0, "rate limited")
+    clock.advance(1.0)
+    await clock.run_until_idle()
+    with pytest.raises(Elsewhere):
+        waiting.result()
+    with pytest.raises(Elsewhere):
+        await gate.enter(line, Cost)

@@ -17,7 +17,7 @@ REFUSALS = {
     "wrong key": (refusal(401, "invalid_api_key"), "the key is not accepted", "Check the key"),
     "no money": (refusal(429, "insufficient_quota"), "the quota is used up", "Add credit"),
     "payment required": (refusal(402), "the quota is used up", "Add credit"),
-    "a day's wait": (refusal(429, retry_after="86400"), "asked to wait 86400 s", "Run again later"),
+    "a day's wait": (refusal(429, retry_after="86400"), "asked to wait 86400 s", "Run again after that time"),
 }
 
 
@@ -269,18 +269,18 @@ async def test_a_local_model_gets_as_many_requests_as_it_has_slots():
 async def test_two_runs_share_a_local_model():
     """The run that ends first leaves the service to the other; the last one stops it."""
     service, held = Local(), Held()
-    manager = local_manager(FakeTransport(held), service, concurrency=2)
+    manager = local_manager(FakeTransport(held), service, concurrency=3)
     short = asyncio.create_task(manager.run_async(asks("a")))
     await held.arrived(1)
     long = asyncio.create_task(manager.run_async(asks("b", "c")))
     await held.arrived(3)
     held.release("a")
     assert texts(await short) == ["You said a"]
-    assert service.log == ["start 2", "start 2"]
+    assert service.log == ["start 3", "start 3"]
     held.release("b")
     held.release("c")
     assert texts(await long) == ["You said b", "You said c"]
-    assert service.log == ["start 2", "start 2", "stop"]
+    assert service.log == ["start 3", "start 3", "stop"]
 
 
 async def test_one_row_that_never_connects_fails_alone():
@@ -302,7 +302,7 @@ async def test_one_row_that_never_connects_fails_alone():
     ("wrong", "says"),
     [
         ({"cache": "/tmp/answers"}, "DiskCache('/tmp/answers')"),
-        ({"limits": 500}, "must be a Limits"),
+        ({"limits": 500}, "must be Limits"),
         ({"retry": 3}, "must be a RetryPolicy"),
     ],
 )

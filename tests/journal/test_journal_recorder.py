@@ -17,7 +17,7 @@ from fastbatch.engine.index import NumberTable, id_number
 from fastbatch.engine.inputfile import Row
 from fastbatch.engine.journal.entries import Counted
 from fastbatch.engine.journal.journal import Journal
-from fastbatch.engine.pipeline import Job
+from fastbatch.engine.job import Job
 from fastbatch.engine.recorder import RowRecorder
 from fastbatch.errors import BadRequest, RequestError, Uncertain
 from fastbatch.formats.results import Finished, read_result, scan_result

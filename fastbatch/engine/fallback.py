@@ -1,0 +1,38 @@
+"""Where a row goes when its own endpoint cannot answer it, and what it is called there."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from fastbatch.engine.job import Job
+from fastbatch.engine.lane import Group
+from fastbatch.hashing import compute_request_hash
+from fastbatch.models.request import LLMRequest
+
+ResponseT = TypeVar("ResponseT")
+
+
+def readdress(job: Job[ResponseT], group: Group[ResponseT], *, sample: bool) -> None:
+    """Write on `job` what is asked of `group`, and under which key that is kept.
+
+    The answer stays the row's own, under the row's own key; in the cache it is the fallback's.
+    """
+    request = job.request
+    if group.model is not None and request.body.get("model") != group.model:
+        body: dict[str, Any] = {**request.body, "model": group.model}
+        job.asked = LLMRequest(
+            request.endpoint,
+            body,
+            custom_id=request.custom_id,
+            metadata=request.metadata,
+            request_id=request.request_id,
+        )
+    else:
+        job.asked = request
+    # A sample's own key holds its number, which is all that tells it from its twins.
+    occurrence = int(job.key[:15], 16) if sample and job.key else 0
+    identity = group.provider.identity
+    job.kept_as = compute_request_hash(identity, job.asked.endpoint, job.asked.body, occurrence)
+    job.tries = job.broken = job.refused = 0
+    job.stale = False
+    job.weather = None

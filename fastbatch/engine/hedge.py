@@ -1,0 +1,108 @@
+"""Hedging: a straggler is asked a second time, and whichever answers first counts.
+
+It pays twice for some requests, so it is off unless asked for, and never goes beyond its share. The second
+request keeps to the limits like any other, and is not sent where that would mean to wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from fastbatch.engine.clock import Clock
+from fastbatch.engine.events import Counters
+from fastbatch.engine.gate import Admission, Gate
+from fastbatch.engine.latencies import Latencies
+from fastbatch.models.http import HTTPCall, HTTPReply
+from fastbatch.transport.base import Transport
+from fastbatch.transport.timeout import Timeout
+
+_STRAGGLER = 95.0  # percentile of the answers so far that a request must be slower than
+_KNOWN = 20  # answers that must have come before a straggler can be told
+
+Again = Callable[[], tuple[Admission, HTTPCall] | None]
+
+
+class Hedge:
+    """Sends stragglers twice, at most `share` of all requests.
+
+    Args:
+        share: further requests allowed, as a part of those that were sent (0.05: one in twenty).
+        latencies: of the answers so far.
+        counters: how many were sent; counts the second ones in `hedged`.
+        clock: when is a request slow.
+    """
+
+    def __init__(self, share: float, latencies: Latencies, counters: Counters, clock: Clock) -> None:
+        self._share = share
+        self._latencies = latencies
+        self._counters = counters
+        self._clock = clock
+
+    async def send(
+        self, transport: Transport, call: HTTPCall, timeout: Timeout, gate: Gate[Any], again: Again
+    ) -> HTTPReply:
+        """The reply to `call`, or to the same asked again, whichever comes first.
+
+        Args:
+            transport: sends it.
+            call: what to send.
+            timeout: of each.
+            gate: is told when the second one is over.
+            again: lets a second one through, if there is room at once.
+
+        Raises:
+            RequestError: neither was answered.
+        """
+        first = asyncio.ensure_future(transport.send(call, timeout))
+        second: asyncio.Future[HTTPReply] | None = None
+        admission: Admission | None = None
+        try:
+            if await self._slow(first) and self._affordable() and (found := again()) is not None:
+                admission, other = found
+                self._counters.hedged += 1
+                second = asyncio.ensure_future(transport.send(other, timeout))
+                return await _first_good(first, second)
+            return await first
+        finally:
+            for one in (first, second):
+                if one is not None and not one.done():
+                    one.cancel()
+            await asyncio.gather(*filter(None, (first, second)), return_exceptions=True)
+            if admission is not None:
+                gate.leave(admission, None)
+
+    async def _slow(self, first: asyncio.Future[HTTPReply]) -> bool:
+        """Wait until the first one is answered, or is a straggler."""
+        if self._latencies.count < _KNOWN:
+            return False
+        slow = asyncio.get_running_loop().create_future()
+        due = self._clock.time() + self._latencies.percentile(_STRAGGLER)
+        timer = self._clock.call_at(due, _ring, slow)
+        try:
+            await asyncio.wait({first, slow}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            timer.cancel()
+            slow.cancel()
+        return not first.done()
+
+    def _affordable(self) -> bool:
+        counters = self._counters
+        return counters.hedged + 1 <= self._share * (counters.sent + counters.in_flight)
+
+
+async def _first_good(first: asyncio.Future[HTTPReply], second: asyncio.Future[HTTPReply]) -> HTTPReply:
+    """The first reply that is an answer; where none is, what the first request came to."""
+    pending = {first, second}
+    while pending:
+        done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+        for one in done:
+            if not one.cancelled() and one.exception() is None and 200 <= one.result().status < 300:
+                return one.result()
+    return await first
+
+
+def _ring(bell: asyncio.Future[None]) -> None:
+    if not bell.done():
+        bell.set_result(None)

@@ -1,0 +1,124 @@
+"""A lane: one endpoint with one key, and everything that is known about sending there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from threading import Lock
+from typing import Generic, TypeVar
+
+from fastbatch.engine.endpoint import Endpoint, SharedService
+from fastbatch.errors import RequestError
+from fastbatch.limits.budget import RetryBudget
+from fastbatch.limits.declared import DeclaredLimits
+from fastbatch.limits.ledger import Ledger
+from fastbatch.limits.options import Limits
+from fastbatch.limits.weather import MAX_OUTAGE, Weather
+from fastbatch.providers.base import Provider
+
+ResponseT = TypeVar("ResponseT")
+
+LimitsByModel = Limits | Mapping[str, Limits]
+"""Limits of everything that is sent with a key, or of each model (`"*"`: of each that is not named)."""
+
+
+class Lane(Generic[ResponseT]):
+    """Shared by all runs of a manager, in whatever loop or thread: take `lock` for every look at it.
+
+    Args:
+        provider: the endpoint.
+        name: what people call it beside others.
+        service: what must run before it can be asked.
+        limits: as declared for it.
+        concurrency: requests in flight at most.
+        max_outage: seconds that it may be away.
+    """
+
+    def __init__(
+        self,
+        provider: Provider[ResponseT],
+        *,
+        name: str = "",
+        service: SharedService | None = None,
+        limits: LimitsByModel = Limits(),  # noqa: B008  (immutable)
+        concurrency: int = 64,
+        max_outage: float = MAX_OUTAGE,
+    ) -> None:
+        self.provider = provider
+        self.name = name
+        self.service = service
+        self.concurrency = concurrency
+        self.lock = Lock()
+        self.weather = Weather(max_outage)
+        self.budget = RetryBudget()
+        self._limits = limits
+        self._common = DeclaredLimits(limits) if isinstance(limits, Limits) else None
+        self._ledgers: dict[str | None, Ledger] = {}
+
+    def ledger(self, model: str | None) -> Ledger:
+        """The account of one model."""
+        ledger = self._ledgers.get(model)
+        if ledger is None:
+            ledger = self._ledgers[model] = self._opened(model)
+        return ledger
+
+    def ledgers(self) -> Mapping[str | None, Ledger]:
+        """All accounts that were ever asked for."""
+        return self._ledgers
+
+    def _opened(self, model: str | None) -> Ledger:
+        if isinstance(self._limits, Limits):
+            limits, declared = self._limits, self._common
+        else:
+            limits = self._limits.get(model or "") or self._limits.get("*") or Limits()
+            declared = DeclaredLimits(limits)
+        return Ledger(
+            declared,
+            ceiling=self.concurrency,
+            # A local model is ours: what it takes is known, and it refuses nobody.
+            slow_start=self.service is None and not limits.declared(),
+            transit=limits.transit,
+        )
+
+
+class Way(Generic[ResponseT]):
+    """A lane as one run uses it: its endpoint opened, or closed to the run because of an error."""
+
+    def __init__(self, lane: Lane[ResponseT], name: str = "") -> None:
+        self.lane = lane
+        self.name = name
+        self.endpoint = Endpoint(lane.provider, lane.service, lane.concurrency)
+        self.closed: RequestError | None = None
+
+
+class Group(Generic[ResponseT]):
+    """Ways of equal worth, over which requests are balanced; behind them, perhaps, the fallback.
+
+    Attributes:
+        model: what its requests name instead of their own model; None leaves theirs.
+    """
+
+    def __init__(
+        self,
+        ways: list[Way[ResponseT]],
+        *,
+        model: str | None = None,
+        fallback: Group[ResponseT] | None = None,
+    ) -> None:
+        self.ways = ways
+        self.model = model
+        self.fallback = fallback
+
+    @property
+    def provider(self) -> Provider[ResponseT]:
+        """What names and identifies the group: its first way's provider."""
+        return self.ways[0].lane.provider
+
+    @property
+    def open(self) -> bool:
+        """Whether anything may be sent here."""
+        return any(way.closed is None for way in self.ways)
+
+    @property
+    def has_next(self) -> bool:
+        """Whether there is a group behind it to which anything may be sent."""
+        return self.fallback is not None and (self.fallback.open or self.fallback.has_next)

@@ -1,0 +1,147 @@
+"""What a failed attempt means: for the row, for everybody on the same limits, and for the endpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+from fastbatch.engine.gate import Admission
+from fastbatch.engine.job import Job
+from fastbatch.engine.lane import Group, Way
+from fastbatch.errors import (
+    BadResponse,
+    ConnectFailed,
+    ConnectionLost,
+    RateLimited,
+    RequestError,
+    RunStopped,
+    ServerError,
+)
+from fastbatch.limits.weather import RowWeather
+from fastbatch.retry import RetryDecision, RetryPolicy
+
+ResponseT = TypeVar("ResponseT")
+
+# A row that is turned away so often (429, no connection) while as many others are answered meanwhile is
+# turned away for something of its own: it fails.
+_REFUSALS = 30
+
+AT_ONCE = RetryDecision("retry", "a kept connection had been closed")
+ELSEWHERE = RetryDecision("retry", "the fallback answers")
+
+
+class Judge(Generic[ResponseT]):
+    """Judges failures for one run, and tells ledgers and weather what they mean.
+
+    Args:
+        groups: where requests may go; the ways of a group are closed here.
+        retry: the policy.
+        dice: uniform in [0, 1).
+        notice: is told a sentence when a way is closed and the run goes on without it.
+    """
+
+    def __init__(
+        self,
+        groups: Sequence[Group[ResponseT]],
+        *,
+        retry: RetryPolicy,
+        dice: Callable[[], float],
+        notice: Callable[[str], None],
+    ) -> None:
+        self._groups = groups
+        self._retry = retry
+        self._dice = dice
+        self._notice = notice
+
+    def judge(
+        self, error: RequestError, job: Job[ResponseT], admission: Admission, now: float
+    ) -> RetryDecision | None:
+        """What is to be done; None when the error is the row's answer."""
+        way, ledger = admission.way, admission.ledger
+        lane = way.lane
+        error.attempts = job.attempts
+        error.maybe_billed = job.maybe_billed = job.maybe_billed or error.maybe_billed
+        if isinstance(error, ConnectionLost) and error.stale and not job.stale:
+            job.stale = True
+            job.tries -= 1
+            return AT_ONCE
+        with lane.lock:
+            weather = lane.weather
+            if job.weather is None:
+                job.weather = RowWeather()
+            parked = False
+            if error.effect in ("down", "maybe") and not isinstance(error, BadResponse):  # that is a reply
+                how = "connect" if isinstance(error, ConnectFailed) else error.effect
+                parked = weather.failed(how, now, error.retry_after or 0.0)
+            if error.effect == "refused" or (
+                isinstance(error, ServerError) and not job.weather.counts(weather, now)
+            ):
+                job.tries -= 1
+            over = weather.over(now)
+        decision = self._retry.decide(
+            error, job.tries, self._dice(), failures=job.attempts, broken_before=job.broken, parked=parked
+        )
+        job.broken += isinstance(error, BadResponse)
+        if over and decision.action == "retry":
+            decision = RetryDecision("stop", weather.verdict(now))
+        if decision.action == "retry":
+            decision = self._affordable(error, job, way, decision)
+        if decision.pause:
+            with lane.lock:
+                ledger.refused(error.retry_after, self._dice(), now)
+        if decision.action == "stop":
+            return self._close(way, error, job, decision)
+        if decision.action == "fail":
+            return self._fall_back(error, job)
+        return decision
+
+    def _affordable(
+        self, error: RequestError, job: Job[ResponseT], way: Way[ResponseT], decision: RetryDecision
+    ) -> RetryDecision:
+        """A retry that may buy twice is paid from the budget; endless refusals of one row end."""
+        lane = way.lane
+        if error.effect == "maybe":
+            with lane.lock:
+                affordable = lane.budget.spend()
+            return decision if affordable else RetryDecision("fail", "the retry budget is used up")
+        if isinstance(error, RateLimited | ConnectFailed):
+            if job.refused == 0 or job.answers_then is None:
+                job.answers_then = lane.weather.answers
+            job.refused += 1
+            if job.refused > _REFUSALS and lane.weather.answers > job.answers_then + _REFUSALS:
+                return RetryDecision("fail", decision.reason)
+        return decision
+
+    def _close(
+        self, way: Way[ResponseT], error: RequestError, job: Job[ResponseT], decision: RetryDecision
+    ) -> RetryDecision | None:
+        """Nothing more is sent this way; the run goes on where there is another."""
+        group = self._groups[job.group]
+        if way.closed is None:
+            way.closed = error
+            if any(other.open for other in self._groups):
+                self._notice(f"{way.name or 'an endpoint'} is not used any more: {error.message}")
+        if group.open:
+            return RetryDecision("retry", decision.reason)
+        if group.has_next:
+            job.group += 1
+            return ELSEWHERE
+        if any(other.open for other in self._groups):
+            return None  # the fallback cannot answer either: the row has failed
+        return decision
+
+    def _fall_back(self, error: RequestError, job: Job[ResponseT]) -> RetryDecision | None:
+        """A row that one endpoint cannot answer may be another's, unless the request itself is at fault."""
+        if error.fault == "you" and error.status != 404:
+            return None
+        if not self._groups[job.group].has_next:
+            return None
+        job.group += 1
+        return ELSEWHERE
+
+
+def stopped(error: RequestError | None, decision: RetryDecision) -> RunStopped:
+    """The exception that ends a run: what happened, and what to do."""
+    cure = (error.cure if error is not None else "") or "Run again later to go on."
+    said = f" ({error.message.removesuffix('.')})" if error is not None else ""
+    return RunStopped(f"Stopped: {decision.reason}{said}. {cure}", cause=error)

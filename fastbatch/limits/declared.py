@@ -1,0 +1,91 @@
+"""The windows that a user declared, all of which hold at once."""
+
+from __future__ import annotations
+
+from fastbatch.limits.cost import Cost, Quantity
+from fastbatch.limits.options import Limits
+from fastbatch.limits.window import Entry, SlidingWindow
+from fastbatch.models.stats import Saturation
+
+Taken = tuple[Entry, ...]
+
+
+class DeclaredLimits:
+    """One exact sliding window for each declared quantity; the ledgers of several models may share them.
+
+    >>> from fastbatch.limits.options import Window
+    >>> limits = DeclaredLimits(Limits(windows=(Window(requests=1, per=10.0),)))
+    >>> first = limits.take(Cost(), now=0.0)
+    >>> limits.fits(Cost(), now=1.0), limits.next_change(Cost(), now=1.0)
+    (False, 12.0)
+    >>> limits.settle(first, None, now=1.5)
+    >>> limits.next_change(Cost(), now=1.5)
+    11.5
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        # Requests first: their windows are the cheapest to ask.
+        counted: list[tuple[Quantity, SlidingWindow]] = [
+            (what, SlidingWindow(f"{said(what)}/{span(window.per)}", amount, window.per, limits.transit))
+            for window in limits.declared()
+            for what, amount in window.amounts()
+        ]
+        self._windows = sorted(counted, key=lambda pair: pair[0] != "requests")
+        self.counts_tokens = any(what != "requests" for what, _ in counted)
+        """Whether costs matter; where not, nobody needs to estimate them."""
+
+    @property
+    def quantities(self) -> frozenset[Quantity]:
+        """What is declared."""
+        return frozenset(what for what, _ in self._windows)
+
+    def fits(self, cost: Cost, now: float) -> bool:
+        """Whether a request of this cost may leave now."""
+        for what, window in self._windows:
+            window.forget(now)
+            if not window.fits(cost.of(what)):
+                return False
+        return True
+
+    def take(self, cost: Cost, now: float) -> Taken:
+        """Count a request that leaves now."""
+        return tuple([window.take(cost.of(what), now) for what, window in self._windows])
+
+    def settle(self, taken: Taken, cost: Cost | None, now: float) -> None:
+        """The reply came, or the request failed; it counts as `cost` now, None leaves what was taken."""
+        for (what, window), entry in zip(self._windows, taken, strict=True):
+            window.settle(entry, entry.amount if cost is None else cost.of(what), now)
+
+    def cancel(self, taken: Taken, now: float) -> None:
+        """Give back what was taken: nothing was sent."""
+        for (_, window), entry in zip(self._windows, taken, strict=True):
+            window.settle(entry, 0, now)
+
+    def next_change(self, cost: Cost, now: float) -> float:
+        """When it is worth asking again after a refusal, at the latest; a reply may make it sooner."""
+        return max((window.next_change() for _, window in self._full(cost)), default=now)
+
+    def waiting_reason(self, cost: Cost, now: float) -> str:
+        """A phrase for why a request of this cost may not leave now; empty when it may."""
+        full = [window.name for _, window in self._full(cost)]
+        return f"limit of {' and '.join(full)}" if full else ""
+
+    def saturation(self, now: float) -> tuple[Saturation, ...]:
+        """How full each window is at this moment."""
+        for _, window in self._windows:
+            window.forget(now)
+        return tuple([window.saturation() for _, window in self._windows])
+
+    def _full(self, cost: Cost) -> list[tuple[Quantity, SlidingWindow]]:
+        return [(what, window) for what, window in self._windows if not window.fits(cost.of(what))]
+
+
+def said(what: Quantity) -> str:
+    """A quantity as people say it."""
+    return what.replace("_", " ")
+
+
+def span(seconds: float) -> str:
+    """`min`, `s`, or a number of seconds, for names such as `requests/min`."""
+    named = {1.0: "s", 60.0: "min", 3600.0: "h", 86400.0: "day"}
+    return named.get(float(seconds), f"{seconds:g}s")

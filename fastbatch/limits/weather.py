@@ -1,0 +1,156 @@
+"""The weather at one endpoint: fair, or an outage in which everybody waits and one request at a time looks.
+
+Rule 1: a request that a dead endpoint turned away has not been tried: it costs the row no attempt.
+Rule 2: in an outage one probe is under way at a time, a few seconds apart, not a retry a row; whatever
+answers (a probe, or a request from before) ends it for all.
+Rule 3: what does not come back within the patience ends the run, resumable.
+"""
+
+from __future__ import annotations
+
+# Failures in a row, nobody answered in between, that make an outage. One in ten requests failing at random
+# is taken for one once in 100,000 requests, and a wrong alarm costs a single round trip.
+_IN_A_ROW = 5
+_WEIGHT = {"connect": 3, "down": 1, "maybe": 1}  # two refused connections are enough
+_SAID = {"connect": "no connection", "down": "the endpoint fails", "maybe": "the endpoint does not answer"}
+# Seconds from one probe to the next: half the time the outage has lasted, so that a server which is just
+# starting is found quickly, at most 5 s.
+_SHORTEST, _LONGEST, _SHARE = 0.25, 5.0, 0.5
+# Seconds between two failures of one row that count in an outage: a row that nothing answers fails in the
+# end, even when it is the last one and there is no other to show that the endpoint lives.
+_COUNTED_EVERY = 30.0
+
+FIRST_PATIENCE = 30.0
+"""Seconds until the first answer: an endpoint that never answered is most likely a wrong address."""
+
+MAX_OUTAGE = 600.0
+"""Seconds that an endpoint which has answered may be away."""
+
+
+class Weather:
+    """From the failures and answers of one endpoint to: may a request leave? Times are of one clock.
+
+    >>> weather = Weather()
+    >>> weather.failed("connect", now=0.0), weather.failed("connect", now=0.0)
+    (False, True)
+    >>> weather.allows(0.1), weather.next_change(0.1), weather.allows(0.25)
+    (False, 0.25, True)
+    """
+
+    def __init__(self, max_outage: float = MAX_OUTAGE) -> None:
+        self._max_outage = max_outage
+        self._first_patience = min(FIRST_PATIENCE, max_outage)
+        self._in_a_row = 0
+        self._since: float | None = None
+        self._parked = False
+        self._probing = False
+        self._probe_at = 0.0
+        self._how = ""
+        self._away = 0.0
+        self.answers = 0
+        """How many replies have come in all; tells a row that others are being answered meanwhile."""
+
+    @property
+    def parked(self) -> bool:
+        """Whether there is an outage."""
+        return self._parked
+
+    def allows(self, now: float) -> bool:
+        """Whether a request may leave now; in an outage it is a probe."""
+        return not self._parked or (not self._probing and now >= self._probe_at)
+
+    def left(self) -> bool:
+        """A request leaves; True when it is the probe, whose end `ended` must be told."""
+        self._probing = self._parked
+        return self._parked
+
+    def next_change(self, now: float) -> float:
+        """When it is worth asking again; infinity while a probe is under way."""
+        if not self._parked:
+            return now
+        return float("inf") if self._probing else self._probe_at
+
+    def answered(self, now: float) -> bool:
+        """The endpoint replied to somebody; True when that ends an outage."""
+        self.answers += 1
+        self._in_a_row = 0
+        if self._since is not None and self._parked:
+            self._away += now - self._since
+        self._since = None
+        was_parked, self._parked = self._parked, False
+        return was_parked
+
+    def failed(self, how: str, now: float, stated: float = 0.0) -> bool:
+        """A request found no endpoint (`connect`), a failing one (`down`), or no answer (`maybe`).
+
+        Args:
+            how: which of these.
+            now: the time.
+            stated: seconds that the endpoint asked for before the next try.
+
+        Returns:
+            Whether this is an outage (now).
+        """
+        if self._since is None:
+            self._since = now
+        self._in_a_row += _WEIGHT[how]
+        self._how = how
+        if self._in_a_row >= _IN_A_ROW:
+            self._parked = True
+        if self._parked:
+            wait = min(_LONGEST, max(_SHORTEST, (now - self._since) * _SHARE))
+            self._probe_at = now + max(wait, stated)
+        return self._parked
+
+    def ended(self) -> None:
+        """The probe came back, whatever it brought, or was never sent."""
+        self._probing = False
+
+    def over(self, now: float) -> bool:
+        """Whether the outage has lasted longer than anybody should wait."""
+        patience = self._max_outage if self.answers else self._first_patience
+        return self._parked and self.lasted(now) > patience
+
+    def lasted(self, now: float) -> float:
+        """Seconds since the first failure of this outage, 0 when there is none."""
+        return now - self._since if self._parked and self._since is not None else 0.0
+
+    def away(self, now: float) -> float:
+        """Seconds of outage in all."""
+        return self._away + self.lasted(now)
+
+    def waiting_reason(self, now: float) -> str:
+        """A phrase for why nothing leaves; empty when it may."""
+        if not self._parked:
+            return ""
+        told = f"{_SAID[self._how]} for {self.lasted(now):.0f} s"
+        if self._probing:
+            return f"{told}, trying again"
+        return f"{told}, next try in {max(0.0, self._probe_at - now):.0f} s"
+
+    def verdict(self, now: float) -> str:
+        """Why the run ends, when the outage is `over`."""
+        if self._how == "connect" and not self.answers:
+            return "the endpoint cannot be reached"
+        return f"{_SAID[self._how]} for {self.lasted(now):.0f} s"
+
+
+class RowWeather:
+    """What one row has met: which of its failures at a failing endpoint are attempts of the row."""
+
+    __slots__ = ("_answers", "_counted_at")
+
+    def __init__(self) -> None:
+        self._answers = -1
+        self._counted_at = float("-inf")
+
+    def counts(self, weather: Weather, now: float) -> bool:
+        """Whether this failure is an attempt: somebody was answered since the last one, so it may be the row.
+
+        Where nobody is, it is one every half minute, so that a row which nothing answers ends even when it is
+        the last one left.
+        """
+        if weather.answers > self._answers or now - self._counted_at >= _COUNTED_EVERY:
+            self._answers, self._counted_at = weather.answers, now
+            return True
+        return False
