@@ -187,26 +187,32 @@ def until(wanted, port):
 async def test_a_refusing_port_is_shut_and_opens_again():
     """Of two spells, one inside the other: shut once, refused as where nobody is, and the same port again."""
     spells = (Spell(kind="refuse", begins=0, lasts=0.05), Spell(kind="refuse", begins=0.01, lasts=0.02))
-    seen, opened = [], asyncio.Event()
+    seen, shut, gone = [], asyncio.Event(), asyncio.Event()
 
     def knock():
         with socket.socket() as client:
             seen.append(client.connect_ex(("127.0.0.1", doors.port)))
+        shut.set()
 
-    class Greeting(asyncio.Protocol):
+    class Goodbye(asyncio.Protocol):
         def connection_made(self, transport):
             transport.close()
-            opened.set()
 
-    doors = Doors(Greeting, "127.0.0.1", 0, spells, knock)
+        def connection_lost(self, error):
+            gone.set()
+
+    doors = Doors(Goodbye, "127.0.0.1", 0, spells, knock)
     await doors.open()
     port = doors.port
     doors.begin()
-    while not opened.is_set():
+    await shut.wait()
+    writer = None
+    while writer is None:
         with suppress(OSError):
             _, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.close()
         await asyncio.sleep(0.005)
+    await gone.wait()
+    writer.close()
     assert (seen, doors.port) == ([errno.ECONNREFUSED], port)
     await doors.close()
     with pytest.raises(ConnectionRefusedError):
