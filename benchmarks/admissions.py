@@ -40,15 +40,20 @@ async def busy(admit: Callable[[], Awaitable[None]], waiters: int, admissions: i
 async def ours(waiters: int, admissions: int) -> float:
     """fastbatch's gate over a ledger with one sliding window, and the settlement that follows."""
     from fastbatch.engine.clock import SystemClock
-    from fastbatch.engine.gate import Gate, SharedLedger
-    from fastbatch.limits.ledger import Ledger
+    from fastbatch.engine.gate import Gate
+    from fastbatch.engine.lane import Group, Lane, Way
+    from fastbatch.limits.cost import Cost
     from fastbatch.limits.options import Limits, Window
+    from fastbatch.providers.openai import OpenAIProvider
 
     window = Window(requests=_FREE, per=1.0) if waiters == 1 else Window(requests=_CONTENDED, per=_PER)
-    gate = Gate(SharedLedger(Ledger(Limits(windows=(window,)))), SystemClock())
+    provider = OpenAIProvider("key", base_url="http://127.0.0.1/v1", env={})
+    lane = Lane(provider, limits=Limits(windows=(window,)), concurrency=waiters)
+    gate = Gate([Group([Way(lane)])], SystemClock())
+    line = gate.line(0, "model")
 
     async def admit() -> None:
-        gate.leave(await gate.enter(1), None)
+        gate.leave(await gate.enter(line, Cost), None)
 
     return await busy(admit, waiters, admissions)
 

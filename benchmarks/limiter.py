@@ -53,7 +53,7 @@ def main() -> None:
 def _parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(description="CPU an admission through the limiter.")
     made.add_argument("--admissions", type=count, default=10_000)
-    made.add_argument("--waiters", type=counts, default=[1, 10_000], metavar="N,...")
+    made.add_argument("--waiters", type=counts, default=[1, 256, 10_000], metavar="N,...")
     made.add_argument("--rounds", type=count, default=3)
     made.add_argument("--peers", action="store_true", help="install aiolimiter in an environment of its own")
     made.add_argument("--json", metavar="OUT", help="write all raw figures")

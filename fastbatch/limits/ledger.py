@@ -37,11 +37,12 @@ class Part(Protocol):
 class Reservation:
     """Room that was granted; it is given back to `Ledger.settle` with what the request really took."""
 
-    __slots__ = ("sent", "taken")
+    __slots__ = ("over", "sent", "taken")
 
     def __init__(self, taken: list[Any], sent: float) -> None:
         self.taken = taken
         self.sent = sent
+        self.over = False  # settled or cancelled: a second word about it changes nothing
 
 
 class Ledger:
@@ -112,15 +113,15 @@ class Ledger:
 
     def settle(self, reservation: Reservation, cost: Cost | None, now: float) -> None:
         """The reply came, or the request failed; it counts as `cost` now, None leaves what was reserved."""
-        self.in_flight -= 1
-        for part, taken in zip(self._parts, reservation.taken, strict=True):
-            part.settle(taken, cost, now)
+        if self._ends(reservation):
+            for part, taken in zip(self._parts, reservation.taken, strict=True):
+                part.settle(taken, cost, now)
 
     def cancel(self, reservation: Reservation, now: float) -> None:
         """Give back room that was granted and not used: nothing was sent."""
-        self.in_flight -= 1
-        for part, taken in zip(self._parts, reservation.taken, strict=True):
-            part.cancel(taken, now)
+        if self._ends(reservation):
+            for part, taken in zip(self._parts, reservation.taken, strict=True):
+                part.cancel(taken, now)
 
     def hear(self, stated: Sequence[Stated], reservation: Reservation, now: float) -> bool:
         """A reply's headers state limits; True when that changes what is known."""
@@ -183,6 +184,11 @@ class Ledger:
     def saturation(self, now: float) -> tuple[Saturation, ...]:
         """How full each window is at this moment."""
         return tuple([window for part in self._parts for window in part.saturation(now)])
+
+    def _ends(self, reservation: Reservation) -> bool:
+        first, reservation.over = not reservation.over, True
+        self.in_flight -= first
+        return first
 
     def load(self, now: float) -> float:
         """How busy it is, for choosing among several: the fullest window, or requests in flight."""

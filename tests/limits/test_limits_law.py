@@ -18,6 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastbatch import Limits, Window
+from fastbatch.limits.cost import Cost
+from fastbatch.limits.declared import DeclaredLimits
 from fastbatch.limits.ledger import Ledger, Reservation
 from fastbatch.limits.window import SlidingWindow
 
@@ -45,11 +47,15 @@ class Sent:
     tokens: int
 
 
+def ledger_for(limits: Limits) -> Ledger:
+    return Ledger(DeclaredLimits(limits), transit=limits.transit)
+
+
 def drive(
     limits: Limits, asks: Sequence[Ask], pauses: Sequence[tuple[float, float]] = ()
 ) -> tuple[list[Sent], int]:
     """Send `asks` in their order, each as soon as may be; also how often the ledger was asked."""
-    ledger = Ledger(limits)
+    ledger = ledger_for(limits)
     replies: list[tuple[float, int, Reservation, int | None]] = []
     waiting = sorted(pauses)
     sent: list[Sent] = []
@@ -60,11 +66,11 @@ def drive(
             ledger.pause(began + length, "told to wait")
         while replies and replies[0][0] <= now:
             _, _, reservation, took = heappop(replies)
-            ledger.settle(reservation, took, now)
+            ledger.settle(reservation, None if took is None else Cost(took), now)
         if turn < len(asks):
             ask = asks[turn]
             asked += 1
-            granted = ledger.reserve(ask.tokens, now)
+            granted = ledger.reserve(Cost(ask.tokens), now)
             if granted is not None:
                 turn += 1
                 if ask.cancelled:
@@ -75,7 +81,7 @@ def drive(
                 sent.append(Sent(ask, now, now + on_the_way, took))
                 heappush(replies, (now + ask.latency, turn, granted, ask.takes))
                 continue
-        due = [ledger.next_change(asks[turn].tokens, now)] if turn < len(asks) else []
+        due = [ledger.next_change(Cost(asks[turn].tokens), now)] if turn < len(asks) else []
         due += [replies[0][0]] if replies else []
         due += [waiting[0][0]] if waiting else []
         if not due:
@@ -221,13 +227,13 @@ def test_the_work_per_request_does_not_grow() -> None:
             nonlocal taken
             taken += event in ("call", "c_call")
 
-        ledger = Ledger(Limits(rpm=count, tpm=count * 10))
+        ledger = ledger_for(Limits(rpm=count, tpm=count * 10))
         sys.setprofile(count_calls)
         try:
-            kept = [ledger.reserve(3, number / count) for number in range(count)]
+            kept = [ledger.reserve(Cost(3), number / count) for number in range(count)]
             for number, reservation in enumerate(kept):
                 assert reservation is not None
-                ledger.settle(reservation, 5, 1.0 + number / count)
+                ledger.settle(reservation, Cost(5), 1.0 + number / count)
             ledger.saturation(1e6)
         finally:
             sys.setprofile(None)
