@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from fastbatch.errors import ConfigError
 
-__all__ = ["CacheProvider", "CacheStats", "positive"]
+__all__ = ["CacheProvider", "CacheStats", "Claiming", "positive"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,24 @@ class CacheProvider(Protocol):
 
     async def close(self) -> None:
         """Let go of files and threads. May be called twice; the next use opens the cache again."""
+        ...
+
+
+@runtime_checkable
+class Claiming(Protocol):
+    """What a cache may do besides: tell those who share it who is asking what, so that one of them asks.
+
+    A claim holds until it is released or its process ends, however it ends. Whoever has claimed a key and
+    then does not find it may be sure that nobody stores it meanwhile; whoever could not claim one tries
+    again until it is released, and looks it up then. Both verbs return at once, and neither raises.
+    """
+
+    def claim_many(self, keys: Collection[str]) -> set[str] | None:
+        """Those of `keys` that nobody else holds, and the caller from now on; None where nobody can tell."""
+        ...
+
+    def release_many(self, keys: Collection[str]) -> None:
+        """Let go of `keys`, each of which the caller had claimed: stored by now, or not to be had."""
         ...
 
 

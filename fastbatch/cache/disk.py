@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time as clock
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from fastbatch.cache.admission import WhenFull
 from fastbatch.cache.base import CacheStats, positive
+from fastbatch.cache.claims import Claims
 from fastbatch.cache.store import Store
 from fastbatch.cache.worker import PerProcess, Worker
 from fastbatch.errors import ConfigError
@@ -16,6 +17,7 @@ from fastbatch.errors import ConfigError
 __all__ = ["FILE_NAME", "DiskCache"]
 
 FILE_NAME = "answers.sqlite3"
+_CLAIMS = "answers.claims"
 
 
 class DiskCache:
@@ -56,6 +58,7 @@ class DiskCache:
         self._rooms = PerProcess(
             lambda: (Worker("fastbatch-cache"), Store(self.path, ttl, max_bytes, when_full, time))
         )
+        self._claims = PerProcess(lambda: Claims(self.path.with_name(_CLAIMS)))
 
     def __repr__(self) -> str:
         return f"DiskCache({str(self.path.parent)!r})"
@@ -69,7 +72,14 @@ class DiskCache:
         if not keys:
             return {}
         worker, store = self._rooms.here()
-        return await worker.call(partial(store.get, tuple(keys)))
+        claims = self._claims.here()
+
+        def look() -> dict[str, bytes]:
+            found = store.get(tuple(keys))
+            claims.open()  # in this thread: it touches the disk, which `claim_many` never does again
+            return found
+
+        return await worker.call(look)
 
     async def put_many(self, entries: Mapping[str, bytes]) -> None:
         """Store `entries`, 500 in a transaction; done even when the waiting task is cancelled.
@@ -81,6 +91,17 @@ class DiskCache:
             return
         worker, store = self._rooms.here()
         await worker.call(partial(store.put, list(entries.items())))
+
+    def claim_many(self, keys: Collection[str]) -> set[str] | None:
+        """Those of `keys` that nobody else who shares this directory is asking, and the caller from now on.
+
+        None where there are no such locks: on systems other than Linux, and on some file systems.
+        """
+        return self._claims.here().take(keys)
+
+    def release_many(self, keys: Collection[str]) -> None:
+        """Let go of `keys`, which the caller had claimed."""
+        self._claims.here().release(keys)
 
     async def stats(self) -> CacheStats:
         """Size of the file's content, and this object's own hits, misses, puts and refusals.
@@ -111,6 +132,10 @@ class DiskCache:
         return await worker.call(partial(store.prune, older_than, max_bytes))
 
     async def close(self) -> None:
-        """Close the file and end the thread, after everything that was handed in."""
+        """Close the file and end the thread, after everything that was handed in.
+
+        Claims are kept until they are released: they belong to runs that go on.
+        """
         worker, store = self._rooms.here()
+        self._claims.here().close()
         await worker.close(store.close)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import TypeVar
 
-from fastbatch.cache.base import CacheProvider, CacheStats
+from fastbatch.cache.base import CacheProvider, CacheStats, Claiming
 from fastbatch.cache.patience import is_cancelled, within
 from fastbatch.errors import CacheError
 
@@ -49,6 +49,24 @@ class GuardedCache:
     async def put_many(self, entries: Mapping[str, bytes]) -> None:
         """Store in `inner`, if it still works."""
         await self._try(lambda: self._inner.put_many(entries), None)
+
+    def claim_many(self, keys: Collection[str]) -> set[str] | None:
+        """What `inner` lets us claim; None when it knows no claims, or does not work any more."""
+        if self.broken is not None or not isinstance(self._inner, Claiming):
+            return None
+        try:
+            return self._inner.claim_many(keys)
+        except Exception as error:  # noqa: BLE001  (a plug-in, as in `_try`)
+            self._break(error)
+            return None
+
+    def release_many(self, keys: Collection[str]) -> None:
+        """Release in `inner`, broken or not: others may be waiting for these keys."""
+        if isinstance(self._inner, Claiming):
+            try:
+                self._inner.release_many(keys)
+            except Exception as error:  # noqa: BLE001  (a plug-in, as in `_try`)
+                self._break(error)
 
     async def stats(self) -> CacheStats:
         """What `inner` says, or zeros with the cause in `location`."""

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from typing import Any, Generic, Protocol, TypeVar
 
+from fastbatch.engine.claimer import Claimer
 from fastbatch.engine.clock import Clock, Timer
 from fastbatch.engine.events import Counters
 from fastbatch.engine.gate import GateShut
@@ -53,6 +54,7 @@ class Run(Generic[ResponseT]):
             whose hits count as shared, not as cached.
         fallback: writes on a job what is asked of the fallback it has moved to; None where there is none.
         recorder: what finishes a job: its outcome counts, and is handed out, when it is written down.
+        patience: seconds to wait for other processes that hold the same requests and answer none of them.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Run(Generic[ResponseT]):
         concurrency: int,
         fallback: Callable[[Job[ResponseT]], None] | None = None,
         recorder: Recorder | None = None,
+        patience: float = 300.0,
     ) -> None:
         self._source = source
         self._pipeline = pipeline
@@ -98,6 +101,22 @@ class Run(Generic[ResponseT]):
         self._broken = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._workers = 0
+        self._claimer: Claimer[ResponseT] = Claimer(
+            store,
+            counters,
+            clock,
+            workers=concurrency,
+            patience=patience,
+            ready=self._ready.__len__,
+            send=self._queue,
+            answer=self._answer_with,
+            spawn=self._spawn,
+        )
+
+    @property
+    def held_elsewhere(self) -> int:
+        """Requests that another process is asking just now, whose answers are waited for."""
+        return len(self._claimer)
 
     async def blocks(self) -> AsyncGenerator[list[Job[ResponseT]], None]:
         """Finished jobs in blocks as they come; closing the generator ends everything that runs for it.
@@ -132,7 +151,7 @@ class Run(Generic[ResponseT]):
         if self._draining:
             return
         self._draining = True
-        dropped = [*self._ready, *self._later]
+        dropped = [*self._ready, *self._later, *self._claimer.drop()]
         for timer in self._later.values():
             timer.cancel()
         self._ready.clear()
@@ -185,24 +204,34 @@ class Run(Generic[ResponseT]):
             if job.outcome is not None:
                 self._finish(job)
                 continue
-            if (value := found.get(job.key)) is not None:
-                hit = decode(value, self._provider.reader, self._provider.name)
-                if hit is not None:
-                    hit.cached, hit.shared = self._remembers, not self._remembers
-                    job.outcome = hit.of(job.request, index=job.index, key=job.key)
-                    self._finish(job)
-                    continue
+            if (value := found.get(job.key)) is not None and self._take(job, value):
+                self._finish(job)
+                continue
             first = self._open.get(job.key)
             if first is None:
                 self._open[job.key] = job
-                self._ready.append(job)
-                self._call_worker()
+                self._claimer.add(job)
             elif first.outcome is not None:
                 self._share(first.outcome, job)  # answered a moment ago, not stored yet
             else:
                 if first.followers is None:
                     first.followers = []
                 first.followers.append(job)
+        self._claimer.fill()
+
+    def _take(self, job: Job[ResponseT], value: bytes) -> bool:
+        """Give a job its kept answer; whether it is one."""
+        hit = decode(value, self._provider.reader, self._provider.name)
+        if hit is None:
+            return False
+        hit.cached, hit.shared = self._remembers, not self._remembers
+        job.outcome = hit.of(job.request, index=job.index, key=job.key)
+        return True
+
+    def _queue(self, job: Job[ResponseT]) -> None:
+        """A job is ours to send."""
+        self._ready.append(job)
+        self._call_worker()
 
     def _let_go(self) -> None:
         """Forget finished keys that a lookup would find by now."""
@@ -222,6 +251,7 @@ class Run(Generic[ResponseT]):
                 await bell
                 continue
             job = self._ready.popleft()
+            self._claimer.fill()
             try:
                 decision = await self._pipeline.attempt(job)
             except GateShut:
@@ -249,10 +279,7 @@ class Run(Generic[ResponseT]):
         job.outcome = None
         found = await self._store.get_many([job.kept_as])
         value = found.get(job.kept_as)
-        hit = None if value is None else decode(value, self._provider.reader, self._provider.name)
-        if hit is not None:
-            hit.cached, hit.shared = self._remembers, not self._remembers
-            job.outcome = hit.of(job.request, index=job.index, key=job.key)
+        if value is not None and self._take(job, value):
             self._answer(job)
         elif self._draining:
             self._give_up(job)
@@ -264,13 +291,23 @@ class Run(Generic[ResponseT]):
         """The first job of a key has its outcome: so have its followers."""
         outcome = job.outcome
         assert outcome is not None
-        if outcome.error is None and not outcome.cached:
+        bought = outcome.error is None and not outcome.cached
+        if bought:
             self._store.put(job.kept_as, encode(outcome))
+        if not bought or job.kept_as != job.key:
+            self._store.release((job.key,))
         self._answered.append(job.key)
         followers, job.followers = job.followers, None
         self._finish(job)
         for follower in followers or ():
             self._share(outcome, follower)
+
+    def _answer_with(self, job: Job[ResponseT], value: bytes) -> bool:
+        """Another process has stored the answer to the first job of a key; whether it is one."""
+        if not self._take(job, value):
+            return False
+        self._answer(job)
+        return True
 
     def _share(self, outcome: ResponseWrapper[ResponseT], job: Job[ResponseT]) -> None:
         job.outcome = outcome.copy_for_sharing().of(job.request, index=job.index, key=job.key)
@@ -296,6 +333,7 @@ class Run(Generic[ResponseT]):
 
     def _give_up(self, job: Job[ResponseT]) -> None:
         """The job stays open for another run, and so do its followers."""
+        self._store.release((job.key,))
         lost = 1 + len(job.followers or ())
         self._alive -= lost
         self._unfinished -= lost
@@ -384,6 +422,7 @@ class Run(Generic[ResponseT]):
                 try:
                     await self._store.flush()
                 finally:
+                    self._store.release_all()
                     if isinstance(self._source, AsyncGenerator):
                         await self._source.aclose()
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import orjson
 from xxhash import xxh3_64_hexdigest
 
+from fastbatch.cache.base import Claiming
 from fastbatch.cache.patience import LAST, is_cancelled
 from fastbatch.models.response import ReplyReader, ResponseWrapper, Usage
 
@@ -116,12 +117,22 @@ def decode(value: bytes, reader: ReplyReader[ResponseT], provider: str) -> Respo
     return outcome
 
 
+class Claimed(NamedTuple):
+    """What came of claiming: keys that were free, and the answers of those that were stored by then."""
+
+    mine: set[str]
+    found: dict[str, bytes]
+
+
 class AnswerStore:
     """A cache as one run uses it: looks up whole blocks, and stores behind the run's back in blocks.
 
     Answers that come within `_GATHER` seconds are stored in one put, and what comes while one block is being
     stored makes the next; failed rows are never handed in. What does not fit into `_MOST` bytes is not kept:
     a cache that waits for another process must not cost the memory of all that comes meanwhile.
+
+    Where the cache knows claims, a key that this run is asking is claimed from before its second lookup,
+    until its answer is stored, or it is released because there will be none.
     """
 
     def __init__(self, cache: Keeper) -> None:
@@ -132,6 +143,34 @@ class AnswerStore:
         self._writer: asyncio.Task[None] | None = None
         self._enough = asyncio.Event()
         self._flushing = False
+        self._claiming = cache if isinstance(cache, Claiming) else None
+        self.claims = self._claiming is not None  # what the cache does not hold is claimed before it is sent
+        self._claimed: set[str] = set()
+
+    async def claim(self, keys: Collection[str]) -> Claimed | None:
+        """Claim what is free of `keys`, and look that up again; None where there are no claims after all.
+
+        Nobody can have stored a key between its claim and its lookup: one without an answer is ours to ask.
+        """
+        mine = None if self._claiming is None else self._claiming.claim_many(keys)
+        if mine is None:
+            self.claims = False
+            return None
+        self._claimed |= mine
+        found = await self.get_many(list(mine))
+        self.release(found)
+        return Claimed(mine, found)
+
+    def release(self, keys: Collection[str]) -> None:
+        """Let others ask what this run has claimed of `keys`."""
+        if self._claimed and (claimed := self._claimed.intersection(keys)):
+            assert self._claiming is not None
+            self._claimed -= claimed
+            self._claiming.release_many(claimed)
+
+    def release_all(self) -> None:
+        """Let go of everything: nobody is going to ask."""
+        self.release(self._claimed)
 
     async def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
         """What the cache holds of `keys`."""
@@ -146,6 +185,7 @@ class AnswerStore:
             self._dropped += 1
             if self._dropped == 1:
                 logger.warning("the cache is too slow for the answers that come: some are not stored")
+            self.release((key,))
             return
         self._room -= size
         self._pending[key] = value
@@ -170,6 +210,7 @@ class AnswerStore:
             for key, value in block.items():
                 del self._pending[key]
                 self._room += len(value) + _ENTRY_BYTES
+            self.release(block)
 
     async def flush(self) -> None:
         """Wait until everything put so far is stored.

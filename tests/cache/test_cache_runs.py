@@ -231,14 +231,14 @@ def bound_by_permissions() -> None:
 def test_a_directory_that_may_not_be_written(home: Home, door: str) -> None:
     """Somebody else's cache: one warning, everything is bought, nothing is changed."""
     cache = home.folder / "cache"
-    for path in (*cache.iterdir(), cache):
+    for path in (*cache.rglob("*"), cache):
         path.chmod(0o555 if path.is_dir() else 0o444)
-    before = {path.name: path.read_bytes() for path in cache.iterdir()}
+    before = {path: path.read_bytes() for path in cache.rglob("*") if path.is_file()}
     ended = home.run(door, preexec_fn=bound_by_permissions)
     cache.chmod(0o700)
     is_right(home.folder / "out.jsonl")
     assert (ended.sent, len(ended.warnings)) == (ALL, 1)
-    assert {path.name: path.read_bytes() for path in cache.iterdir()} == before
+    assert {path: path.read_bytes() for path in cache.rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.parametrize("door", DOORS)
