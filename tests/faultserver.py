@@ -8,6 +8,7 @@ import ssl
 import struct
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -52,10 +53,8 @@ class Line:
     async def hung_up(self) -> float:
         """Wait until the other side goes away: seconds since its request arrived."""
         assert self.reader is not None
-        try:
+        with suppress(ConnectionError):  # some do not even say so
             await self.reader.read(1)
-        except ConnectionError:
-            pass  # it did not even say so
         return time.monotonic() - self.request.at
 
     async def drip(self, piece: bytes, every: float) -> float:
