@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +51,8 @@ def split_name(name: str) -> tuple[str, str]:
 def open_route(
     name: str,
     *,
-    base_url: str | None = None,
-    api_key_env: str | None = None,
+    base_url: str | Sequence[str] | None = None,
+    api_key_env: str | Sequence[str] | None = None,
     env: Mapping[str, str] | None = None,
     report: Callable[[Any], None] | None = None,
 ) -> Route:
@@ -60,8 +60,9 @@ def open_route(
 
     Args:
         name: such as `openai:gpt-4o-mini` or `local:smollm2`.
-        base_url: another address for a hosted provider.
-        api_key_env: the environment variable that holds the key.
+        base_url: another address for a hosted provider; several are one model at several endpoints.
+        api_key_env: the environment variable that holds the key; several are keys for the same endpoint, or
+            one for each of several addresses.
         env: where keys and folders are looked up; else the environment.
         report: hears how a model file is being fetched.
 
@@ -72,21 +73,49 @@ def open_route(
     provider, model = split_name(name)
     if provider in registry.names("services"):
         return _served(provider, model, base_url=base_url, api_key_env=api_key_env, env=env, report=report)
-    key = None
-    if api_key_env is not None:
-        key = env.get(api_key_env)
-        if not key:
-            raise ConfigError("this environment variable is not set", key="api_key_env", value=api_key_env)
-    made = registry.find("providers", provider)(key, base_url=base_url, env=env)
-    return Route(made, model)
+    make = registry.find("providers", provider)
+    first, *others = [
+        make(_key(variable, env), base_url=url, env=env) for url, variable in _pairs(base_url, api_key_env)
+    ]
+    return Route(first, model, others=tuple(others))
+
+
+def _pairs(
+    base_url: str | Sequence[str] | None, api_key_env: str | Sequence[str] | None
+) -> list[tuple[str | None, str | None]]:
+    """Each address with its key: one key serves all addresses, one address takes all keys."""
+    urls, variables = _listed(base_url), _listed(api_key_env)
+    if len(urls) > 1 and len(variables) > 1 and len(urls) != len(variables):
+        raise ConfigError(
+            f"names {len(variables)} keys for {len(urls)} base URLs; give one, or one for each",
+            key="api_key_env",
+        )
+    count = max(len(urls), len(variables))
+    pairs = list(zip(urls * (count // len(urls)), variables * (count // len(variables)), strict=True))
+    if len(set(pairs)) < count:
+        raise ConfigError("names the same endpoint with the same key twice", key="base_url")
+    return pairs
+
+
+def _listed(given: str | Sequence[str] | None) -> list[str | None]:
+    return [given] if given is None or isinstance(given, str) else list(given) or [None]
+
+
+def _key(variable: str | None, env: Mapping[str, str]) -> str | None:
+    if variable is None:
+        return None
+    key = env.get(variable)
+    if not key:
+        raise ConfigError("this environment variable is not set", key="api_key_env", value=variable)
+    return key
 
 
 def _served(
     name: str,
     model: str,
     *,
-    base_url: str | None,
-    api_key_env: str | None,
+    base_url: str | Sequence[str] | None,
+    api_key_env: str | Sequence[str] | None,
     env: Mapping[str, str],
     report: Callable[[Any], None] | None,
 ) -> Route:

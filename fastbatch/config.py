@@ -14,10 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from fastbatch.errors import ConfigError, did_you_mean
 
@@ -32,14 +32,27 @@ DOTENV = ".env"
 _OTHER_VARIABLES = frozenset(("FASTBATCH_MODELS",))  # read elsewhere: where model files are kept
 
 
+def _one_or_more(given: Any) -> Any:
+    """A list of one is that one; several may stand in one text, with commas between them."""
+    if isinstance(given, str):
+        given = [part.strip() for part in given.split(",") if part.strip()]
+    if isinstance(given, list) and len(given) <= 1:
+        return given[0] if given else None
+    return given
+
+
+OneOrMore = Annotated[str | list[str] | None, BeforeValidator(_one_or_more)]
+
+
 class RunOptions(BaseModel):
     """The options of `fastbatch run`, checked. Times are seconds; None means "not limited" or "not given"."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str | None = None
-    base_url: str | None = None
-    api_key_env: str | None = None
+    base_url: OneOrMore = None
+    api_key_env: OneOrMore = None
+    fallback: list[str] = Field(default_factory=list)
     prompt: str | None = None
     system: str | None = None
     param: dict[str, Any] = Field(default_factory=dict)
@@ -49,8 +62,16 @@ class RunOptions(BaseModel):
     window: list[str] = Field(default_factory=list)
     cache: str | None = None
     identical: Literal["share", "sample"] = "share"
+    shared_limits: bool = False
+    shared_limits_url: str | None = None
     timeout: float = Field(120.0, gt=0, allow_inf_nan=False)
+    connect_timeout: float = Field(20.0, gt=0, allow_inf_nan=False)
+    first_byte_timeout: float | None = Field(None, gt=0, allow_inf_nan=False)
+    idle_timeout: float | None = Field(None, gt=0, allow_inf_nan=False)
     max_attempts: int = Field(6, ge=1)
+    max_wait: float = Field(600.0, ge=0, allow_inf_nan=False)
+    max_outage: float = Field(600.0, ge=0, allow_inf_nan=False)
+    hedge: float = Field(0.0, ge=0, le=1, allow_inf_nan=False)
     limit: int | None = Field(None, ge=0)
     on_bad_row: Literal["fail", "record", "skip"] = "fail"
     dedupe: bool = False
@@ -180,7 +201,7 @@ def _environment(env: Mapping[str, str], source: str) -> dict[str, Any]:
         key = name.removeprefix(PREFIX).lower()
         if key == "param":
             found[key] = _json_object(name, value, source)
-        elif key == "window":
+        elif key in ("window", "fallback"):
             found[key] = [part.strip() for part in value.split(",") if part.strip()]
         elif key in RunOptions.model_fields:
             found[key] = value

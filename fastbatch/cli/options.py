@@ -21,10 +21,24 @@ class Flags(TypedDict):
         ),
     ]
     base_url: Annotated[
-        str | None, typer.Option(metavar="URL", help="Another OpenAI-shaped server, /v1 included.")
+        list[str] | None,
+        typer.Option(
+            metavar="URL",
+            help="Another OpenAI-shaped server, /v1 included; several share the work (repeatable).",
+        ),
     ]
     api_key_env: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Environment variable that holds the key.")
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Environment variable that holds the key; several keys share the work (repeatable).",
+        ),
+    ]
+    fallback: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PROVIDER:MODEL", help="Answers what the model cannot: quota, outage (repeatable)."
+        ),
     ]
     prompt: Annotated[
         str | None, typer.Option(metavar="TEMPLATE", help='Made from a row\'s keys: "Summarise: {text}".')
@@ -43,11 +57,51 @@ class Flags(TypedDict):
         list[str] | None,
         typer.Option(metavar="N/SPAN", help="A further limit: 25/s, 1500/5s, 90000tok/60s (repeatable)."),
     ]
+    shared_limits: Annotated[
+        bool | None,
+        typer.Option(
+            "--shared-limits/--no-shared-limits",
+            help="One account of the limits for all runs on this machine that say so, with the same key.",
+        ),
+    ]
+    shared_limits_url: Annotated[
+        str | None,
+        typer.Option(metavar="redis://…", help="One account of the limits for several machines."),
+    ]
     timeout: Annotated[
         float | None, typer.Option(metavar="S", help="Seconds for one attempt [default: 120].")
     ]
+    connect_timeout: Annotated[
+        float | None, typer.Option(metavar="S", help="Of it, until the connection stands [default: 20].")
+    ]
+    first_byte_timeout: Annotated[
+        float | None, typer.Option(metavar="S", help="Of it, until the reply begins [default: all of it].")
+    ]
+    idle_timeout: Annotated[
+        float | None, typer.Option(metavar="S", help="Of it, between two pieces of the reply [default: all].")
+    ]
     max_attempts: Annotated[
-        int | None, typer.Option(metavar="N", help="Times a request is sent at most [default: 6].")
+        int | None, typer.Option(metavar="N", help="Times a request is tried at most [default: 6].")
+    ]
+    max_wait: Annotated[
+        float | None,
+        typer.Option(
+            metavar="S", help="A longer wait that the provider asks for ends the run [default: 600]."
+        ),
+    ]
+    max_outage: Annotated[
+        float | None,
+        typer.Option(
+            metavar="S",
+            help="A longer outage ends the run, resumable [default: 600; 30 until the first answer].",
+        ),
+    ]
+    hedge: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Ask stragglers twice, which may be paid twice: 0.05 is one in twenty at most [default: 0].",
+        ),
     ]
     cache: Annotated[
         str | None,
@@ -125,4 +179,5 @@ def given(flags: Flags) -> Mapping[str, Any]:
     from fastbatch.config import parse_param
 
     param = dict(parse_param(pair, "--param") for pair in flags["param"] or ())
-    return {**flags, "param": param or None, "window": flags["window"] or None}
+    lists = {name: flags[name] or None for name in ("window", "fallback", "base_url", "api_key_env")}
+    return {**flags, **lists, "param": param or None}

@@ -20,6 +20,7 @@ from fastbatch.engine.manager import RequestManager
 from fastbatch.errors import ConfigError, mask_secrets
 from fastbatch.limits.options import Limits, Window
 from fastbatch.retry import RetryPolicy
+from fastbatch.transport.timeout import Timeout
 
 
 def execute(input: str, output: str, resolved: Resolved) -> int:
@@ -44,8 +45,16 @@ def execute(input: str, output: str, resolved: Resolved) -> int:
         concurrency=options.concurrency,
         limits=Limits(rpm=options.rpm, tpm=options.tpm, windows=_windows(resolved)),
         cache=cache,
-        retry=RetryPolicy(attempts=options.max_attempts),
-        timeout=options.timeout,
+        fallback=[
+            open_route(name, env=resolved.env, report=_reporter(listener)) for name in options.fallback
+        ],
+        retry=RetryPolicy(attempts=options.max_attempts, max_wait=options.max_wait),
+        timeout=Timeout(
+            options.timeout, options.connect_timeout, options.first_byte_timeout, options.idle_timeout
+        ),
+        max_outage=options.max_outage,
+        hedge=options.hedge,
+        shared=options.shared_limits_url or options.shared_limits,
         identical=options.identical,
         progress=listener,
     )

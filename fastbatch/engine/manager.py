@@ -58,6 +58,8 @@ class RequestManager(Generic[ResponseT]):
             used up, it is away for long or has no such model.
         limits: what the provider allows, for all models together or by model; kept over all runs of this
             manager. Where nothing is declared, limits are learned from what the provider says and does.
+        shared: keep one account of the limits with all other processes on this machine that do so with the
+            same endpoint, key and model; with a `redis://` URL, with processes on other machines, too.
         cache: where answers are kept; None keeps none beyond the run.
         retry: how often to try again.
         timeout: seconds that one attempt may take, or a `Timeout` with its parts; waiting for limits and
@@ -87,6 +89,7 @@ class RequestManager(Generic[ResponseT]):
         params: Mapping[str, Any] | None = None,
         concurrency: int = 64,
         limits: LimitsByModel | None = None,
+        shared: bool | str = False,
         cache: CacheProvider | None = None,
         retry: RetryPolicy | None = None,
         timeout: float | Timeout = 120.0,

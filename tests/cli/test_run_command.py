@@ -198,7 +198,7 @@ def test_timeout(tmp_path):
 def test_max_attempts(tmp_path, attempts):
     """A request that always fails is sent so often; the row is recorded with the number, exit 1."""
     write_rows(tmp_path / "rows.jsonl", {"prompt": "a"})
-    with SimulatorThread(SimulatorConfig(failure_rates={"500": 1.0}, failures_per_row=None)) as simulator:
+    with SimulatorThread(SimulatorConfig(failure_rates={"truncated": 1.0}, failures_per_row=None)) as simulator:
         options = ["-m", "openai:m", "--base-url", simulator.base_url, "--max-attempts", attempts]
         ran = fastbatch("run", "rows.jsonl", "-o", "out.jsonl", *options, cwd=tmp_path)
     (record,) = read_lines(tmp_path / "out.jsonl.errors.jsonl")
