@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fastbatch.errors import ConfigError
 
@@ -30,13 +30,19 @@ class Timeout:
     connect: float = 20.0
     first_byte: float | None = None
     idle: float | None = None
+    shortest: float = field(init=False, repr=False, compare=False)
+    """The earliest that any of them can pass; the one timer of an attempt is set by it."""
 
     def __post_init__(self) -> None:
-        for name, key in (("total", "timeout"), ("connect", "timeout.connect")):
-            _check(key, getattr(self, name))
-        for name in ("first_byte", "idle"):
-            if getattr(self, name) is not None:
-                _check(f"timeout.{name}", getattr(self, name))
+        given = [("timeout", self.total), ("timeout.connect", self.connect)]
+        if self.first_byte is not None:
+            given.append(("timeout.first_byte", self.first_byte))
+        if self.idle is not None:
+            given.append(("timeout.idle", self.idle))
+        for key, value in given:
+            if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+                raise ConfigError("must be seconds above 0", key=key, value=value)
+        object.__setattr__(self, "shortest", min(value for _, value in given))
 
     @classmethod
     def of(cls, given: float | Timeout) -> Timeout:
@@ -46,18 +52,3 @@ class Timeout:
         30
         """
         return given if isinstance(given, Timeout) else cls(given)
-
-    @property
-    def shortest(self) -> float:
-        """The earliest that any of the deadlines can pass."""
-        return min(
-            self.total,
-            self.connect,
-            self.total if self.first_byte is None else self.first_byte,
-            self.total if self.idle is None else self.idle,
-        )
-
-
-def _check(key: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-        raise ConfigError("must be seconds above 0", key=key, value=value)

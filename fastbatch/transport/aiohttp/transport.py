@@ -1,0 +1,106 @@
+"""The transport's three verbs on one `aiohttp.ClientSession`."""
+
+from __future__ import annotations
+
+import asyncio
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+from yarl import URL
+
+from fastbatch.models.http import HTTPCall, HTTPReply
+from fastbatch.transport.aiohttp.failures import CAUGHT, failure
+from fastbatch.transport.aiohttp.reading import Reader
+from fastbatch.transport.aiohttp.resolver import Resolver
+from fastbatch.transport.aiohttp.tls import context
+from fastbatch.transport.aiohttp.wire import Attempt, Connector, Request, current
+from fastbatch.transport.base import MAX_RESPONSE_BYTES
+from fastbatch.transport.timeout import Timeout
+
+
+class AiohttpTransport:
+    """Calls over one `aiohttp.ClientSession`, tuned for many small JSON calls to one origin.
+
+    No cookies are kept, proxies come from the environment (`HTTPS_PROXY`, `NO_PROXY`), names are resolved in
+    a thread (aiohttp silently changes resolvers when aiodns is installed). Credentials come from the caller
+    alone: `~/.netrc` is not read. Certificates are always verified, against the system's authorities, those
+    that SSL_CERT_FILE or SSL_CERT_DIR name, or those in `ca_file` alone.
+    """
+
+    def __init__(self, *, max_response_bytes: int = MAX_RESPONSE_BYTES, ca_file: str | None = None) -> None:
+        self._reader = Reader(max_response_bytes)
+        self._ca_file = ca_file
+        self._session: aiohttp.ClientSession | None = None
+        self._addresses: dict[str, tuple[URL, URL | None]] = {}  # an address and the proxy on the way to it
+
+    async def open(self, *, connections: int) -> None:
+        """Make the session; a limit below the concurrency would count queueing against the timeout.
+
+        Raises:
+            ConfigError: the file of certificate authorities cannot be used.
+        """
+        trusted = context(self._ca_file)
+        self._loop = asyncio.get_running_loop()
+        self._resolver = Resolver()
+        self._session = aiohttp.ClientSession(
+            connector=Connector(
+                limit=connections,
+                ttl_dns_cache=300,
+                resolver=self._resolver,
+                keepalive_timeout=30.0,
+                ssl=True if trusted is None else trusted,
+            ),
+            request_class=Request,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=("User-Agent", "Accept", "Content-Type"),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),  # an attempt has its own deadlines
+            # Not True: it reads ~/.netrc and the proxies anew in two threads for every single request.
+            trust_env=False,
+            auto_decompress=True,
+        )
+
+    async def send(self, call: HTTPCall, timeout: Timeout) -> HTTPReply:
+        """Send once; see `Transport.send`."""
+        session = self._session
+        if session is None:
+            raise RuntimeError("the transport is not open")
+        address = self._addresses.get(call.url)
+        if address is None:
+            url = URL(call.url, encoded=True)
+            address = self._addresses[call.url] = url, _proxy(url)
+        url, proxy = address
+        attempt = Attempt(timeout, self._loop)
+        current.set(attempt)
+        try:
+            with attempt:
+                async with session.request(
+                    call.method,
+                    url,
+                    headers=call.headers,
+                    data=call.body,
+                    allow_redirects=False,
+                    proxy=proxy,
+                ) as reply:
+                    return HTTPReply(reply.status, reply.headers, await self._reader.read(reply, attempt))
+        except CAUGHT as error:
+            attempt.abort()
+            raise failure(error, attempt, url, resolving=url.host in self._resolver.asking) from None
+        except BaseException:
+            attempt.abort()
+            raise
+
+    async def close(self) -> None:
+        """Close the session and its connections."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+
+def _proxy(url: URL) -> URL | None:
+    """The environment's proxy for this address, with its user and password; None where there is none."""
+    if url.host is None or proxy_bypass(url.host):
+        return None
+    found = getproxies().get(url.scheme)
+    if not found:
+        return None
+    return URL(found if "://" in found else f"http://{found}")

@@ -1,0 +1,206 @@
+"""What aiohttp does not tell by itself: which connection an attempt went over, what was sent, what came back.
+
+Three of aiohttp's classes are watched, each at the one place where the thing happens: the connector when it
+hands out a connection, the request when it writes, the connection when bytes arrive. They find the attempt in
+the context of the task that makes it.
+
+A kept connection that says something while nobody asked is dropped. aiohttp would take it for the reply to
+the next request: an answer to somebody else's question at best, a planted one at worst. More often it is a
+server that says goodbye (FIN, 408, TLS close), and sending into that would be a failed attempt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+from collections.abc import Iterable
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.http_writer import StreamWriter
+from multidict import CIMultiDict, istr
+
+from fastbatch.transport.deadline import Deadline
+from fastbatch.transport.timeout import Timeout
+
+if TYPE_CHECKING:
+    from aiohttp.abc import AbstractStreamWriter
+    from aiohttp.client_reqrep import ConnectionKey
+    from aiohttp.connector import Connection
+    from aiohttp.tracing import Trace
+
+_NOT_ADDED = CIMultiDict[None]([("User-Agent", None), ("Accept", None), ("Content-Type", None)])
+_ENCODINGS = aiohttp.ClientRequest.DEFAULT_HEADERS[istr("Accept-Encoding")]
+_AT_ONCE = 60_000  # bytes; above 64 KiB aiohttp waits for the socket between pieces
+
+
+class Attempt(Deadline):
+    """What is known about one attempt, and its deadlines."""
+
+    __slots__ = ("heard", "linked", "reused", "sent", "wire")
+
+    def __init__(self, timeout: Timeout, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(timeout, loop)
+        self.linked = False  # TCP stands; with TLS the handshake may still be under way
+        self.reused = False  # the connection had served an earlier request
+        self.sent = False  # something of the request was handed to the socket
+        self.heard = False  # a byte of the reply came
+        self.wire: asyncio.Transport | None = None
+
+    def hear(self) -> None:
+        """A piece of the reply came."""
+        if self.phase != "held":
+            self.phase = "idle"
+        self.heard = True
+        if self.timeout.idle is not None:
+            self.since = self._loop.time()
+
+    def abort(self) -> None:
+        """Drop the connection at once; closing would first wait for a peer to take what is unsent."""
+        if self.wire is not None:
+            self.wire.abort()
+
+
+current: ContextVar[Attempt] = ContextVar("attempt")
+
+
+class Handler(ResponseHandler):
+    """A connection that knows whom its bytes are for."""
+
+    attempt: Attempt | None = None
+    poll: select.poll | None = None
+    served = False  # it has had a request, so that without one it is idle, not being set up
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came for the attempt that waits for it, and nothing else."""
+        attempt = self.attempt
+        if attempt is None:
+            if self.served and data:
+                self._drop()
+                return
+        elif attempt.sent:
+            if data:
+                attempt.hear()
+        elif data:
+            self._drop()
+            return
+        super().data_received(data)
+        if self.attempt is None and self.served and len(self):
+            self._drop()  # the end of a reply and, in the same piece, another one
+
+    def attach(self, attempt: Attempt) -> None:
+        """From now on what comes is for `attempt`."""
+        attempt.reused = self.served
+        attempt.wire = self.transport
+        self.attempt = attempt
+        self.served = True
+
+    def speaks(self) -> bool:
+        """Whether bytes or an end wait in the socket; 1 µs."""
+        poll = self.poll
+        if poll is None:
+            if self.transport is None or not hasattr(select, "poll"):
+                return False
+            poll = self.poll = select.poll()
+            poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(poll.poll(0))
+
+    def _drop(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
+
+
+class Connector(aiohttp.TCPConnector):
+    """A pool of connections that gives away none on which something waits to be read."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        # aiohttp has no option for the class of its connections, nor a call when one becomes free: `_factory`
+        # and `_release` are its private names. tests/transport notices when they are not used any more.
+        self._factory = self._connection  # type: ignore[assignment]
+
+    def _connection(self) -> Handler:
+        attempt = current.get(None)
+        if attempt is not None:
+            attempt.linked = True
+        return Handler(loop=self._loop)
+
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+    ) -> Connection:
+        """A connection for the current attempt."""
+        attempt = current.get()
+        while True:
+            connection = await super().connect(req, traces, timeout)
+            handler = connection.protocol
+            if not isinstance(handler, Handler):
+                break
+            if handler.served and handler.speaks():
+                connection.close()
+                continue
+            handler.attach(attempt)
+            break
+        attempt.phase = "send"
+        return connection
+
+    def _release(self, key: ConnectionKey, protocol: ResponseHandler, *, should_close: bool = False) -> None:
+        """The reply is complete, or given up."""
+        if isinstance(protocol, Handler):
+            protocol.attempt = None
+        super()._release(key, protocol, should_close=should_close)
+
+
+class Request(aiohttp.ClientRequest):
+    """A request that tells its attempt when it is written, and writes a small body at once."""
+
+    def update_auto_headers(self, skip_auto_headers: Iterable[str] | None) -> None:
+        """Add what we want to be added, without going through what we do not want."""
+        self._skip_auto_headers = _NOT_ADDED
+        self.headers.setdefault("Accept-Encoding", _ENCODINGS)
+
+    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
+        """Write the request, in one piece where it is small.
+
+        aiohttp writes bodies in a task, which before Python 3.12 costs more than the writing and leaves a gap
+        in which the connection may say something or end.
+        """
+        protocol, payload = conn.protocol, self._body
+        if protocol is None or not isinstance(payload, aiohttp.BytesPayload) or protocol.writing_paused:
+            return await super().send(conn)
+        body = payload._value
+        if len(body) > _AT_ONCE:
+            return await super().send(conn)
+        attempt = current.get()
+        writer = StreamWriter(protocol, self.loop)
+        target = str(self.url) if self.proxy and not self.is_ssl() else self.url.raw_path_qs
+        await writer.write_headers(f"{self.method} {target} HTTP/1.1", self.headers)
+        attempt.sent = protocol.is_connected()
+        await writer.write_eof(body)
+        attempt.enter("first byte")
+        assert self.response_class is not None
+        reply = self.response_class(
+            self.method,
+            self.original_url,
+            writer=None,
+            continue100=None,
+            timer=self._timer,
+            request_info=self.request_info,
+            traces=self._traces,
+            loop=self.loop,
+            session=self._session,
+            stream_writer=writer,
+        )
+        self.response = reply  # type: ignore[assignment]
+        return reply
+
+    async def write_bytes(
+        self, writer: AbstractStreamWriter, conn: Connection, content_length: int | None = None
+    ) -> None:
+        """Write a large body, and the headers with it."""
+        attempt = current.get()
+        attempt.sent = conn.protocol is not None and conn.protocol.is_connected()
+        await super().write_bytes(writer, conn, content_length)
+        if attempt.phase == "send":
+            attempt.enter("first byte")
