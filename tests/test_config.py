@@ -103,6 +103,9 @@ def test_every_option_can_stand_everywhere(tmp_path: Path) -> None:
         "cache": "off", "identical": "sample", "timeout": 5.5, "max_attempts": 7, "limit": 0,
         "on_bad_row": "skip", "dedupe": True, "on_uncertain": "skip", "ordered": True,
         "durability": "process", "drain_timeout": 2.5, "progress": "json", "yes": True, "dry_run": True,
+        "fallback": ["local:smollm2"], "shared_limits": True, "shared_limits_url": "redis://h",
+        "connect_timeout": 1.5, "first_byte_timeout": 2.5, "idle_timeout": 3.5, "max_wait": 4.5,
+        "max_outage": 6.5, "hedge": 0.5,
     }  # fmt: skip
     assert sample.keys() == RunOptions.model_fields.keys()
 
@@ -116,6 +119,7 @@ def test_every_option_can_stand_everywhere(tmp_path: Path) -> None:
     env = {f"FASTBATCH_{key.upper()}": str(v) for key, v in sample.items() if key != "param"}
     env["FASTBATCH_PARAM"] = '{"n": 1}'
     env["FASTBATCH_WINDOW"] = "1500/5s, 90000tok/60s,"
+    env["FASTBATCH_FALLBACK"] = "local:smollm2"
     assert resolve({}, env, tmp_path).options.model_dump() == sample
 
 

@@ -13,7 +13,14 @@ from fastbatch.cli.remembered import Remembered, read_remembered, to_remember
 from fastbatch.config import RunOptions
 from fastbatch.errors import UsageError
 
-NOT_GIVEN = {"base_url": None, "prompt": None, "system": None, "param": {}, "identical": "share"}
+NOT_GIVEN = {
+    "base_url": None,
+    "prompt": None,
+    "system": None,
+    "param": {},
+    "identical": "share",
+    "fallback": [],
+}
 
 
 def remembered(**given: Any) -> dict[str, Any]:
