@@ -1,4 +1,4 @@
-"""The quota is used and not overshot, whatever the server: real sockets, strict limits, short windows.
+"""The quota is used and not overshot, in any weather: real sockets, strict limits, short windows.
 
 Windows are 2 s instead of a minute and latencies shortened with them, because what a request's way takes of a
 window cannot be used. `python dev.py quota` plays the same at full length.
@@ -16,16 +16,19 @@ from fastbatch.simulator import SimulatedLimit, SimulatorConfig, Spell
 PER = 2.0
 LIMIT = 600
 LATENCY = 0.01  # a third of a second, if the window were a minute
-LEARNING = pytest.mark.xfail(reason="PENDING: limits are not learned yet", strict=False)
+FINDING = pytest.mark.xfail(
+    reason="PENDING: refusals without a word are still being learned from", strict=False
+)
 
 
-def scene(*, windows=3.1, kind="sliding", declared=None, per=PER, **config):
+def scene(*, windows=3.1, kind="sliding", declared=None, per=PER, concurrency=256, **config):
     """A job of so many windows against a server with one limit."""
     limit = SimulatedLimit(requests=LIMIT, per=per, kind=kind)
     return Scene(
         rows=int(windows * LIMIT),
         limit=limit,
         declared=declared,
+        concurrency=concurrency,
         config=SimulatorConfig(limits=(limit,), latency=LATENCY, latency_sigma=0.3, **config),
     )
 
@@ -66,7 +69,6 @@ def test_a_declared_limit_that_is_checked_by_the_second(told):
 # Hidden, and told in the headers
 
 
-@LEARNING
 @pytest.mark.parametrize("kind", ["sliding", "bucket", "fixed"])
 def test_limits_are_learned_from_headers(told, kind):
     """With nothing declared at most one request in a hundred is refused, and 95 per cent are used."""
@@ -75,7 +77,6 @@ def test_limits_are_learned_from_headers(told, kind):
     assert outcome.use(0, 3 * PER) >= 0.95
 
 
-@LEARNING
 def test_a_limit_that_halves_and_comes_back_is_followed(told):
     """One window after each change in the headers the new limit is used to 95 per cent."""
     per = 1.5
@@ -86,25 +87,36 @@ def test_a_limit_that_halves_and_comes_back_is_followed(told):
     assert outcome.refused <= 0.03
 
 
-# Hidden, and told by nobody
+# Hidden, and told by nobody. The first touch of the limit costs what is in flight, here of 600 a window.
 
 
-@LEARNING
+@FINDING
 @pytest.mark.parametrize(("kind", "retry_after"), [("sliding", False), ("sliding", True), ("bucket", False)])
 def test_limits_are_found_without_headers(told, kind, retry_after):
     """Without a word about limits at most three in a hundred are refused, and soon 85 per cent are used."""
-    outcome = told(play(scene(windows=4.1, kind=kind, limit_headers="none", retry_after=retry_after)))
+    outcome = told(
+        play(scene(windows=4.1, concurrency=64, kind=kind, limit_headers="none", retry_after=retry_after))
+    )
     assert outcome.refused <= 0.03
     assert outcome.use(PER, 4 * PER) >= 0.85
 
 
-@LEARNING
+@FINDING
 def test_a_hidden_limit_that_halves_and_comes_back_is_found(told):
     """One window after each change the new limit is used to 85 per cent, without a word about it."""
     per = 1.5
     spell = Spell(kind="limits", begins=2 * per, lasts=2 * per)
     outcome = told(
-        play(scene(windows=4.9, per=per, weather=(spell,), limit_headers="none", retry_after=False))
+        play(
+            scene(
+                windows=4.9,
+                concurrency=64,
+                per=per,
+                weather=(spell,),
+                limit_headers="none",
+                retry_after=False,
+            )
+        )
     )
     assert outcome.use(3 * per, 4 * per, factor=0.5) >= 0.85
     assert outcome.use(5 * per, 6 * per) >= 0.85
@@ -130,9 +142,52 @@ def by_command_line(folder, *options):
     return run
 
 
-@LEARNING
 def test_the_command_line_needs_no_configuration(told, tmp_path):
     """A person who declares nothing gets 95 per cent of a limit that only the headers tell of."""
     outcome = told(play(scene(), by_command_line(tmp_path)))
     assert outcome.refused <= 0.01
     assert outcome.use(0, 3 * PER) >= 0.95
+
+
+# Weather
+
+
+def stormy(*spells, windows=4, trouble=0.0, **config):
+    """A job of four windows of a second under a declared limit, in bad weather."""
+    limit = SimulatedLimit(requests=LIMIT, per=1.0)
+    return Scene(
+        rows=windows * LIMIT,
+        limit=limit,
+        declared=Limits(windows=(Window(requests=LIMIT, per=1.0),)),
+        trouble=trouble,
+        config=SimulatorConfig(limits=(limit,), latency=LATENCY, weather=spells, **config),
+    )
+
+
+@pytest.mark.parametrize("kind", ["outage", "refuse"])
+def test_an_outage_costs_its_time_and_nothing_else(told, kind):
+    """Two seconds of nobody home: no row fails, few requests are lost, and soon it goes on as before."""
+    outcome = told(play(stormy(Spell(kind=kind, begins=1.5, lasts=2.0), trouble=2.0)))
+    assert outcome.attempts <= 1.15
+    assert outcome.lasted <= outcome.ideal + 3.0
+
+
+@pytest.mark.parametrize("retry_after", [None, 0.5])
+def test_a_storm_of_refusals_passes(told, retry_after):
+    """Three seconds of 429 for everybody cost at most a fifth more requests, and soon it goes on as before."""
+    spell = Spell(kind="429", begins=1.5, lasts=3.0, retry_after=retry_after)
+    outcome = told(play(stormy(spell, windows=5, trouble=3.0)))
+    assert outcome.attempts <= 1.2
+    assert outcome.use(spell.ends + 1.0, spell.ends + 2.0) >= 0.8
+
+
+def test_one_in_ten_fails(told):
+    """With 500 for a tenth of all requests each row is answered, at 1.2 requests a row."""
+    outcome = told(play(stormy(failure_rates={"500": 0.1}, failures_per_row=None)))
+    assert outcome.attempts <= 1.2
+
+
+def test_every_second_is_refused_for_no_reason(told):
+    """With 429 for half of all requests each row is answered, at 2.1 requests a row."""
+    outcome = told(play(stormy(failure_rates={"429": 0.5}, failures_per_row=None)))
+    assert outcome.attempts <= 2.1

@@ -6,7 +6,9 @@ seconds after the first request, so that the client's start does not count.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -30,6 +32,7 @@ class Scene:
         config: the whole server, `limit` among its limits.
         declared: what the user says about limits; None: nothing, they are learned.
         trouble: seconds of the run in which nothing can be answered, for the ideal time.
+        patience: seconds after which the run is given up; rows not answered by then have failed.
     """
 
     rows: int
@@ -38,6 +41,7 @@ class Scene:
     declared: Limits | None = None
     concurrency: int = 256
     trouble: float = 0.0
+    patience: float = 30.0
 
     def prompts(self) -> list[dict[str, str]]:
         """As many different rows as asked for."""
@@ -115,8 +119,17 @@ def play(scene: Scene, run: Callable[[Scene, str], int] | None = None) -> Outcom
 
 
 def _by_library(scene: Scene, base_url: str) -> int:
+    return asyncio.run(_answer(scene, base_url))
+
+
+async def _answer(scene: Scene, base_url: str) -> int:
     provider = OpenAIProvider("sk-test", base_url=base_url)
     manager = RequestManager(
         provider, model="m", concurrency=scene.concurrency, limits=scene.declared, timeout=20.0
     )
-    return sum(result.ok for result in manager.run(scene.prompts()))
+    answered = 0
+    with suppress(TimeoutError):
+        async with asyncio.timeout(scene.patience), aclosing(manager.stream(scene.prompts())) as results:
+            async for result in results:
+                answered += result.ok
+    return answered
