@@ -9,6 +9,8 @@ from fastbatch.models.stats import Saturation
 # Arrivals that lie closer together than this part of the window leave as one, with the last of them: a window
 # takes a fixed amount of memory at any rate, and gives up at most this share of its limit.
 _GRAIN = 1 / 2000
+# Of a window whose length is not known yet (infinite until then) a minute is taken for it.
+_UNKNOWN = 60.0
 
 
 class Entry:
@@ -22,14 +24,14 @@ class Entry:
 
 
 class Arrivals:
-    """Arrivals that leave the window together: `due` is when, `first` when the first of them arrived."""
+    """Arrivals that leave the window together, a window after the `last` of them."""
 
-    __slots__ = ("amount", "due", "first")
+    __slots__ = ("amount", "first", "last")
 
-    def __init__(self, amount: int, first: float, due: float) -> None:
+    def __init__(self, amount: int, moment: float) -> None:
         self.amount = amount
-        self.first = first
-        self.due = due
+        self.first = moment
+        self.last = moment
 
 
 class SlidingWindow:
@@ -49,14 +51,14 @@ class SlidingWindow:
         self.per = per
         self.used = 0
         self._transit = transit
-        self._grain = per * _GRAIN
+        self._grain = (per if per < float("inf") else _UNKNOWN) * _GRAIN
         self._sent: OrderedDict[Entry, None] = OrderedDict()
         self._arrived: deque[Arrivals] = deque()
 
     def forget(self, now: float) -> None:
         """Let go of every entry whose latest arrival lies a whole window back."""
         arrived, sent = self._arrived, self._sent
-        while arrived and arrived[0].due <= now:
+        while arrived and arrived[0].last + self.per <= now:
             self.used -= arrived.popleft().amount
         while sent:
             entry = next(iter(sent))
@@ -91,13 +93,36 @@ class SlidingWindow:
         last = self._arrived[-1] if self._arrived else None
         if last is not None and now - last.first < self._grain:
             last.amount += amount
-            last.due = now + self.per
+            last.last = now
         else:
-            self._arrived.append(Arrivals(amount, now, now + self.per))
+            self._arrived.append(Arrivals(amount, now))
+
+    def forgive(self, amount: int) -> None:
+        """Let go of `amount` units before their time, those first that would leave first."""
+        arrived, sent = self._arrived, self._sent
+        while amount > 0 and (arrived or sent):
+            oldest = next(iter(sent), None)
+            if arrived and (oldest is None or arrived[0].last <= oldest.sent + self._transit):
+                taken = min(amount, arrived[0].amount)
+                arrived[0].amount -= taken
+                if not arrived[0].amount:
+                    arrived.popleft()
+            elif oldest is not None and oldest.amount <= amount:
+                taken = oldest.amount
+                del sent[oldest]
+            else:
+                return  # half a request that is under way cannot be let go of
+            amount -= taken
+            self.used -= taken
+
+    def respan(self, per: float) -> None:
+        """The window is `per` seconds long, also for what is in it."""
+        self.per = per
+        self._grain = (per if per < float("inf") else _UNKNOWN) * _GRAIN
 
     def next_change(self) -> float:
         """When the oldest entry leaves at the latest; infinity where there is none (call `forget` first)."""
-        due = self._arrived[0].due if self._arrived else float("inf")
+        due = self._arrived[0].last + self.per if self._arrived else float("inf")
         return min(due, next(iter(self._sent)).sent + self._transit + self.per) if self._sent else due
 
     def saturation(self) -> Saturation:

@@ -1,0 +1,297 @@
+"""Limits learned from what a provider's replies state: nothing declared, and the whole quota used.
+
+Each stated limit is kept as an exact sliding window of our own, since a stream that stays within a sliding
+window (limit, per) also stays within a bucket of that capacity and rate, and within fixed windows. Every
+reply corrects the account. It was written somewhere between its request's departure and its arrival here:
+
+- *At most* `limit - remaining` and everything that this number may not contain yet is in the server's
+  account: requests that left after this one, or were still out when it left. What we hold above that is let
+  go of, the oldest first. This is true of every reply, in whatever order they come, and of any server; while
+  the window's length is unknown it is the only way in which anything leaves.
+- *At least* what the server counts beyond ours at the request's departure is somebody else's (or counted
+  otherwise than we do): it takes room, too, as the reply to the latest departure states it.
+- When the stated reset has passed, everything that was counted is free, whatever the server means by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from fastbatch.limits.cost import QUANTITIES, Cost, Quantity
+from fastbatch.limits.declared import said, span
+from fastbatch.limits.exchange import Term
+from fastbatch.limits.reading import Reading, rounded
+from fastbatch.limits.stated import Stated
+from fastbatch.limits.window import Entry, SlidingWindow
+from fastbatch.models.stats import Saturation
+
+_INFINITY = float("inf")
+# Seconds for a window of which a server says no reset at all, ever: the field's usual minute.
+_USUAL = 60.0
+_NOTICEABLE = 0.1  # of a window's length; a change by less is told to nobody
+
+Amounts = tuple[int, int, int, int]
+"""What a request takes, in the order of `QUANTITIES`."""
+
+
+class Taken:
+    """One request that left: what it takes, what had been answered by then, and its place in each window."""
+
+    __slots__ = ("amounts", "answered", "entries", "open", "sent", "used")
+
+    def __init__(self, amounts: Amounts, answered: Amounts, sent: float) -> None:
+        self.amounts = amounts
+        self.answered = answered
+        self.sent = sent
+        self.entries: tuple[Entry, ...] = ()
+        self.used: tuple[int, ...] = ()
+        self.open = True
+
+
+class _Account:
+    """One stated limit: our window over it, and what the server's word adds to that."""
+
+    __slots__ = ("answered", "free_at", "heard", "index", "others", "reading", "stated_per", "what", "window")
+
+    def __init__(self, stated: Stated, transit: float) -> None:
+        self.what: Quantity = stated.what
+        self.index = QUANTITIES.index(stated.what)
+        self.stated_per = stated.per
+        self.window = SlidingWindow("", stated.limit, stated.per or _INFINITY, transit)
+        self.reading = Reading()
+        self.others = 0
+        self.heard = -_INFINITY  # departure of the latest request whose reply stated this limit
+        # When everything is free again that had been answered with the last reply: the latest of all resets,
+        # since one of these replies was to the request that arrived last.
+        self.free_at = -_INFINITY
+        self.answered = 0
+
+    def hear(
+        self, stated: Stated, now: float, *, sent: float, maybe: int, used_then: int, answered: int
+    ) -> bool:
+        """The reply to a request that left at `sent` states the limit anew.
+
+        `maybe` may be missing in it, `used_then` was in our window when the request left, and `answered` is
+        everything that has been answered by now.
+        """
+        window, newest, changed = self.window, sent >= self.heard, False
+        if stated.limit != window.limit:
+            if not newest:
+                return False  # overtaken by a reply that knows better
+            window.limit = stated.limit
+            self.reading = Reading()
+            changed = True
+        window.forget(now)
+        if stated.remaining is not None:
+            changed |= self._follow(stated, now, sent, maybe, used_then)
+        elif window.per == _INFINITY and stated.reset is None:
+            window.respan(_USUAL)
+        if newest:
+            self.heard = sent
+        wait = self.length if stated.reset is None else stated.reset + rounded(stated.reset)
+        self.free_at = max(self.free_at, now + wait)
+        self.answered = answered
+        return changed
+
+    def _follow(self, stated: Stated, now: float, sent: float, maybe: int, used_then: int) -> bool:
+        window, remaining = self.window, stated.remaining or 0
+        used = stated.limit - remaining
+        if sent >= self.heard:
+            self.others = max(0, used - used_then)
+        excess = window.used + self.others - used - maybe
+        if remaining and excess > 0:  # with nothing left the server may count more than it says
+            theirs = min(excess, self.others)
+            self.others -= theirs
+            window.forgive(excess - theirs)
+        return self.stated_per is None and self._measure(stated, remaining, now, sent)
+
+    def _measure(self, stated: Stated, remaining: int, now: float, sent: float) -> bool:
+        """Bring the window's length up to date; True when it changed noticeably."""
+        if stated.reset is None:
+            if self.window.per == _INFINITY:
+                self.window.respan(_USUAL)
+                return True
+            return False
+        self.reading.observe(stated.limit, remaining, stated.reset, now, now - sent)
+        per, before = self.reading.period(), self.window.per
+        if per is None or per == before:
+            return False
+        self.window.respan(per)
+        return abs(per - before) > _NOTICEABLE * per
+
+    def fits(self, amount: int) -> bool:
+        window = self.window
+        used = window.used + self.others
+        return used + amount <= window.limit or (amount > window.limit and used == 0)
+
+    def advance(self, now: float, gone: int, answered: int) -> None:
+        """Let go of what has left by now, of everything that ever departed and was answered."""
+        window = self.window
+        window.forget(now)
+        if now >= self.free_at:
+            window.forgive(window.used - (gone - self.answered))
+            # Nobody has said for a whole window how much the others take: half of it, and half again.
+            self.others //= 2
+            self.answered = answered
+            self.free_at = now + self.length
+
+    @property
+    def length(self) -> float:
+        """The window's length in seconds, or a usual one."""
+        return self.window.per if self.window.per < _INFINITY else _USUAL
+
+    @property
+    def name(self) -> str:
+        per = self.window.per
+        return said(self.what) if per == _INFINITY else f"{said(self.what)}/{span(per)}"
+
+
+class LearnedLimits:
+    """One window for each limit that headers state, corrected by every reply.
+
+    Args:
+        transit: seconds that a request may be on its way before the server counts it, at most.
+        ignore: quantities that are not learned, since the user declared them.
+
+    >>> limits = LearnedLimits()
+    >>> first = limits.take(Cost(), now=0.0)
+    >>> limits.hear([Stated("requests", limit=1, remaining=0, reset=10.0, per=10.0)], 0.5, first)
+    True
+    >>> limits.settle(first, None, now=0.5)
+    >>> limits.fits(Cost(), now=1.0), limits.next_change(Cost(), now=1.0)
+    (False, 10.5)
+    """
+
+    def __init__(self, *, transit: float = 2.0, ignore: Collection[Quantity] = ()) -> None:
+        self._transit = transit
+        self._ignore = frozenset(ignore)
+        self._accounts: list[_Account] = []
+        self._by_name: dict[tuple[Quantity, float | None], int] = {}
+        # Everything that ever left, and everything answered since, in the order of QUANTITIES.
+        self._gone: Amounts = (0, 0, 0, 0)
+        self._answered: Amounts = (0, 0, 0, 0)
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether costs matter; where not, nobody needs to estimate them."""
+        return any(account.index for account in self._accounts)
+
+    def fits(self, cost: Cost, now: float) -> bool:
+        """Whether a request of this cost may leave now, as far as the provider has said."""
+        if not self._accounts:
+            return True
+        amounts, gone, answered = _amounts(cost), self._gone, self._answered
+        for account in self._accounts:
+            index = account.index
+            account.advance(now, gone[index], answered[index])
+            if not account.fits(amounts[index]):
+                return False
+        return True
+
+    def take(self, cost: Cost, now: float) -> Taken:
+        """Count a request that leaves now."""
+        amounts = _amounts(cost)
+        self._gone = _sum(self._gone, amounts)
+        taken = Taken(amounts, self._answered, now)
+        if accounts := self._accounts:
+            taken.entries = tuple([each.window.take(amounts[each.index], now) for each in accounts])
+            taken.used = tuple([each.window.used for each in accounts])
+        return taken
+
+    def hear(self, stated: Sequence[Stated], now: float, taken: Taken) -> bool:
+        """The reply to `taken` states these limits; True when one was learned or changed noticeably."""
+        changed = False
+        for each in stated:
+            if each.what in self._ignore:
+                continue
+            place = self._by_name.get((each.what, each.per))
+            if place is None:
+                place = self._learn(each, now, taken)
+                changed = True
+            account = self._accounts[place]
+            index = account.index
+            # What may be missing in the reply: all that left, but what was answered before this request left,
+            # and this request itself: it is either counted or refused.
+            maybe = self._unheard(index, taken)
+            answered = self._answered[index] + (taken.amounts[index] if taken.open else 0)
+            used_then = taken.used[place] if place < len(taken.used) else account.window.used
+            changed |= account.hear(
+                each, now, sent=taken.sent, maybe=maybe, used_then=used_then, answered=answered
+            )
+        return changed
+
+    def settle(self, taken: Taken, cost: Cost | None, now: float) -> None:
+        """The reply came, or the request failed; it counts as `cost` now, None leaves what was taken."""
+        if not taken.open:
+            return
+        taken.open = False
+        self._answered = _sum(self._answered, taken.amounts)
+        amounts = taken.amounts if cost is None else _amounts(cost)
+        for account, entry in zip(self._accounts, taken.entries, strict=False):
+            account.window.settle(entry, amounts[account.index], now)
+
+    def cancel(self, taken: Taken, now: float) -> None:
+        """Give back what was taken: nothing was sent."""
+        if not taken.open:
+            return
+        taken.open = False
+        self._answered = _sum(self._answered, taken.amounts)
+        for account, entry in zip(self._accounts, taken.entries, strict=False):
+            account.window.settle(entry, 0, now)
+
+    def next_change(self, cost: Cost, now: float) -> float:
+        """When it is worth asking again after a refusal, at the latest; a reply may make it sooner."""
+        full = [min(each.window.next_change(), each.free_at) for each in self._full(cost, now)]
+        return max(full, default=now)
+
+    def waiting_reason(self, cost: Cost, now: float) -> str:
+        """A phrase for why a request of this cost may not leave now; empty when it may."""
+        full = [f"{account.window.limit} {account.name}" for account in self._full(cost, now)]
+        return f"the provider's limit of {' and '.join(full)}" if full else ""
+
+    def saturation(self, now: float) -> tuple[Saturation, ...]:
+        """How full each window is at this moment, with what others take of it."""
+        found = []
+        for each in self._accounts:
+            each.advance(now, self._gone[each.index], self._answered[each.index])
+            window = each.window
+            found.append(Saturation(each.name, window.used + each.others, window.limit, window.per))
+        return tuple(found)
+
+    def terms(self) -> tuple[Term, ...]:
+        """What was learned: each limit whose window's length is known."""
+        return tuple(
+            Term(each.what, each.window.limit, each.window.per, learned=True)
+            for each in self._accounts
+            if each.window.per < _INFINITY
+        )
+
+    def _unheard(self, index: int, taken: Taken) -> int:
+        return self._gone[index] - taken.answered[index] - taken.amounts[index]
+
+    def _learn(self, stated: Stated, now: float, taken: Taken) -> int:
+        """Open an account: what the server counts arrived by now, all else that left may arrive yet."""
+        account = _Account(stated, self._transit)
+        place = self._by_name[stated.what, stated.per] = len(self._accounts)
+        self._accounts.append(account)
+        window, index = account.window, account.index
+        missing = self._unheard(index, taken)
+        counted = self._gone[index] - missing if stated.remaining is None else stated.limit - stated.remaining
+        window.settle(window.take(counted, now), counted, now)
+        window.take(missing, now)
+        return place
+
+    def _full(self, cost: Cost, now: float) -> list[_Account]:
+        amounts = _amounts(cost)
+        for account in self._accounts:
+            account.advance(now, self._gone[account.index], self._answered[account.index])
+        return [account for account in self._accounts if not account.fits(amounts[account.index])]
+
+
+def _amounts(cost: Cost) -> Amounts:
+    prompt, completion, total = cost
+    return 1, prompt + completion if total is None else total, prompt, completion
+
+
+def _sum(one: Amounts, other: Amounts) -> Amounts:
+    return one[0] + other[0], one[1] + other[1], one[2] + other[2], one[3] + other[3]
