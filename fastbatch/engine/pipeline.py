@@ -188,7 +188,7 @@ class Pipeline(Generic[ResponseT]):
             if stated and ledger.hear(stated, admission.reservation, now):
                 self._counters.learned += 1
             if error is None or error.effect == "none":
-                ledger.accepted(now, outcome.latency)
+                ledger.accepted(admission.reservation, now)
                 lane.budget.earn()
             if error is None or error.effect in ("none", "refused"):
                 if lane.weather.answered(now):

@@ -88,7 +88,7 @@ class Judge(Generic[ResponseT]):
             decision = self._affordable(error, job, way, decision)
         if decision.pause:
             with lane.lock:
-                ledger.refused(error.retry_after, self._dice(), now)
+                ledger.refused(admission.reservation, error.retry_after, self._dice(), now)
         if decision.action == "stop":
             return self._close(way, error, job, decision)
         if decision.action == "fail":

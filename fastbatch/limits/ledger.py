@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from fastbatch.limits.adaptive import Adaptive
 from fastbatch.limits.cost import Cost
 from fastbatch.limits.declared import DeclaredLimits
+from fastbatch.limits.exchange import Term
 from fastbatch.limits.learned import LearnedLimits
 from fastbatch.limits.stated import Stated
 from fastbatch.models.stats import Saturation
@@ -80,7 +81,8 @@ class Ledger:
             transit=transit, ignore=frozenset() if declared is None else declared.quantities
         )
         self._adaptive = Adaptive(ceiling=ceiling, slow_start=slow_start)
-        self._parts: list[Part] = [self._learned]
+        self._parts: list[Part] = [self._learned]  # the last one, whatever comes before it
+        self._unheard = slow_start
         self._declared = declared
         if shared is not None:
             self._parts.insert(0, shared)
@@ -96,8 +98,13 @@ class Ledger:
 
     @property
     def counts_tokens(self) -> bool:
-        """Whether `reserve` looks at its `cost`; where not, nobody needs to estimate it."""
-        return self._learned.counts_tokens or (self._declared is not None and self._declared.counts_tokens)
+        """Whether `reserve` looks at its `cost`; where not, nobody needs to estimate it.
+
+        Where nothing is declared it does until the first reply, which may state a limit of tokens.
+        """
+        if self._unheard or self._learned.counts_tokens:
+            return True
+        return self._declared is not None and self._declared.counts_tokens
 
     def reserve(self, cost: Cost, now: float) -> Reservation | None:
         """Room for one request of `cost` that leaves now, or None: not yet."""
@@ -125,24 +132,26 @@ class Ledger:
 
     def hear(self, stated: Sequence[Stated], reservation: Reservation, now: float) -> bool:
         """A reply's headers state limits; True when that changes what is known."""
+        self._unheard = False
         return self._learned.hear(stated, now, reservation.taken[-1])
 
-    def accepted(self, now: float, latency: float | None = None) -> None:
-        """The provider took a request and answered it, `latency` seconds after it left."""
-        self._adaptive.accepted(now, latency)
+    def accepted(self, reservation: Reservation, now: float) -> None:
+        """The provider took a request and answered it."""
+        self._unheard = False
+        self._adaptive.accepted(now, now - reservation.sent)
 
     def dropped(self, now: float) -> None:
         """A request that left came to nothing, for a reason that is no limit."""
         self._adaptive.dropped(now)
 
-    def refused(self, stated: float | None, jitter: float, now: float) -> float:
+    def refused(self, reservation: Reservation, stated: float | None, jitter: float, now: float) -> float:
         """The provider said "too many": everybody waits; `stated` is for how long, None where it is unsaid.
 
         Returns:
             Seconds of the pause.
         """
         self.refusals += 1
-        pause = self._adaptive.refused(now, stated, self.in_flight)
+        pause = self._adaptive.refused(now, stated, self.in_flight, now - reservation.sent)
         if pause.seconds:
             spread = min(_MOST_JITTER, pause.seconds * _JITTER) * jitter
             self.pause(now + pause.seconds + spread, pause.reason)
@@ -189,6 +198,20 @@ class Ledger:
         first, reservation.over = not reservation.over, True
         self.in_flight -= first
         return first
+
+    def terms(self) -> tuple[Term, ...]:
+        """What was learned from the provider's replies."""
+        return self._learned.terms()
+
+    @property
+    def rate(self) -> float | None:
+        """Requests a second that were found to be taken, where the provider says nothing; None: any."""
+        return self._adaptive.rate
+
+    @property
+    def concurrency(self) -> int:
+        """Requests in flight that the provider is found to take."""
+        return self._adaptive.concurrency
 
     def load(self, now: float) -> float:
         """How busy it is, for choosing among several: the fullest window, or requests in flight."""
