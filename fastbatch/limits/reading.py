@@ -33,6 +33,7 @@ class Reading:
         "_before",
         "_begun",
         "_high",
+        "_late",
         "_longest",
         "_low",
         "_proportional",
