@@ -1,4 +1,4 @@
 # Short names for dev.py, which is where everything happens: `make test ARGS="-k retry"`.
-.PHONY: demo test check crash damage cover lock
-demo test check crash damage cover lock:
+.PHONY: demo test check crash damage faults cover lock
+demo test check crash damage faults cover lock:
 	@python3 dev.py $@ $(ARGS)

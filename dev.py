@@ -6,6 +6,7 @@
   check               everything CI runs: style, types, contracts, the built wheel, the tests
   crash [options]     kill runs a thousand times and check what is left (minutes; --help lists the options)
   damage [options]    lose power at every byte, change bytes of files, and check what is left (the same)
+  faults [options]    every fault of the matrix at full length, or again and again (the same)
   cover               which branches of journal, cache and formats their tests go through (at least 90 %)
   lock [--upgrade]    pin the dependencies of pyproject.toml in requirements.lock
 
@@ -238,6 +239,11 @@ def damage(arguments: list[str]) -> int:
     return call([PYTHON, ROOT / "tests" / "journal", *arguments])
 
 
+def faults(arguments: list[str]) -> int:
+    """The fault matrix."""
+    return call([PYTHON, ROOT / "tests" / "faults", *arguments])
+
+
 def cover(_arguments: list[str]) -> int:
     """The rooms that keep what was paid for, each with its branches; exit code 2 where one has too few."""
     coverage: list[str | Path] = [PYTHON, "-m", "coverage"]
@@ -267,6 +273,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "check": check,
     "crash": crash,
     "damage": damage,
+    "faults": faults,
     "cover": cover,
     "lock": lock,
 }

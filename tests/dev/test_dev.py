@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = (ROOT / "dev.py").read_text("utf-8")
 LOCK = (ROOT / "requirements.lock").read_text("utf-8")
-COMMANDS = {"demo", "test", "check", "crash", "damage", "cover", "lock"}
+COMMANDS = {"demo", "test", "check", "crash", "damage", "faults", "cover", "lock"}
 
 
 def loaded(path: Path) -> ModuleType:
@@ -298,7 +298,9 @@ def test_check_names_failed_steps_before_pytest(
     assert out.endswith("=== pytest\n")
 
 
-@pytest.mark.parametrize(("name", "folder"), [("crash", "crashlab"), ("damage", "journal")])
+@pytest.mark.parametrize(
+    ("name", "folder"), [("crash", "crashlab"), ("damage", "journal"), ("faults", "faults")]
+)
 def test_the_long_forms_of_tests_are_beside_them(
     dev: ModuleType, monkeypatch: pytest.MonkeyPatch, name: str, folder: str
 ) -> None:

@@ -157,8 +157,10 @@ CONNECTIONS = (
         attempts=6,
         options={"max_outage": 2},
         code=4,
+        kind="ConnectionLost",
+        may_fail=30,
         total=60 + 10,
-        says="broke|outage|reach",
+        says="broke|outage|answer",
     ),
     Fault(
         name="refused in the middle of a run, back soon",
@@ -184,6 +186,7 @@ CONNECTIONS = (
         row="refused",
         act=everybody_for(1.0, reset, after=0.1),
         rows=100,
+        attempts=6,
         total=100 + 20,
     ),
 )

@@ -14,7 +14,7 @@ from faults.evidence import KEY, NEW_KEY, Evidence, gathered
 from faults.fault import Door, Fault
 from faults.nursery import Nursery
 
-_PATIENCE = 60.0
+_PATIENCE = 20.0  # seconds until a run that does not end is taken for one that never will
 
 
 def two_runs(fault: Fault, door: Door, folder: Path, nursery: Nursery, certificates: Path) -> list[Evidence]:
@@ -66,7 +66,7 @@ def _job(fault: Fault, door: Door, folder: Path, url: str, key: str, certificate
         "door": door,
         "folder": str(folder),
         "env": env,
-        "patience": _PATIENCE,
+        "patience": max(_PATIENCE, 2 * fault.within),
         "files": fault.files,
         "clock": fault.clock,
         "url": url,

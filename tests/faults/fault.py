@@ -32,6 +32,7 @@ class Fault:
             line's names with underscores.
         code: exit code of the first run.
         kind: class of the error of each sick row; None where they are answered in the end, or stay open.
+        may_fail: how many other rows may fail, with the same class.
         billed: whether that error must say "maybe billed".
         sent: requests of each sick row, at least and at most; well rows are sent once.
         total: requests of the first run at most, where `sent` cannot say it (everybody is sick).
@@ -58,6 +59,7 @@ class Fault:
     options: Mapping[str, Any] = field(default_factory=dict)
     code: int = 0
     kind: str | None = None
+    may_fail: int = 0
     billed: bool | None = None
     sent: tuple[int, int] = (1, 1)
     total: int | None = None

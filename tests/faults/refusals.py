@@ -17,6 +17,12 @@ ROWS = {
     "422": ("422 Unprocessable Entity", "invalid_value", "BadRequest"),
 }
 
+_OF_THE_DAY = (
+    "x-ratelimit-limit-requests: 200",
+    "x-ratelimit-remaining-requests: 0",
+    "x-ratelimit-reset-requests: 7h12m0s",
+)
+
 # name: status line, code, kind, class of what stops the run, what people are told
 ACCOUNTS = {
     "401": ("401 Unauthorized", "invalid_api_key", "invalid_request_error", "AuthenticationFailed", "key"),
@@ -44,8 +50,8 @@ ACCOUNTS = {
     ),
     "429, a quota of the day": (
         "429 Too Many Requests",
-        "daily_limit_exceeded",
-        "requests_per_day",
+        "rate_limit_exceeded",
+        "requests",
         "RateLimited",
         "day|daily",
     ),
@@ -79,7 +85,9 @@ REFUSALS = (
         Fault(
             name=f"{name}, in the middle of a run",
             row="key and quota",
-            act=everybody_from(_GOOD + 1, refuse(status, code, kind=kind)),
+            act=everybody_from(
+                _GOOD + 1, refuse(status, code, *_OF_THE_DAY[: 3 * ("day" in name)], kind=kind)
+            ),
             rows=60,
             concurrency=_CONCURRENCY,
             attempts=5,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from email.utils import formatdate
 
-from faults.acts import chance, everybody_for, refuse, sick_always, sick_once
+from faults.acts import chance, everybody_for, everybody_from, refuse, sick_always, sick_once
 from faults.clinic import Visit
 from faults.evidence import Evidence
 from faults.fault import Act, Check, Fault
@@ -149,7 +149,7 @@ TOO_FAST = (
             act=sick_always(limited(*headers)),
             code=4,
             cause="RateLimited",
-            says="wait",
+            says="wait|day|daily",
             within=5.0,
         )
         for name, headers in TOO_LONG.items()
@@ -163,6 +163,17 @@ TOO_FAST = (
         cause="RateLimited",
         says="wait",
         within=5.0,
+    ),
+    Fault(
+        name="429 for ever, and nobody says how long",
+        row="429",
+        act=everybody_from(4, limited()),
+        rows=20,
+        options={"max_wait": 1.5},
+        code=4,
+        total=30,
+        says="limit|wait",
+        within=12.0,
     ),
     Fault(
         name="429 five times, with two attempts",
