@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from math import isinf
+
 from fastbatch.cli.words import counted, duration
 from fastbatch.engine.done import Plan
 from fastbatch.engine.journal.status import RunStatus
 from fastbatch.errors import Uncertain
-from fastbatch.models.stats import Failure, Summary
+from fastbatch.models.stats import Failure, Saturation, Summary
 
 _SHOWN = 3  # ways of failing that the summary names; all of them are in the errors file
 
@@ -27,6 +29,7 @@ def summary_lines(summary: Summary, output: str) -> list[str]:
     if summary.usage.retries:
         sent += f", {summary.usage.retries:,} of them retries"
     lines.append("; ".join([sent, *spared]))
+    lines += _weather_lines(summary)
     usage = summary.usage
     lines.append(
         f"{usage.prompt_tokens:,} tokens in, {usage.completion_tokens:,} out"
@@ -58,6 +61,38 @@ def summary_lines(summary: Summary, output: str) -> list[str]:
         are = "is" if left == 1 else "are"
         lines.append(f"{counted(left, 'row')} {are} open; run the same command again to go on")
     return lines
+
+
+def _weather_lines(summary: Summary) -> list[str]:
+    """The limits and how much of them was used, refusals, outages, latencies; nothing where all was usual."""
+    weather = summary.weather
+    lines = []
+    known = [limit for limit in summary.limits if not isinf(limit.per)]
+    for learned, words in ((False, "limits"), (True, "limits learned")):
+        told = [_limit(limit) for limit in known if limit.learned == learned]
+        if told:
+            lines.append(f"{words}: {', '.join(told)}")
+    if weather.pace is not None:
+        lines.append(f"pace found: about {weather.pace:,.1f} requests/s")
+    met = [f"{counted(weather.refused, 'request')} refused as too many"] if weather.refused else []
+    if weather.outage >= 1:
+        met.append(f"the endpoint was away for {duration(weather.outage)}")
+    if weather.hedged:
+        met.append(f"{counted(weather.hedged, 'straggler')} asked twice, maybe paid twice")
+    if met:
+        lines.append("; ".join(met))
+    if weather.latency_p99:
+        lines.append(
+            f"half of the answers came within {weather.latency_p50:.2g} s, 99 % within "
+            f"{weather.latency_p99:.2g} s"
+        )
+    return lines
+
+
+def _limit(limit: Saturation) -> str:
+    """`1,500 requests/min, 98 % used`."""
+    used = "" if limit.utilisation is None else f" ({min(1.0, limit.utilisation):.0%} used)"
+    return f"{limit.limit:,.0f} {limit.name}{used}"
 
 
 def cut_short_lines(when: str, status: RunStatus | None, output: str) -> list[str]:

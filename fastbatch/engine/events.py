@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from fastbatch.engine.clock import Clock, Timer
 from fastbatch.engine.journal.entries import UncertainRow
 from fastbatch.errors import RequestError
-from fastbatch.models.stats import Failure, Saturation, Snapshot, Summary, TokenStats
+from fastbatch.models.stats import Failure, Saturation, Snapshot, Summary, TokenStats, Weather
 
 INTERVAL = 0.25  # seconds between two pictures: four a second look live and cost nothing
 _SPAN = 10.0  # seconds that speeds look back
@@ -43,6 +43,29 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitsLearned:
+    """What the provider's replies said of its limits, the first time and whenever it changes noticeably."""
+
+    limits: tuple[Saturation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Saturated:
+    """Requests stand still: why, in a phrase; an empty one when they go on."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """An endpoint is away and everybody waits, or it is back after so many seconds (`over`)."""
+
+    where: str
+    lasted: float
+    over: bool
+
+
+@dataclass(frozen=True, slots=True)
 class UncertainRows:
     """Before anything is sent: rows that an earlier run sent without recording an answer."""
 
@@ -67,7 +90,17 @@ class RunFinished:
     stopped: str = ""
 
 
-Event = RunStarted | Progressed | Notice | UncertainRows | Fetching | RunFinished
+Event = (
+    RunStarted
+    | Progressed
+    | Notice
+    | LimitsLearned
+    | Saturated
+    | Outage
+    | UncertainRows
+    | Fetching
+    | RunFinished
+)
 
 
 class Listener(Protocol):
@@ -97,6 +130,7 @@ class Counters:
         "ok",
         "prompt_tokens",
         "reasoning_tokens",
+        "refused",
         "retries",
         "sent",
         "shared",
@@ -108,7 +142,8 @@ class Counters:
     def __init__(self) -> None:
         self.total: int | None = None
         self.ok = self.failed = self.skipped = self.left_out = self.cached = self.shared = 0
-        self.in_flight = self.waiting = self.sent = self.retries = self.hedged = self.learned = 0
+        self.in_flight = self.waiting = self.sent = self.retries = self.hedged = 0
+        self.refused = self.learned = 0
         self.prompt_tokens = self.cached_tokens = self.completion_tokens = self.reasoning_tokens = 0
 
         self.failures: dict[tuple[str, int | None, str | None], list[Any]] = {}  # kind -> [count, message]
@@ -155,7 +190,12 @@ class Meter:
         """Seconds since the run began."""
         return self._clock.time() - self._began
 
-    def picture(self, saturation: tuple[Saturation, ...] = (), waiting_for: str = "") -> Snapshot:
+    def picture(
+        self,
+        saturation: tuple[Saturation, ...] = (),
+        waiting_for: str = "",
+        weather: Weather = Weather(),  # noqa: B008  (immutable)
+    ) -> Snapshot:
         """The run at this moment."""
         now, count, past = self._clock.time(), self._counters, self._past
         answered = count.ok + count.failed
@@ -187,6 +227,7 @@ class Meter:
             eta=eta,
             saturation=saturation,
             waiting_for=waiting_for,
+            weather=weather,
         )
 
     def summary(
@@ -197,6 +238,8 @@ class Meter:
         replaced: int = 0,
         gone: int = 0,
         interrupted: bool = False,
+        limits: tuple[Saturation, ...] = (),
+        weather: Weather = Weather(),  # noqa: B008  (immutable)
     ) -> Summary:
         """What the run has done, now that it is over."""
         count = self._counters
@@ -220,6 +263,8 @@ class Meter:
             ),
             gone=gone,
             interrupted=interrupted,
+            limits=limits,
+            weather=weather,
         )
 
 

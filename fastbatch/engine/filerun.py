@@ -246,12 +246,15 @@ class FileRun(Generic[ResponseT]):
             await self._in_thread(lambda: self._tidy(journal, answers, superseded=superseded))
         elif recorder.replaced and not self._options.ordered:
             await self._in_thread(lambda: self._drop_superseded(journal))
+        limits, weather = session.facts()
         summary = session.meter.summary(
             output=str(self._output),
             errors=str(errors.path) if errors.path.exists() else "",
             replaced=recorder.replaced,
             gone=gone,
             interrupted=self._interrupted and not complete,
+            limits=limits,
+            weather=weather,
         )
         if stop is not None:
             stop.summary = summary

@@ -231,6 +231,12 @@ class Gate(Generic[ResponseT]):
                     found.setdefault(whose, window.called(whose))
         return tuple(found.values())
 
+    def pace(self) -> float | None:
+        """Requests a second that were found to be taken, over all accounts; None where none is paced."""
+        ledgers = {id(ledger): ledger for line in self._lines.values() for _, ledger in line.accounts}
+        paces = [ledger.rate for ledger in ledgers.values() if ledger.rate is not None]
+        return sum(paces) if paces else None
+
     def shut(self) -> None:
         """Send away everybody who waits, and whoever comes later; what is under way may still leave."""
         self._shut = True

@@ -88,6 +88,12 @@ class Way(Generic[ResponseT]):
         self.name = name
         self.endpoint = Endpoint(lane.provider, lane.service, lane.concurrency)
         self.closed: RequestError | None = None
+        self._away_before = lane.weather.away(float("-inf"))
+
+    def away(self, now: float) -> float:
+        """Seconds of outage in this run."""
+        with self.lane.lock:
+            return self.lane.weather.away(now) - self._away_before
 
 
 class Group(Generic[ResponseT]):

@@ -190,6 +190,8 @@ class Pipeline(Generic[ResponseT]):
             if error is None or error.effect == "none":
                 ledger.accepted(admission.reservation, now)
                 lane.budget.earn()
+            if error is not None and error.effect == "refused":
+                self._counters.refused += 1
             if error is None or error.effect in ("none", "refused"):
                 if lane.weather.answered(now):
                     for each in lane.ledgers().values():

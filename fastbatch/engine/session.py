@@ -13,6 +13,7 @@ from typing import Generic, Literal, Self, TypeVar
 from fastbatch import registry
 from fastbatch.cache.base import CacheProvider
 from fastbatch.cache.guarded import GuardedCache
+from fastbatch.engine.changes import Changes
 from fastbatch.engine.clock import Clock, SystemClock
 from fastbatch.engine.descriptors import file_limit, room_for_connections
 from fastbatch.engine.events import Counters, Event, Listener, Meter, Notice, RunFinished, RunStarted, Ticker
@@ -29,7 +30,7 @@ from fastbatch.engine.verdict import Judge
 from fastbatch.hashing import compute_request_hash
 from fastbatch.limits.tokens import TokenEstimator
 from fastbatch.models.request import LLMRequest
-from fastbatch.models.stats import Snapshot
+from fastbatch.models.stats import Saturation, Snapshot, Weather
 from fastbatch.providers.base import Provider
 from fastbatch.retry import RetryPolicy
 from fastbatch.transport.base import Transport
@@ -130,6 +131,7 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
         found = registry.find("progress", progress)() if isinstance(progress, str) else progress
         self.listener: Listener | None = found
         self._ticker: Ticker | None = None
+        self._changes = Changes(self.tell)
 
     async def __aenter__(self) -> Self:
         self._concurrency = self._clamped(self._settings.concurrency)
@@ -216,8 +218,26 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
             self.listener = None
 
     def picture(self) -> Snapshot:
-        """The run at this moment."""
-        return self.meter.picture(self._gate.saturation(), self._pipeline.waiting_reason())
+        """The run at this moment; tells first what has changed since the last one."""
+        reason = self._pipeline.waiting_reason()
+        limits = self._gate.saturation()
+        self._changes.look(limits, reason, self._ways, self._settings.clock.time())
+        return self.meter.picture(limits, reason, self._weather())
+
+    def facts(self) -> tuple[tuple[Saturation, ...], Weather]:
+        """The limits that were kept within, and what the endpoint was like, for the summary."""
+        return self._gate.saturation(), self._weather()
+
+    def _weather(self) -> Weather:
+        now = self._settings.clock.time()
+        return Weather(
+            refused=self.counters.refused,
+            outage=max((way.away(now) for way in self._ways), default=0.0),
+            hedged=self.counters.hedged,
+            pace=self._gate.pace(),
+            latency_p50=self._latencies.percentile(50),
+            latency_p99=self._latencies.percentile(99),
+        )
 
 
 def guarded(cache: CacheProvider | None) -> CacheProvider | None:

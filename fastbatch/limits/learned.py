@@ -16,6 +16,7 @@ reply corrects the account. It was written somewhere between its request's depar
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 from fastbatch.limits.cost import QUANTITIES, Cost, Quantity
 from fastbatch.limits.declared import said, span
@@ -48,13 +49,32 @@ class Taken:
         self.open = True
 
 
+class _Reply(NamedTuple):
+    """What we knew of one quantity when a reply came, and when its request left."""
+
+    now: float
+    sent: float
+    own: int  # what the request itself took
+    used_then: int  # in our window when it left, itself included
+    answered_then: int  # what had been answered when it left
+    answered: int  # what has been answered by now, itself included
+    gone: int  # everything that ever left
+
+    @property
+    def missing(self) -> int:
+        """What the reply's numbers may not contain: all that left but what was answered before its request.
+
+        The request itself is either counted in them or refused.
+        """
+        return self.gone - self.answered_then - self.own
+
+
 class _Account:
     """One stated limit: our window over it, and what the server's word adds to that."""
 
-    __slots__ = ("answered", "free_at", "heard", "index", "others", "reading", "stated_per", "what", "window")
+    __slots__ = ("answered", "free_at", "heard", "index", "others", "peak", "reading", "stated_per", "window")
 
     def __init__(self, stated: Stated, transit: float) -> None:
-        self.what: Quantity = stated.what
         self.index = QUANTITIES.index(stated.what)
         self.stated_per = stated.per
         self.window = SlidingWindow("", stated.limit, stated.per or _INFINITY, transit)
@@ -65,58 +85,61 @@ class _Account:
         # since one of these replies was to the request that arrived last.
         self.free_at = -_INFINITY
         self.answered = 0
+        self.peak: float = 0  # the most that replies said was used, since nothing was under way
 
-    def hear(
-        self, stated: Stated, now: float, *, sent: float, maybe: int, used_then: int, answered: int
-    ) -> bool:
-        """The reply to a request that left at `sent` states the limit anew.
-
-        `maybe` may be missing in it, `used_then` was in our window when the request left, and `answered` is
-        everything that has been answered by now.
-        """
-        window, newest, changed = self.window, sent >= self.heard, False
+    def hear(self, stated: Stated, reply: _Reply) -> bool:
+        """A reply states the limit anew; True when something changed noticeably."""
+        window, newest, changed = self.window, reply.sent >= self.heard, False
         if stated.limit != window.limit:
             if not newest:
                 return False  # overtaken by a reply that knows better
             window.limit = stated.limit
             self.reading = Reading()
             changed = True
-        window.forget(now)
+        window.forget(reply.now)
         if stated.remaining is not None:
-            changed |= self._follow(stated, now, sent, maybe, used_then)
-        elif window.per == _INFINITY and stated.reset is None:
-            window.respan(_USUAL)
+            self._follow(stated.limit - stated.remaining, reply)
+        if self.stated_per is None:
+            changed |= self._measure(stated, reply)
         if newest:
-            self.heard = sent
+            self.heard = reply.sent
         wait = self.length if stated.reset is None else stated.reset + rounded(stated.reset)
-        self.free_at = max(self.free_at, now + wait)
-        self.answered = answered
+        self.free_at = max(self.free_at, reply.now + wait)
+        self.answered = reply.answered
         return changed
 
-    def _follow(self, stated: Stated, now: float, sent: float, maybe: int, used_then: int) -> bool:
-        window, remaining = self.window, stated.remaining or 0
-        used = stated.limit - remaining
-        if sent >= self.heard:
-            self.others = max(0, used - used_then)
-        excess = window.used + self.others - used - maybe
-        if remaining and excess > 0:  # with nothing left the server may count more than it says
-            theirs = min(excess, self.others)
+    def _follow(self, used: float, reply: _Reply) -> None:
+        """Bring our window and what others take in line with what the server says is used."""
+        window = self.window
+        if reply.sent >= self.heard:
+            self.others = max(0, int(used) - reply.used_then)
+        if used >= window.limit:
+            used = _INFINITY  # with nothing left a server may count more than it says
+        most = used + reply.missing
+        self.peak = max(self.peak, used)
+        if reply.gone == reply.answered:
+            # Nothing is under way, and one of these replies was to the request that arrived last.
+            most, self.peak = min(most, self.peak), 0
+        excess = window.used + self.others - most
+        if excess > 0:
+            theirs = min(int(excess), self.others)
             self.others -= theirs
-            window.forgive(excess - theirs)
-        return self.stated_per is None and self._measure(stated, remaining, now, sent)
+            window.forgive(int(excess) - theirs)
 
-    def _measure(self, stated: Stated, remaining: int, now: float, sent: float) -> bool:
+    def _measure(self, stated: Stated, reply: _Reply) -> bool:
         """Bring the window's length up to date; True when it changed noticeably."""
+        window, before = self.window, self.window.per
         if stated.reset is None:
-            if self.window.per == _INFINITY:
-                self.window.respan(_USUAL)
-                return True
+            per = _USUAL if before == _INFINITY else None
+        elif stated.remaining is None:
             return False
-        self.reading.observe(stated.limit, remaining, stated.reset, now, now - sent)
-        per, before = self.reading.period(), self.window.per
+        else:
+            latency = reply.now - reply.sent
+            self.reading.observe(stated.limit, stated.remaining, stated.reset, reply.now, latency)
+            per = self.reading.period()
         if per is None or per == before:
             return False
-        self.window.respan(per)
+        window.respan(per)
         return abs(per - before) > _NOTICEABLE * per
 
     def fits(self, amount: int) -> bool:
@@ -135,6 +158,11 @@ class _Account:
             self.answered = answered
             self.free_at = now + self.length
 
+    def saturation(self) -> Saturation:
+        window = self.window
+        used = window.used + self.others
+        return Saturation(self.name, used, window.limit, window.per, window.utilisation(), learned=True)
+
     @property
     def length(self) -> float:
         """The window's length in seconds, or a usual one."""
@@ -143,7 +171,8 @@ class _Account:
     @property
     def name(self) -> str:
         per = self.window.per
-        return said(self.what) if per == _INFINITY else f"{said(self.what)}/{span(per)}"
+        what = said(QUANTITIES[self.index])
+        return what if per == _INFINITY else f"{what}/{span(per)}"
 
 
 class LearnedLimits:
@@ -208,16 +237,7 @@ class LearnedLimits:
             if place is None:
                 place = self._learn(each, now, taken)
                 changed = True
-            account = self._accounts[place]
-            index = account.index
-            # What may be missing in the reply: all that left, but what was answered before this request left,
-            # and this request itself: it is either counted or refused.
-            maybe = self._unheard(index, taken)
-            answered = self._answered[index] + (taken.amounts[index] if taken.open else 0)
-            used_then = taken.used[place] if place < len(taken.used) else account.window.used
-            changed |= account.hear(
-                each, now, sent=taken.sent, maybe=maybe, used_then=used_then, answered=answered
-            )
+            changed |= self._accounts[place].hear(each, self._reply(place, taken, now))
         return changed
 
     def settle(self, taken: Taken, cost: Cost | None, now: float) -> None:
@@ -255,28 +275,39 @@ class LearnedLimits:
         for each in self._accounts:
             each.advance(now, self._gone[each.index], self._answered[each.index])
             window = each.window
-            found.append(Saturation(each.name, window.used + each.others, window.limit, window.per))
+            found.append(each.saturation())
         return tuple(found)
 
     def terms(self) -> tuple[Term, ...]:
         """What was learned: each limit whose window's length is known."""
         return tuple(
-            Term(each.what, each.window.limit, each.window.per, learned=True)
+            Term(QUANTITIES[each.index], each.window.limit, each.window.per, learned=True)
             for each in self._accounts
             if each.window.per < _INFINITY
         )
 
-    def _unheard(self, index: int, taken: Taken) -> int:
-        return self._gone[index] - taken.answered[index] - taken.amounts[index]
+    def _reply(self, place: int, taken: Taken, now: float) -> _Reply:
+        account = self._accounts[place]
+        index = account.index
+        own = taken.amounts[index]
+        return _Reply(
+            now,
+            taken.sent,
+            own,
+            taken.used[place] if place < len(taken.used) else account.window.used,
+            taken.answered[index],
+            self._answered[index] + (own if taken.open else 0),
+            self._gone[index],
+        )
 
     def _learn(self, stated: Stated, now: float, taken: Taken) -> int:
         """Open an account: what the server counts arrived by now, all else that left may arrive yet."""
         account = _Account(stated, self._transit)
         place = self._by_name[stated.what, stated.per] = len(self._accounts)
         self._accounts.append(account)
-        window, index = account.window, account.index
-        missing = self._unheard(index, taken)
-        counted = self._gone[index] - missing if stated.remaining is None else stated.limit - stated.remaining
+        missing = self._reply(place, taken, now).missing
+        gone, window = self._gone[account.index], account.window
+        counted = gone - missing if stated.remaining is None else stated.limit - stated.remaining
         window.settle(window.take(counted, now), counted, now)
         window.take(missing, now)
         return place

@@ -113,7 +113,7 @@ class Weather:
 
     def lasted(self, now: float) -> float:
         """Seconds since the first failure of this outage, 0 when there is none."""
-        return now - self._since if self._parked and self._since is not None else 0.0
+        return max(0.0, now - self._since) if self._parked and self._since is not None else 0.0
 
     def away(self, now: float) -> float:
         """Seconds of outage in all."""

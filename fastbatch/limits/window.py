@@ -43,7 +43,19 @@ class SlidingWindow:
     monotonic clock and never go back.
     """
 
-    __slots__ = ("_arrived", "_grain", "_sent", "_transit", "limit", "name", "per", "used")
+    __slots__ = (
+        "_arrived",
+        "_began",
+        "_ended",
+        "_grain",
+        "_sent",
+        "_taken",
+        "_transit",
+        "limit",
+        "name",
+        "per",
+        "used",
+    )
 
     def __init__(self, name: str, limit: int, per: float, transit: float) -> None:
         self.name = name
@@ -54,6 +66,10 @@ class SlidingWindow:
         self._grain = (per if per < float("inf") else _UNKNOWN) * _GRAIN
         self._sent: OrderedDict[Entry, None] = OrderedDict()
         self._arrived: deque[Arrivals] = deque()
+        # For the share of the quota that was used: all that was let through, from when to when.
+        self._taken = 0
+        self._began: float | None = None
+        self._ended = 0.0
 
     def forget(self, now: float) -> None:
         """Let go of every entry whose latest arrival lies a whole window back."""
@@ -75,6 +91,10 @@ class SlidingWindow:
         """Count a request that leaves now."""
         entry = Entry(amount, now)
         self.used += amount
+        self._taken += amount
+        if self._began is None:
+            self._began = now
+        self._ended = now
         self._sent[entry] = None
         return entry
 
@@ -82,7 +102,9 @@ class SlidingWindow:
         """A reply came: the request arrived by `now` at the latest and counts as `amount` from here on."""
         if entry not in self._sent:
             return  # it left, a window after its latest possible arrival
-        self.used += amount - entry.amount
+        more = amount - entry.amount
+        self.used += more
+        self._taken += more
         entry.amount = amount
         if now < entry.sent + self._transit:
             del self._sent[entry]
@@ -127,4 +149,13 @@ class SlidingWindow:
 
     def saturation(self) -> Saturation:
         """How full the window is (call `forget` first)."""
-        return Saturation(self.name, self.used, self.limit, self.per)
+        return Saturation(self.name, self.used, self.limit, self.per, self.utilisation())
+
+    def utilisation(self) -> float | None:
+        """The share of limit × time that was let through, from the first request to a window after the last.
+
+        None within the first window, of which it would say nothing.
+        """
+        if self._began is None or self._ended - self._began < self.per:
+            return None
+        return self._taken / (self.limit * ((self._ended - self._began) / self.per + 1.0))

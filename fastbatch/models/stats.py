@@ -60,12 +60,18 @@ cache_hits=0, retries=0, cost=Decimal('0'), unpriced=0)
 
 @dataclass(frozen=True, slots=True)
 class Saturation:
-    """How full one limit is: `used` of `limit` within its window of `per` seconds."""
+    """How full one limit is: `used` of `limit` within its window of `per` seconds.
+
+    `utilisation` is the share of limit × time that was used so far, None where it is too early to say.
+    `learned` tells a limit that the provider stated from one that was declared.
+    """
 
     name: str
     used: float
     limit: float
     per: float
+    utilisation: float | None = None
+    learned: bool = False
 
     @property
     def share(self) -> float:
@@ -78,13 +84,35 @@ class Saturation:
 
 
 @dataclass(frozen=True, slots=True)
+class Weather:
+    """What the endpoint was like so far.
+
+    Attributes:
+        refused: requests that the provider refused as too many (429).
+        outage: seconds in which the endpoint was away.
+        hedged: stragglers that were asked a second time, and may be paid twice.
+        pace: requests a second that were found to be taken where the provider states no limits; None: all.
+        latency_p50, latency_p99: seconds that half, and 99 of 100, of the answers took at most; 0.0 before
+            there are any.
+    """
+
+    refused: int = 0
+    outage: float = 0.0
+    hedged: int = 0
+    pace: float | None = None
+    latency_p50: float = 0.0
+    latency_p99: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """A run at one moment, as progress shows it.
 
     Counts are rows of the input: `ok + failed + skipped` have their record, `cached` (answered by the cache)
     and `shared` (answered by an identical row's call) are parts of `ok`. `total` is None while the input's
     length is unknown. Speeds are per second over the last ten seconds; `eta` is seconds, None when it cannot
-    be said. `waiting_for` is a short phrase when requests stand still, else empty.
+    be said. `waiting_for` is a short phrase when requests stand still, else empty. `saturation` says how full
+    each limit is, declared or learned.
     """
 
     elapsed: float
@@ -106,6 +134,7 @@ class Snapshot:
     eta: float | None
     saturation: tuple[Saturation, ...] = ()
     waiting_for: str = ""
+    weather: Weather = Weather()
 
     @property
     def done(self) -> int:
@@ -144,6 +173,8 @@ class Summary:
         failures: the ways in which rows failed, the most frequent first.
         gone: answers in the output whose rows the input does not hold any more.
         interrupted: the run was asked to stop and drained.
+        limits: the limits that were kept within, declared or learned, and how much of each was used.
+        weather: refusals, outages, latencies.
     """
 
     total: int
@@ -162,6 +193,8 @@ class Summary:
     failures: tuple[Failure, ...] = ()
     gone: int = 0
     interrupted: bool = False
+    limits: tuple[Saturation, ...] = ()
+    weather: Weather = Weather()
 
     @property
     def tokens_per_s(self) -> float:

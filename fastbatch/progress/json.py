@@ -6,8 +6,15 @@ Every object has `event`; the other keys are:
     progress   elapsed (s), total, done, ok, failed, skipped, cached, shared (rows), in_flight, waiting (for a
                retry), sent, retries (requests), prompt_tokens, completion_tokens, rows_per_s,
                prompt_tokens_per_s, completion_tokens_per_s (over the last ten seconds), eta (s, or null),
-               limits ([{name, used, limit, per (s), share}]), waiting_for (a phrase, or "")
+               limits ([{name, used, limit, per (s), share, utilisation (of limit times time so far; null
+               at first), learned (from the provider's replies)}]), waiting_for (a phrase, or ""),
+               refused (requests, by 429), outage (s in which the endpoint was away), hedged (requests),
+               pace (requests a second that were found to be taken; null where nothing had to be found),
+               latency_p50, latency_p99 (s)
     notice     text
+    learned    limits (as above): what the provider's replies say, at first and when it changes
+    saturated  reason: why requests stand still, "" when they go on
+    outage     where (the endpoint), lasted (s), over (it is back)
     uncertain  rows ([{custom_id, row, attempt, prompt_tokens}]): those that a run which ended had sent
                without recording an answer; told before anything is sent
     fetching   what, done, total (bytes; null where unknown), finished
@@ -22,6 +29,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import asdict
+from math import isinf
 from typing import Any, TextIO
 
 import orjson
@@ -29,14 +37,17 @@ import orjson
 from fastbatch.engine.events import (
     Event,
     Fetching,
+    LimitsLearned,
     Notice,
+    Outage,
     Progressed,
     RunFinished,
     RunStarted,
+    Saturated,
     UncertainRows,
 )
 from fastbatch.engine.journal.entries import UncertainRow
-from fastbatch.models.stats import Snapshot
+from fastbatch.models.stats import Saturation, Snapshot
 from fastbatch.progress.pen import Pen
 from fastbatch.progress.steps import Steps
 
@@ -79,6 +90,12 @@ class JsonProgress:
                     self._due = event.snapshot.elapsed + _EVERY
             case Notice():
                 self._say("notice", text=event.text)
+            case LimitsLearned():
+                self._say("learned", limits=[_limit(limit) for limit in event.limits])
+            case Saturated():
+                self._say("saturated", reason=event.reason)
+            case Outage():
+                self._say("outage", where=event.where, lasted=round(event.lasted, 3), over=event.over)
             case Fetching():
                 if self._steps.due(event):
                     self._say("fetching", **asdict(event))
@@ -100,9 +117,17 @@ def _keys(snapshot: Snapshot) -> dict[str, Any]:
     keys: dict[str, Any] = {
         name: round(value, 3) if isinstance(value, float) else value
         for name, value in asdict(snapshot).items()
-        if name not in ("saturation", "waiting_for")
+        if name not in ("saturation", "waiting_for", "weather")
     }
     keys["done"] = snapshot.done
-    keys["limits"] = [{**asdict(limit), "share": round(limit.share, 3)} for limit in snapshot.saturation]
+    keys["limits"] = [_limit(limit) for limit in snapshot.saturation]
     keys["waiting_for"] = snapshot.waiting_for
+    for name, value in asdict(snapshot.weather).items():
+        keys[name] = round(value, 3) if isinstance(value, float) else value
     return keys
+
+
+def _limit(limit: Saturation) -> dict[str, Any]:
+    used = None if limit.utilisation is None else round(limit.utilisation, 3)
+    per = None if isinf(limit.per) else limit.per
+    return {**asdict(limit), "per": per, "share": round(limit.share, 3), "utilisation": used}

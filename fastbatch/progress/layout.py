@@ -14,8 +14,8 @@ from typing import Literal
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from fastbatch.models.stats import Saturation, Snapshot
-from fastbatch.progress.words import duration, one_line, percent, rate, short, sizes
+from fastbatch.models.stats import Saturation, Snapshot, Weather
+from fastbatch.progress.words import duration, one_line, percent, rate, seconds, short, sizes
 
 __all__ = ["State", "fetch_line", "run_lines"]
 
@@ -171,18 +171,33 @@ def _requests(snapshot: Snapshot) -> Table:
         _entry("in flight ", f"{snapshot.in_flight:>6,}"),
         _entry("retries   ", f"{_count(snapshot.retries):>6}"),
         _entry("to retry  ", f"{_count(snapshot.waiting):>6}", "yellow" if snapshot.waiting else _LABEL),
+        *_weather(snapshot.weather),
     ]
+
+
+def _weather(weather: Weather) -> Table:
+    """What is not there in fair weather."""
+    lines = []
+    if weather.refused:
+        lines.append(_entry("refused   ", f"{_count(weather.refused):>6}", "yellow"))
+    if weather.hedged:
+        lines.append(_entry("hedged    ", f"{_count(weather.hedged):>6}"))
+    return lines
 
 
 def _speeds(snapshot: Snapshot) -> Table:
     """Of tokens the sum and the speed."""
     sums = f"{short(snapshot.prompt_tokens):>5}", f"{short(snapshot.completion_tokens):>5}"
     speeds = f"{rate(snapshot.prompt_tokens_per_s):>8}", f"{rate(snapshot.completion_tokens_per_s):>8}"
-    return [
+    lines = [
         _entry("rows           ", f"{rate(snapshot.rows_per_s):>8}"),
         _entry("tokens in ", sums[0] + speeds[0]),
         _entry("      out ", sums[1] + speeds[1]),
     ]
+    if snapshot.weather.latency_p99:
+        half, most = (seconds(each) for each in (snapshot.weather.latency_p50, snapshot.weather.latency_p99))
+        lines.append(_entry("p50, p99  ", f"{half:>5}{most:>8}"))
+    return lines
 
 
 def _entry(label: str, value: str, style: str = "") -> Text:

@@ -5,9 +5,19 @@ from __future__ import annotations
 import threading
 from typing import TextIO
 
-from fastbatch.engine.events import Event, Fetching, Notice, Progressed, RunFinished, RunStarted
+from fastbatch.engine.events import (
+    Event,
+    Fetching,
+    LimitsLearned,
+    Notice,
+    Outage,
+    Progressed,
+    RunFinished,
+    RunStarted,
+)
 from fastbatch.models.stats import Snapshot
 from fastbatch.progress.pen import Pen
+from fastbatch.progress.sentences import sentence
 from fastbatch.progress.steps import Steps
 from fastbatch.progress.words import averages, duration, one_line, percent, rate, short, sizes
 
@@ -45,6 +55,8 @@ class PlainProgress:
                     self._due = event.snapshot.elapsed + _EVERY
             case Notice():
                 self._say(one_line(event.text))
+            case LimitsLearned() | Outage():
+                self._say(sentence(event))
             case Fetching():
                 if self._steps.due(event) and (line := _fetch_line(event)):
                     self._say(line)
@@ -81,6 +93,8 @@ def progress_line(snapshot: Snapshot, *, last: bool = False, stopped: bool = Fal
         f"in flight {snapshot.in_flight:,}",
         f"retries {snapshot.retries:,}",
     ]
+    if snapshot.weather.refused:
+        parts.append(f"refused {snapshot.weather.refused:,}")
     if snapshot.waiting:
         parts.append(f"to retry {snapshot.waiting:,}")
     parts += [f"{one_line(limit.name)} {limit.used:,.0f}/{limit.limit:,.0f}" for limit in snapshot.saturation]

@@ -11,10 +11,20 @@ from typing import TextIO
 from rich.console import Console
 from rich.text import Text
 
-from fastbatch.engine.events import Event, Fetching, Notice, Progressed, RunFinished, RunStarted
+from fastbatch.engine.events import (
+    Event,
+    Fetching,
+    LimitsLearned,
+    Notice,
+    Outage,
+    Progressed,
+    RunFinished,
+    RunStarted,
+)
 from fastbatch.models.stats import Snapshot
 from fastbatch.progress.layout import State, fetch_line, run_lines
 from fastbatch.progress.pen import Pen
+from fastbatch.progress.sentences import sentence
 from fastbatch.progress.words import averages, one_line, sizes
 
 __all__ = ["RichProgress"]
@@ -71,6 +81,9 @@ class RichProgress:
                 self._draw()
             case Notice():
                 self._notices.append(one_line(event.text))
+                self._draw()
+            case LimitsLearned() | Outage():
+                self._notices.append(sentence(event))
                 self._draw()
             case Fetching():
                 self._fetch(event)

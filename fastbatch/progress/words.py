@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from fastbatch.models.stats import Snapshot
 
-__all__ = ["averages", "duration", "one_line", "percent", "rate", "short", "sizes"]
+__all__ = ["averages", "duration", "one_line", "percent", "rate", "seconds", "short", "sizes"]
 
 _UNITS = ("", "k", "M", "G", "T", "P")
 _MEGABYTE = 1_000_000  # as package indexes and disks count
@@ -40,6 +40,17 @@ def rate(per_second: float) -> str:
     if per_second < 0.05:
         return "<0.1/s"
     return f"{per_second:.1f}/s" if per_second < 9.95 else f"{short(round(per_second))}/s"
+
+
+def seconds(number: float) -> str:
+    """A short time, at most five characters.
+
+    >>> seconds(0.0123), seconds(0.84), seconds(12.34), seconds(123.4)
+    ('12ms', '840ms', '12.3s', '123s')
+    """
+    if number < 0.9995:
+        return f"{number * 1000:.0f}ms"
+    return f"{number:.1f}s" if number < 99.95 else f"{min(number, 9999):.0f}s"
 
 
 def duration(seconds: float | None) -> str:

@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from fastbatch.models.stats import Saturation, Snapshot
+from fastbatch.models.stats import Saturation, Snapshot, Weather
 
 MIDDLE = Snapshot(
     elapsed=12.3,
@@ -28,9 +28,10 @@ MIDDLE = Snapshot(
     eta=34.6,
     saturation=(
         Saturation("requests/min", 1_200, 1_500, 60.0),
-        Saturation("tokens/min", 466_700, 2_000_000, 60.0),
+        Saturation("tokens/min", 466_700, 2_000_000, 60.0, utilisation=0.9127, learned=True),
     ),
     waiting_for="limit of requests/min",
+    weather=Weather(latency_p50=0.8421, latency_p99=3.1),
 )
 
 

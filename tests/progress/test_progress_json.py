@@ -13,10 +13,13 @@ from progress_samples import picture
 from fastbatch.engine.events import (
     Event,
     Fetching,
+    LimitsLearned,
     Notice,
+    Outage,
     Progressed,
     RunFinished,
     RunStarted,
+    Saturated,
     UncertainRows,
 )
 from fastbatch.engine.journal.entries import UncertainRow
@@ -58,10 +61,32 @@ def test_a_picture_has_all_keys() -> None:
         "completion_tokens_per_s": 3_920.0,
         "eta": 34.6,
         "limits": [
-            {"name": "requests/min", "used": 1_200, "limit": 1_500, "per": 60.0, "share": 0.8},
-            {"name": "tokens/min", "used": 466_700, "limit": 2_000_000, "per": 60.0, "share": 0.233},
+            {
+                "name": "requests/min",
+                "used": 1_200,
+                "limit": 1_500,
+                "per": 60.0,
+                "share": 0.8,
+                "utilisation": None,
+                "learned": False,
+            },
+            {
+                "name": "tokens/min",
+                "used": 466_700,
+                "limit": 2_000_000,
+                "per": 60.0,
+                "share": 0.233,
+                "utilisation": 0.913,
+                "learned": True,
+            },
         ],
         "waiting_for": "limit of requests/min",
+        "refused": 0,
+        "outage": 0.0,
+        "hedged": 0,
+        "pace": None,
+        "latency_p50": 0.842,
+        "latency_p99": 3.1,
     }
 
 
@@ -84,6 +109,9 @@ def test_every_key_is_documented() -> None:
         Progressed(picture()),
         Notice(""),
         Fetching("", 0, 1),
+        LimitsLearned(picture().saturation),
+        Saturated("limit of requests/min"),
+        Outage("openai", 12.3, over=True),
         UncertainRows(ROWS),
         RunFinished(picture()),
     ]
