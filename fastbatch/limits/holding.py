@@ -1,0 +1,142 @@
+"""What one process has of one shared window: what arrived, what is on its way, and what was leased to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+
+class Holding:
+    """Amounts by the tick at which they leave the window; ticks are counted by the window.
+
+    Attributes:
+        out: [tick, amount] of what left and has no reply yet.
+        lease: granted, and perhaps used by now.
+        lapses: the tick at which a lease that nobody gave back has left the window for certain.
+        want, total, head: what it would use at once, what it wants in all, and what its first request needs.
+        hungry: until this tick it counts as wanting all of that, as it did not get what it would have used.
+        stated: the limit that its user declared, 0 for none.
+    """
+
+    __slots__ = (
+        "_amounts",
+        "_arrived",
+        "_first",
+        "head",
+        "hungry",
+        "lapses",
+        "lease",
+        "out",
+        "stated",
+        "total",
+        "want",
+    )
+
+    def __init__(self) -> None:
+        # A dense list from tick `_first` on: JSON of small numbers, and O(1) for each tick that passes.
+        self._first = 0
+        self._amounts: list[int] = []
+        self._arrived = 0
+        self.out: list[list[int]] = []
+        self.lease = 0
+        self.lapses = 0
+        self.want = 0
+        self.total = 0
+        self.head = 0
+        self.hungry = 0
+        self.stated = 0
+
+    def add(self, tick: int, amount: int) -> None:
+        """Something arrived that leaves at `tick`."""
+        amounts = self._amounts
+        if not amounts:
+            self._first = tick
+            amounts.append(0)
+        at = tick - self._first
+        if at < 0:
+            amounts[:0] = [0] * -at
+            self._first, at = tick, 0
+        elif at >= len(amounts):
+            amounts.extend([0] * (at + 1 - len(amounts)))
+        amounts[at] += amount
+        self._arrived += amount
+
+    def leave(self, tick: int) -> None:
+        """Let go of everything that has left by `tick`."""
+        if self._amounts and self._first <= tick:
+            gone = min(tick + 1 - self._first, len(self._amounts))
+            self._arrived -= sum(self._amounts[:gone])
+            del self._amounts[:gone]
+            self._first += gone
+            while self._amounts and not self._amounts[0]:
+                del self._amounts[0]
+                self._first += 1
+        if self.out:
+            self.out = [pair for pair in self.out if pair[0] > tick]
+        if self.lease and self.lapses <= tick:
+            self.lease = 0
+
+    @property
+    def used(self) -> int:
+        """What counts in the window now, the lease included (call `leave` first)."""
+        return self._arrived + self.lease + sum([amount for _, amount in self.out])
+
+    def demand(self, tick: int) -> int:
+        """What it would use of a whole window beyond what it has, as far as is known.
+
+        Who gets all that it wants is taken at its word: its concurrency may not allow it more.
+        """
+        return max(self.want, self.total) if tick < self.hungry else self.want
+
+    def leaving(self) -> Iterable[tuple[int, int]]:
+        """What leaves when, as (tick, amount), in no order."""
+        yield from ((self._first + at, amount) for at, amount in enumerate(self._amounts) if amount)
+        yield from ((tick, amount) for tick, amount in self.out)
+        if self.lease:
+            yield self.lapses, self.lease
+
+    def shift(self, ticks: int) -> None:
+        """The clock was set: everything leaves as much later as before."""
+        self._first += ticks
+        self.lapses += ticks
+        self.hungry += ticks
+        for pair in self.out:
+            pair[0] += ticks
+
+    def to_list(self) -> list[Any]:
+        """For JSON."""
+        return [
+            self._first,
+            self._amounts,
+            self.out,
+            self.lease,
+            self.lapses,
+            self.want,
+            self.total,
+            self.head,
+            self.hungry,
+            self.stated,
+        ]
+
+    @classmethod
+    def from_list(cls, fields: list[Any]) -> Holding:
+        """From JSON.
+
+        Raises:
+            ValueError, TypeError: it is something else.
+        """
+        holding = cls()
+        (
+            holding._first,
+            holding._amounts,
+            holding.out,
+            holding.lease,
+            holding.lapses,
+            holding.want,
+            holding.total,
+            holding.head,
+            holding.hungry,
+            holding.stated,
+        ) = fields
+        holding._arrived = sum(holding._amounts)
+        return holding

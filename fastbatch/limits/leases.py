@@ -1,0 +1,242 @@
+"""The account of limits that several processes share: a value that one at a time takes and changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from fastbatch.limits.exchange import Grant, Report, Seen, Term, Want
+from fastbatch.limits.sharedwindow import SharedWindow
+
+_VERSION = 1
+
+# Seconds between two exchanges of a process that uses its leases, for a window of `per` seconds: this part of
+# it, within these bounds. What others give back is found that late, so it is a share of the limit.
+_SHARE_OF_WINDOW = 1 / 100
+_SOONEST, _LATEST = 0.025, 0.25
+_AT_ONCE = 0.01  # where everybody had all that was wanted
+_AT_REST = 1.0  # where nothing is wanted
+
+# A lease outlives the next exchange, so that a busy loop may be late; what it has not used by then is lost
+# for as long as the window.
+_LEASE = 1 / 50
+_SHORTEST_LEASE, _LONGEST_LEASE = 0.05, 1.0
+
+_GRACE = 0.25  # seconds after which somebody who does not come as told is no longer waited for
+
+
+class Turn:
+    """Whose turn it is: what the account knows of one active process.
+
+    Attributes:
+        comes: when it comes again, at the latest.
+        served: how much it has used, of the window of which that is the most, in limits; it counts from where
+            the others stand who were busy when it began.
+        busy: it wanted something at its last exchange.
+        waits: it was granted nothing of that.
+    """
+
+    __slots__ = ("busy", "comes", "served", "waits")
+
+    def __init__(
+        self, comes: float = float("inf"), served: float = 0.0, busy: bool = False, waits: bool = False
+    ) -> None:
+        self.comes = comes
+        self.served = served
+        self.busy = busy
+        self.waits = waits
+
+    def to_list(self) -> list[Any]:
+        """For JSON."""
+        return [self.comes, self.served, self.busy, self.waits]
+
+
+class LeaseBook:
+    """Who has leased how much of which window; `exchange` is all there is to do with it.
+
+    No clock: `now` is seconds of one that everybody who uses this account reads. It may be set back (a
+    restart): then everything in the book counts as having happened that much later.
+
+    >>> from fastbatch.limits.exchange import Report, Term, Want
+    >>> book = LeaseBook(now=0.0)
+    >>> report = Report((Term("requests", 10, 60.0),), arrived=((),), out=((),), unused=(0,))
+    >>> book.exchange(0.0, "one", report, Want((4,), (4,), (1,))).amounts
+    (4,)
+    >>> LeaseBook.from_bytes(book.to_bytes()).exchange(0.1, "two", report, Want((9,), (9,), (1,))).amounts
+    (5,)
+    """
+
+    def __init__(self, now: float, *, lost: bool = False) -> None:
+        self.birth = now
+        self.serial = 0
+        self._now = now
+        self._lost = lost
+        self._windows: list[SharedWindow] = []
+        self._turns: dict[str, Turn] = {}
+        self._paused = (now, "")
+
+    @property
+    def keep(self) -> float:
+        """Seconds for which the book means something after its last exchange."""
+        longest = max([window.per for window in self._windows], default=60.0)
+        return max(2 * longest, self._paused[0] - self._now) + 60.0
+
+    def exchange(self, now: float, holder: str, report: Report, want: Want) -> Grant:
+        """Enter what `holder` reports, take back what it had leased, and lease it what it may have now."""
+        self._tick(now)
+        if report.seen is not None:
+            self._compare(report.seen, now)
+        self.serial += 1
+        if report.pause is not None and now + report.pause[0] > self._paused[0]:
+            self._paused = (now + report.pause[0], report.pause[1])
+        for name, known in list(self._turns.items()):
+            if known.comes + _GRACE < now:
+                del self._turns[name]
+        turn = self._turns.setdefault(holder, Turn())
+        windows, rest = self._hear(now, holder, report, want, turn)
+        if report.leaving:
+            del self._turns[holder]
+        for window in self._windows:
+            window.forget(now, self._turns)
+        granted = [0] * len(windows) if report.leaving else self._grant(now, holder, turn, windows)
+        shortest = min([term.per for term in report.terms], default=60.0)
+        valid = min(max(shortest * _LEASE, _SHORTEST_LEASE), _LONGEST_LEASE)
+        wait = now
+        for at, window in enumerate(windows):
+            window.lease(holder, granted[at], now + valid + report.transit, now)
+            if turn.waits:
+                wait = max(wait, window.free_at(want.heads[at], self._turns, now))
+        again = min(max(shortest * _SHARE_OF_WINDOW, _SOONEST), _LATEST)
+        if all(much >= wanted for much, wanted in zip(granted, want.amounts, strict=True)):
+            turn.comes = now + _LATEST
+            again = _AT_ONCE if any(granted) else _AT_REST
+        else:
+            turn.comes = now + again
+        paused = self._paused[0] - now
+        return Grant(
+            tuple(granted),
+            valid,
+            again,
+            wait - now,
+            tuple([Term(each.what, each.limit(self._turns), each.per, True) for each in (*windows, *rest)]),
+            tuple([each.used() for each in (*windows, *rest)]),
+            (paused, self._paused[1]) if paused > 0 else None,
+            len(self._turns),
+            Seen(self.birth, self.serial),
+        )
+
+    def _grant(self, now: float, holder: str, turn: Turn, windows: list[SharedWindow]) -> list[int]:
+        """What `holder` may use of each of its windows: of all of them, or of none.
+
+        Who waits and has used the least comes first. That is one order for all windows, or two processes
+        could each wait for what is kept for the other one.
+        """
+        wants = [max(window.holdings[holder].want, window.holdings[holder].head) for window in windows]
+        if not any(wants):
+            turn.busy = turn.waits = False
+            return [0] * len(windows)
+        others = {name: each for name, each in self._turns.items() if name != holder and each.busy}
+        if others and not turn.busy:
+            # Who comes to where others are busy has no claim to what it did not want before.
+            turn.served = max(turn.served, min([each.served for each in others.values()]))
+        turn.busy = True
+        shares = {id(window): window.share(self._turns, now) for window in self._windows}
+        first = [
+            name
+            for name, each in others.items()
+            if each.waits and (each.served, name) < (turn.served, holder)
+            # Who has had its share of a window waits for that to leave, and not for others.
+            if all(window.has_room(name, shares[id(window)]) for window in self._windows)
+        ]
+        granted = []
+        for window in windows:
+            share = shares[id(window)]
+            claimed = sum([window.claim(name, share) for name in first])
+            granted.append(window.grant(holder, self._turns, share, claimed))
+        turn.waits = any(wanted and not much for much, wanted in zip(granted, wants, strict=True))
+        return [0] * len(windows) if turn.waits else granted
+
+    def _tick(self, now: float) -> None:
+        if now < self._now:
+            seconds = now - self._now
+            for window in self._windows:
+                window.shift(seconds)
+            for turn in self._turns.values():
+                turn.comes += seconds
+            self._paused = (self._paused[0] + seconds, self._paused[1])
+        self._now = now
+
+    def _compare(self, seen: Seen, now: float) -> None:
+        """Somebody saw this account in a later state, or another one: what was in that nobody knows."""
+        if seen.birth == self.birth and seen.serial <= self.serial:
+            return
+        if self._lost and now - self.birth < _LONGEST_LEASE:
+            return  # the others who saw it, soon after the first; all of them count as lost already
+        self.birth, self._lost = now, True
+        for window in self._windows:
+            window.fill(now, self._turns)
+
+    def _hear(
+        self, now: float, holder: str, report: Report, want: Want, turn: Turn
+    ) -> tuple[list[SharedWindow], list[SharedWindow]]:
+        """The report's windows, and the other ones."""
+        known = {(window.what, window.per): window for window in self._windows}
+        for term in (*report.news, *report.terms):
+            if (term.what, term.per) not in known:
+                window = SharedWindow(term.what, term.per)
+                known[term.what, term.per] = window
+                self._windows.append(window)
+        for term in report.news:
+            known[term.what, term.per].learned = term.limit
+        heard: list[SharedWindow] = []
+        spent = 0.0
+        for at, term in enumerate(report.terms):
+            window = known.pop((term.what, term.per))
+            share = window.hear(holder, now, report.arrived[at], report.out[at], report.unused[at])
+            spent = max(spent, share)
+            holding = window.holdings[holder]
+            holding.stated = 0 if term.learned else term.limit
+            holding.want, holding.total, holding.head = want.amounts[at], want.totals[at], want.heads[at]
+            window.learned = window.learned or term.limit
+            if self._lost and now - self.birth < window.per + report.transit:
+                window.fill(self.birth + report.transit, self._turns)
+            heard.append(window)
+        turn.served += spent
+        return heard, list(known.values())
+
+    def to_bytes(self) -> bytes:
+        """The whole account, for `from_bytes`."""
+        return orjson.dumps(
+            [
+                _VERSION,
+                self.birth,
+                self.serial,
+                self._now,
+                self._lost,
+                [window.to_list() for window in self._windows if window.holdings],
+                {name: turn.to_list() for name, turn in self._turns.items()},
+                self._paused,
+            ]
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> LeaseBook:
+        """The account that `to_bytes` wrote.
+
+        Raises:
+            ValueError: it is damaged, or written by another version.
+        """
+        try:
+            fields: list[Any] = orjson.loads(data)
+            version, birth, serial, now, lost, windows, turns, paused = fields
+            if version != _VERSION:
+                raise ValueError(f"it has version {version}")
+            book = cls(birth)
+            book.serial, book._now, book._lost = serial, now, lost
+            book._windows = [SharedWindow.from_list(each) for each in windows]
+            book._turns = {name: Turn(*each) for name, each in turns.items()}
+            book._paused = (paused[0], paused[1])
+        except (TypeError, AttributeError) as error:
+            raise ValueError(str(error)) from None
+        return book
