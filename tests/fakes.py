@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -128,6 +128,31 @@ class Held:
     def release_all(self) -> None:
         for prompt in list(self.waiting):
             self.release(prompt)
+
+
+class SharedCache:
+    """One process's view of a cache that several share; `SharedCache(other)` is another one's."""
+
+    def __init__(self, other: SharedCache | None = None) -> None:
+        self.values: dict[str, bytes] = {} if other is None else other.values
+        self.held: set[str] = set() if other is None else other.held
+
+    async def get_many(self, keys: Collection[str]) -> dict[str, bytes]:
+        return {key: self.values[key] for key in keys if key in self.values}
+
+    async def put_many(self, entries: Mapping[str, bytes]) -> None:
+        self.values.update(entries)
+
+    def claim_many(self, keys: Collection[str]) -> set[str] | None:
+        taken = set(keys) - self.held
+        self.held |= taken
+        return taken
+
+    def release_many(self, keys: Collection[str]) -> None:
+        self.held -= set(keys)
+
+    async def close(self) -> None:
+        pass
 
 
 def manager_on(

@@ -19,7 +19,8 @@ class CacheStats:
         entries: how many answers are stored, expired ones included.
         bytes: what they take: values plus a fixed overhead for each entry.
         max_bytes: the bound on `bytes`, or None.
-        hits, misses: keys that this object found or did not find; an expired or damaged entry is a miss.
+        hits, misses: keys that this object found or did not find; an expired or damaged entry is a miss. What
+            a run is about to send was looked up twice, before and after it was claimed.
         puts: entries that this object stored.
         refused: entries that this object did not store because there was no room.
         oldest: when the longest stored entry came, unix seconds; None when there is none.

@@ -24,7 +24,6 @@ logger = logging.getLogger(__name__)
 
 _AGAIN = 0.1  # seconds between two looks at what others are asking; a look is 2 to 5 µs a row
 _BLOCK = 256  # rows claimed at once; the loop stands still meanwhile, for a millisecond at most
-_FEW = 8  # rows ahead, however few workers there are
 
 
 class Claimer(Generic[ResponseT]):
@@ -56,7 +55,7 @@ class Claimer(Generic[ResponseT]):
         self._store = store
         self._counters = counters
         self._clock = clock
-        self._most = max(workers, 2 * _FEW)
+        self._most = max(workers, 2)
         self._few = self._most // 2
         self._patience = patience
         self._ready = ready

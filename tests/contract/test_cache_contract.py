@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes import SharedCache
 
 from fastbatch.cache import CacheProvider, DiskCache, DiskCacheBackend, GuardedCache, InMemoryCache
+from fastbatch.cache.base import Claiming
 from fastbatch.errors import ConfigError
 
 Make = Callable[..., Any]
@@ -339,3 +341,55 @@ def test_bounds_are_above_zero(make: Make, options: dict[str, float]) -> None:
     """A ttl or size of zero would be a cache that forgets everything; it is refused when it is given."""
     with pytest.raises(ConfigError):
         make(**options)
+
+
+# What a cache does besides, where it can tell those who share it who is asking what.
+
+TWO_VIEWS: dict[str, Callable[[Path], tuple[Any, Any]]] = {
+    "disk": lambda path: (DiskCache(path), DiskCache(path)),
+    "guarded disk": lambda path: (GuardedCache(DiskCache(path)), GuardedCache(DiskCache(path))),
+    "fake": lambda path: (one := SharedCache(), SharedCache(one)),
+}
+
+
+@pytest.fixture(params=TWO_VIEWS)
+async def views(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[Any, Any]]:
+    one, other = TWO_VIEWS[request.param](tmp_path / "cache")
+    if request.param != "fake" and one.claim_many([]) is None:
+        pytest.skip("this system has no locks to claim with")
+    yield one, other
+    await one.close()
+    await other.close()
+
+
+async def test_a_claim_has_one_holder(views: tuple[Any, Any]) -> None:
+    """A key is claimed by the first who asks for it, in whatever object, and by nobody else."""
+    one, other = views
+    assert isinstance(one, Claiming)
+    assert one.claim_many(["a", "b"]) == {"a", "b"}
+    assert other.claim_many(["b", "c"]) == {"c"}
+    assert one.claim_many(["b", "c", "d"]) == {"d"}
+    for view, held in ((one, "abd"), (other, "c")):
+        view.release_many(list(held))
+
+
+async def test_a_released_claim_is_free_again(views: tuple[Any, Any]) -> None:
+    """Released, a key is anybody's; the others are still held."""
+    one, other = views
+    one.claim_many(["a", "b"])
+    one.release_many(["a"])
+    assert other.claim_many(["a", "b"]) == {"a"}
+    one.release_many(["b"])
+    other.release_many(["a"])
+
+
+async def test_what_was_stored_before_the_release_is_found_after_the_claim(views: tuple[Any, Any]) -> None:
+    """Whoever claims a key that another one has stored and released finds the answer: none is asked twice."""
+    one, other = views
+    assert await other.get_many(["a"]) == {}
+    one.claim_many(["a"])
+    await one.put_many({"a": b"answer"})
+    one.release_many(["a"])
+    assert other.claim_many(["a"]) == {"a"}
+    assert await other.get_many(["a"]) == {"a": b"answer"}
+    other.release_many(["a"])

@@ -1,0 +1,219 @@
+"""Claims on keys: one holder at a time on a machine, and none for ever."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import signal
+import stat
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fastbatch.cache import DiskCache, GuardedCache, InMemoryCache, claims
+from fastbatch.cache.claims import Claims
+
+pytestmark = pytest.mark.skipif(not hasattr(fcntl, "F_OFD_SETLK"), reason="no such locks on this system")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "claims"
+
+
+def descriptors() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def test_what_one_holds_another_does_not_get(folder: Path) -> None:
+    """Of two objects on one directory, as two processes have them, the first to come gets a key."""
+    one, other = Claims(folder), Claims(folder)
+    assert one.take(["a", "b"]) == {"a", "b"}
+    assert other.take(["b", "c"]) == {"c"}
+    assert one.take(["a", "c", "d"]) == {"d"}
+
+
+def test_a_released_key_is_free(folder: Path) -> None:
+    """What was let go of is anybody's; what was not is not."""
+    one, other = Claims(folder), Claims(folder)
+    one.take(["a", "b"])
+    one.release(["a"])
+    assert other.take(["a", "b"]) == {"a"}
+    assert one.take(["a"]) == set()
+
+
+def test_two_callers_of_one_object_exclude_each_other(folder: Path) -> None:
+    """Two runs on one cache object are two askers: the kernel alone would let the second one in."""
+    shared = Claims(folder)
+    assert shared.take(["a"]) == {"a"}
+    assert shared.take(["a", "b"]) == {"b"}
+
+
+def test_any_text_is_a_key(folder: Path) -> None:
+    """Empty, long, beyond ASCII, and no valid text at all."""
+    keys = ["", "é", "\ud800", "k" * 10_000, "0" * 32]
+    assert Claims(folder).take(keys) == set(keys)
+    assert Claims(folder).take(keys) == set(keys), "the first object is gone, and its claims with it"
+
+
+def test_keys_with_one_place_wait_for_each_other(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two keys whose hashes meet are taken for one, which costs a wait and no more."""
+    monkeypatch.setattr(claims, "_place", lambda key: 7)
+    one = Claims(folder)
+    assert one.take(["a", "b"]) == {"a"}
+    one.release(["a"])
+    assert one.take(["b"]) == {"b"}
+
+
+def test_only_the_user_may_look(folder: Path) -> None:
+    """The directory has mode 0700 and the files 0600, like the cache beside them."""
+    Claims(folder).open()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
+
+
+def test_closing_keeps_what_is_held(folder: Path) -> None:
+    """One run closes the cache while another one still asks: its claims stay, and the files as long."""
+    before = descriptors()
+    one, other = Claims(folder), Claims(folder)
+    one.take(["a"])
+    one.close()
+    assert other.take(["a"]) == set()
+    one.release(["a"])
+    other.close()
+    assert descriptors() == before
+    assert other.take(["a"]) == {"a"}, "used again, it is opened again"
+
+
+def test_an_object_that_is_gone_holds_nothing(folder: Path) -> None:
+    """A cache that nobody closed gives its claims and its descriptors back."""
+    before = descriptors()
+    Claims(folder).take(["a"])
+    assert descriptors() == before
+    assert Claims(folder).take(["a"]) == {"a"}
+
+
+def test_where_the_system_has_no_such_locks(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is made, and everybody is told that nobody can tell."""
+    monkeypatch.setattr(claims, "_SET", None)
+    without = Claims(folder)
+    without.open()
+    assert without.take(["a"]) is None
+    without.release(["a"])
+    assert not folder.exists()
+
+
+def test_where_the_file_system_has_no_locks(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first refusal ends it: all is let go of, the files are closed, and it is not tried again."""
+    before = descriptors()
+    broken, other = Claims(folder), Claims(folder)
+    broken.take(["a"])
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fcntl, "fcntl", refuse)
+        assert broken.take(["b"]) is None
+    assert broken.take(["b"]) is None
+    broken.release(["a"])
+    assert other.take(["a", "b"]) == {"a", "b"}
+    other.release(["a", "b"])
+    other.close()
+    assert descriptors() == before
+
+
+def test_where_the_directory_cannot_be_made(tmp_path: Path) -> None:
+    """A file in its place costs the claims and nothing else."""
+    (tmp_path / "file").write_bytes(b"")
+    assert Claims(tmp_path / "file").take(["a"]) is None
+
+
+HOLD = """
+    import os, sys
+    from pathlib import Path
+    from fastbatch.cache.claims import Claims
+    held = Claims(Path(sys.argv[1]))
+    held.take(["a", "b"])
+    held.release(["b"])
+    if sys.argv[2] == "forked":
+        reading, writing = os.pipe()
+        if os.fork() == 0:
+            print(held.take(["c"]) == {"c"} and held.take(["a"]) == set(), flush=True)
+            os.write(writing, b"!")
+        else:
+            os.read(reading, 1)
+            print(os.getpid(), flush=True)
+    else:
+        print(os.getpid(), flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture(params=["alone", "forked"])
+def holder(request: pytest.FixtureRequest, folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that holds "a", and perhaps a child of it that lives on."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(HOLD), str(folder), request.param],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdin is not None
+    if request.param == "forked":
+        assert process.stdout.readline() == "True\n", "the child is on its own, and its parent holds on"
+    assert process.stdout.readline() == f"{process.pid}\n"
+    yield process
+    process.stdin.close()  # which ends the child too
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def test_a_process_that_is_killed_holds_nothing(folder: Path, holder: subprocess.Popen[str]) -> None:
+    """`kill -9` lets go of everything, also when a forked child of it lives on."""
+    mine = Claims(folder)
+    assert mine.take(["a", "b"]) == {"b"}
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    assert mine.take(["a"]) == {"a"}
+
+
+async def test_a_guard_passes_claims_on(tmp_path: Path) -> None:
+    """Through the guard claims are the cache's own; once it is broken none are made, and none are kept."""
+    inner, other = DiskCache(tmp_path), DiskCache(tmp_path)
+    guard = GuardedCache(inner)
+    assert guard.claim_many(["a"]) == {"a"}
+    assert other.claim_many(["a"]) == set()
+    inner.path.mkdir()  # no database can be there
+    assert await guard.get_many(["a"]) == {}
+    assert guard.broken is not None
+    assert guard.claim_many(["b"]) is None
+    assert other.claim_many(["a"]) == set()
+    guard.release_many(["a"])
+    assert other.claim_many(["a"]) == {"a"}
+    await guard.close()
+
+
+async def test_a_cache_without_claims_has_none(tmp_path: Path) -> None:
+    """A cache in memory has nobody to share with."""
+    guard = GuardedCache(InMemoryCache())
+    assert guard.claim_many(["a"]) is None
+    guard.release_many(["a"])
+
+
+async def test_looking_up_opens_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk is touched in the cache's thread, at the first lookup; a claim later opens nothing."""
+    cache = DiskCache(tmp_path)
+    await cache.get_many(["a"])
+    monkeypatch.setattr(os, "open", None)
+    assert cache.claim_many(["a"]) == {"a"}
+    monkeypatch.undo()
+    cache.release_many(["a"])
+    await cache.close()
