@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from fastbatch.providers.base import Provider
     from fastbatch.providers.openai import OpenAIProvider
     from fastbatch.retry import RetryPolicy
+    from fastbatch.transport.timeout import Timeout
 
 __version__ = "0.1.0"
 
@@ -57,6 +58,7 @@ _HOME = {
     "RunStopped": "errors",
     "Snapshot": "models.stats",
     "Summary": "models.stats",
+    "Timeout": "transport.timeout",
     "TokenStats": "models.stats",
     "UncertainRow": "engine.journal.entries",
     "Window": "limits.options",
@@ -85,6 +87,7 @@ __all__ = [
     "RunStopped",
     "Snapshot",
     "Summary",
+    "Timeout",
     "TokenStats",
     "UncertainRow",
     "Window",

@@ -88,8 +88,8 @@ class Limits:
             that may meet a 429. Raise it for slow connections or a server behind a queue, lower it to use
             long generations' quota sooner.
 
-    >>> Limits(rpm=500, windows=(Window(requests=25, per=1.0),)).declared()
-    (Window(requests=500, tokens=None, per=60.0), Window(requests=25, tokens=None, per=1.0))
+    >>> [window.amounts() for window in Limits(rpm=500, windows=(Window(requests=25, per=1.0),)).declared()]
+    [(('requests', 500),), (('requests', 25),)]
     """
 
     rpm: int | None = None

@@ -21,7 +21,7 @@ openai:gpt-4o-mini                           elapsed     12s
 ok       1,200   in flight    256    rows              240/s
 failed       4   retries        3    tokens in  120k 9.80k/s
 cached     310   to retry       2          out 48.2k 3.92k/s
-shared      12
+shared      12                       p50, p99  842ms    3.1s
 skipped    500
 
 requests/min  ━━━━━━━━━╸──   80%  1,200/1,500
@@ -36,7 +36,7 @@ openai:gpt-4o-mini                                               elapsed     12s
 ok       1,200             in flight    256              rows              240/s
 failed       4             retries        3              tokens in  120k 9.80k/s
 cached     310             to retry       2                    out 48.2k 3.92k/s
-shared      12
+shared      12                                           p50, p99  842ms    3.1s
 skipped    500
 
 requests/min  ━━━━━━━━━━━━━━━━━━━━━━━━━╸──────   80%  1,200/1,500
@@ -51,7 +51,7 @@ openai:gpt-4o-mini                                                              
 ok       1,200                       in flight    256                        rows              240/s
 failed       4                       retries        3                        tokens in  120k 9.80k/s
 cached     310                       to retry       2                              out 48.2k 3.92k/s
-shared      12
+shared      12                                                               p50, p99  842ms    3.1s
 skipped    500
 
 requests/min  ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━╸──────────   80%  1,200/1,500
