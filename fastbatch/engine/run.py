@@ -28,6 +28,8 @@ from fastbatch.retry import RetryDecision
 
 ResponseT = TypeVar("ResponseT")
 
+PATIENCE = 300.0  # seconds; a process that answers nothing for so long is stopped, or as good as
+
 
 class Recorder(Witness, Protocol):
     """Makes outcomes durable; one that is not written has not happened."""
@@ -70,7 +72,7 @@ class Run(Generic[ResponseT]):
         concurrency: int,
         fallback: Callable[[Job[ResponseT]], None] | None = None,
         recorder: Recorder | None = None,
-        patience: float = 300.0,
+        patience: float = PATIENCE,
     ) -> None:
         self._source = source
         self._pipeline = pipeline

@@ -24,7 +24,7 @@ from fastbatch.engine.job import Job
 from fastbatch.engine.lane import Group, Lane, Way
 from fastbatch.engine.latencies import Latencies
 from fastbatch.engine.pipeline import Pipeline
-from fastbatch.engine.run import Recorder, Run
+from fastbatch.engine.run import PATIENCE, Recorder, Run
 from fastbatch.engine.store import AnswerStore, RecentAnswers
 from fastbatch.engine.verdict import Judge
 from fastbatch.hashing import compute_request_hash
@@ -181,6 +181,7 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
             concurrency=self._concurrency,
             fallback=self._readdress if len(self._groups) > 1 else None,
             recorder=self._recorder,
+            patience=max(PATIENCE, 2 * settings.timeout.total),
         )
 
     @property
