@@ -1,7 +1,7 @@
 """The deadlines of one attempt under one timer.
 
-The timer is set once, by the shortest of the deadlines. Going from one phase to the next only moves numbers;
-when the timer fires too early for the present phase it is set again. An attempt that is over in less than its
+The timer is set by the shortest of the deadlines. Going from one phase to the next only moves numbers; when
+the timer fires too early for the present phase it is set again. An attempt that is over in less than its
 shortest deadline therefore costs one `call_at` and one `cancel`, whatever number of phases it has.
 
 On waking from a stop (SIGSTOP, a suspended laptop) every deadline has passed although the replies may lie in
@@ -92,7 +92,8 @@ class Deadline:
         due, which = self.due()
         if now < due:
             self._grace = False
-            self._arm(due)
+            # Not simply when it is due: the next phase may begin at once and have a shorter deadline.
+            self._arm(min(due, now + self.timeout.shortest))
         elif now - self._armed > _LATE and not self._grace:
             self._grace = True
             self._arm(now + _GRACE)

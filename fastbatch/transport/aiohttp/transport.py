@@ -11,9 +11,10 @@ from yarl import URL
 from fastbatch.models.http import HTTPCall, HTTPReply
 from fastbatch.transport.aiohttp.failures import CAUGHT, failure
 from fastbatch.transport.aiohttp.reading import Reader
+from fastbatch.transport.aiohttp.request import Body, Request
 from fastbatch.transport.aiohttp.resolver import Resolver
 from fastbatch.transport.aiohttp.tls import context
-from fastbatch.transport.aiohttp.wire import Attempt, Connector, Request, current
+from fastbatch.transport.aiohttp.wire import Attempt, Connector, current
 from fastbatch.transport.base import MAX_RESPONSE_BYTES
 from fastbatch.transport.timeout import Timeout
 
@@ -77,7 +78,7 @@ class AiohttpTransport:
                     call.method,
                     url,
                     headers=call.headers,
-                    data=call.body,
+                    data=Body(call.body),
                     allow_redirects=False,
                     proxy=proxy,
                 ) as reply:

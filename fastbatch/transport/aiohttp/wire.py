@@ -1,8 +1,8 @@
 """What aiohttp does not tell by itself: which connection an attempt went over, what was sent, what came back.
 
 Three of aiohttp's classes are watched, each at the one place where the thing happens: the connector when it
-hands out a connection, the request when it writes, the connection when bytes arrive. They find the attempt in
-the context of the task that makes it.
+hands out a connection, the connection when bytes arrive, the request when it writes (`request`). They find
+the attempt in the context of the task that makes it.
 
 A kept connection that says something while nobody asked is dropped. aiohttp would take it for the reply to
 the next request: an answer to somebody else's question at best, a planted one at worst. More often it is a
@@ -13,27 +13,19 @@ from __future__ import annotations
 
 import asyncio
 import select
-from collections.abc import Iterable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
-from aiohttp.http_writer import StreamWriter
-from multidict import CIMultiDict, istr
 
 from fastbatch.transport.deadline import Deadline
 from fastbatch.transport.timeout import Timeout
 
 if TYPE_CHECKING:
-    from aiohttp.abc import AbstractStreamWriter
     from aiohttp.client_reqrep import ConnectionKey
     from aiohttp.connector import Connection
     from aiohttp.tracing import Trace
-
-_NOT_ADDED = CIMultiDict[None]([("User-Agent", None), ("Accept", None), ("Content-Type", None)])
-_ENCODINGS = aiohttp.ClientRequest.DEFAULT_HEADERS[istr("Accept-Encoding")]
-_AT_ONCE = 60_000  # bytes; above 64 KiB aiohttp waits for the socket between pieces
 
 
 class Attempt(Deadline):
@@ -150,57 +142,3 @@ class Connector(aiohttp.TCPConnector):
         if isinstance(protocol, Handler):
             protocol.attempt = None
         super()._release(key, protocol, should_close=should_close)
-
-
-class Request(aiohttp.ClientRequest):
-    """A request that tells its attempt when it is written, and writes a small body at once."""
-
-    def update_auto_headers(self, skip_auto_headers: Iterable[str] | None) -> None:
-        """Add what we want to be added, without going through what we do not want."""
-        self._skip_auto_headers = _NOT_ADDED
-        self.headers.setdefault("Accept-Encoding", _ENCODINGS)
-
-    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
-        """Write the request, in one piece where it is small.
-
-        aiohttp writes bodies in a task, which before Python 3.12 costs more than the writing and leaves a gap
-        in which the connection may say something or end.
-        """
-        protocol, payload = conn.protocol, self._body
-        if protocol is None or not isinstance(payload, aiohttp.BytesPayload) or protocol.writing_paused:
-            return await super().send(conn)
-        body = payload._value
-        if len(body) > _AT_ONCE:
-            return await super().send(conn)
-        attempt = current.get()
-        writer = StreamWriter(protocol, self.loop)
-        target = str(self.url) if self.proxy and not self.is_ssl() else self.url.raw_path_qs
-        await writer.write_headers(f"{self.method} {target} HTTP/1.1", self.headers)
-        attempt.sent = protocol.is_connected()
-        await writer.write_eof(body)
-        attempt.enter("first byte")
-        assert self.response_class is not None
-        reply = self.response_class(
-            self.method,
-            self.original_url,
-            writer=None,
-            continue100=None,
-            timer=self._timer,
-            request_info=self.request_info,
-            traces=self._traces,
-            loop=self.loop,
-            session=self._session,
-            stream_writer=writer,
-        )
-        self.response = reply  # type: ignore[assignment]
-        return reply
-
-    async def write_bytes(
-        self, writer: AbstractStreamWriter, conn: Connection, content_length: int | None = None
-    ) -> None:
-        """Write a large body, and the headers with it."""
-        attempt = current.get()
-        attempt.sent = conn.protocol is not None and conn.protocol.is_connected()
-        await super().write_bytes(writer, conn, content_length)
-        if attempt.phase == "send":
-            attempt.enter("first byte")
