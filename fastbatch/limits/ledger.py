@@ -59,6 +59,7 @@ class Ledger:
         transit: seconds that a request may be on its way before the server counts it.
         shared: the part that is leased from an account of several processes.
 
+    >>> from fastbatch.limits.options import Limits
     >>> ledger = Ledger(DeclaredLimits(Limits(rpm=1)))
     >>> first = ledger.reserve(Cost(), now=0.0)
     >>> ledger.reserve(Cost(), now=1.0) is None, ledger.next_change(Cost(), now=1.0)
