@@ -29,16 +29,19 @@ from fastbatch.models.stats import Saturation
 _INFINITY = float("inf")
 # Seconds for a window of which a server says no reset at all, ever: the field's usual minute.
 _USUAL = 60.0
+_HAIR = 1e-6  # seconds that a bucket is asked later, so that rounding does not make it too early
 _NOTICEABLE = 0.1  # of a window's length; a change by less is told to nobody
 
 Amounts = tuple[int, int, int, int]
 """What a request takes, in the order of `QUANTITIES`."""
 
+_NOTHING: Amounts = (0, 0, 0, 0)
+
 
 class Taken:
     """One request that left: what it takes, what had been answered by then, and its place in each window."""
 
-    __slots__ = ("amounts", "answered", "entries", "open", "sent", "used")
+    __slots__ = ("amounts", "answered", "entries", "open", "refused", "sent", "used")
 
     def __init__(self, amounts: Amounts, answered: Amounts, sent: float) -> None:
         self.amounts = amounts
@@ -47,6 +50,7 @@ class Taken:
         self.entries: tuple[Entry, ...] = ()
         self.used: tuple[int, ...] = ()
         self.open = True
+        self.refused = False
 
 
 class _Reply(NamedTuple):
@@ -59,6 +63,7 @@ class _Reply(NamedTuple):
     answered_then: int  # what had been answered when it left
     answered: int  # what has been answered by now, itself included
     gone: int  # everything that ever left
+    refused: bool
 
     @property
     def missing(self) -> int:
@@ -72,20 +77,42 @@ class _Reply(NamedTuple):
 class _Account:
     """One stated limit: our window over it, and what the server's word adds to that."""
 
-    __slots__ = ("answered", "free_at", "heard", "index", "others", "peak", "reading", "stated_per", "window")
+    __slots__ = (
+        "answered",
+        "base",
+        "base_at",
+        "base_gone",
+        "before",
+        "free_at",
+        "heard",
+        "index",
+        "lately",
+        "others",
+        "peak",
+        "reading",
+        "refills",
+        "rotates",
+        "stated_per",
+        "window",
+    )
 
     def __init__(self, stated: Stated, transit: float) -> None:
         self.index = QUANTITIES.index(stated.what)
         self.stated_per = stated.per
         self.window = SlidingWindow("", stated.limit, stated.per or _INFINITY, transit)
         self.reading = Reading()
-        self.others = 0
         self.heard = -_INFINITY  # departure of the latest request whose reply stated this limit
+        # What others seem to take by the newest reply; and at least, in this window and the one before it.
+        self.others = self.lately = self.before = 0
+        self.rotates = -_INFINITY
         # When everything is free again that had been answered with the last reply: the latest of all resets,
         # since one of these replies was to the request that arrived last.
         self.free_at = -_INFINITY
         self.answered = 0
         self.peak: float = 0  # the most that replies said was used, since nothing was under way
+        # A bucket: what was used at a moment, and everything that had left and was counted in it.
+        self.refills = False
+        self.base, self.base_at, self.base_gone = 0, 0.0, 0
 
     def hear(self, stated: Stated, reply: _Reply) -> bool:
         """A reply states the limit anew; True when something changed noticeably."""
@@ -108,17 +135,26 @@ class _Account:
         self.answered = reply.answered
         return changed
 
-    def _follow(self, used: float, reply: _Reply) -> None:
+    def _follow(self, used: int, reply: _Reply) -> None:
         """Bring our window and what others take in line with what the server says is used."""
-        window = self.window
+        window, now = self.window, reply.now
+        if now >= self.rotates:
+            self.before, self.lately, self.rotates = self.lately, 0, now + self.length
+        ours = window.used - reply.own if reply.refused else window.used
+        self.lately = max(self.lately, used - max(reply.used_then, window.used))
         if reply.sent >= self.heard:
-            self.others = max(0, int(used) - reply.used_then)
+            # A refusal is quick, so that its numbers are those of now.
+            self.others = max(0, used - (ours if reply.refused else reply.used_then))
+            self.base, self.base_at, self.base_gone = used, now, reply.gone - reply.missing
+        most: float = used + reply.missing
+        peak: float = used
         if used >= window.limit:
-            used = _INFINITY  # with nothing left a server may count more than it says
-        most = used + reply.missing
-        self.peak = max(self.peak, used)
+            most = peak = _INFINITY  # with nothing left a server may count more than it says
+        self.peak = max(self.peak, peak)
         if reply.gone == reply.answered:
             # Nothing is under way, and one of these replies was to the request that arrived last.
+            if self.peak < most:
+                self.base, self.base_at, self.base_gone = int(self.peak), now, reply.gone
             most, self.peak = min(most, self.peak), 0
         excess = window.used + self.others - most
         if excess > 0:
@@ -137,15 +173,34 @@ class _Account:
             latency = reply.now - reply.sent
             self.reading.observe(stated.limit, stated.remaining, stated.reset, reply.now, latency)
             per = self.reading.period()
+            self.refills = self.reading.refills
         if per is None or per == before:
             return False
         window.respan(per)
         return abs(per - before) > _NOTICEABLE * per
 
-    def fits(self, amount: int) -> bool:
+    def used(self, now: float, gone: int) -> float:
+        """What counts now, as far as can be known (call `advance` first)."""
+        if self.refills:
+            drained = (now - self.base_at) * self.window.limit / self.window.per
+            return max(0.0, self.base - drained) + gone - self.base_gone
+        return self.window.used + max(self.others, self.lately, self.before)
+
+    def fits(self, amount: int, now: float, gone: int) -> bool:
+        """Whether so much more may leave now."""
+        used, limit = self.used(now, gone), self.window.limit
+        return used + amount <= limit or (amount > limit and used < 1)
+
+    def next_change(self, amount: int, gone: int) -> float:
+        """When it is worth asking again, at the latest."""
+        if not self.refills:
+            return min(self.window.next_change(), self.free_at)
         window = self.window
-        used = window.used + self.others
-        return used + amount <= window.limit or (amount > window.limit and used == 0)
+        spare = max(0, window.limit - amount) - (gone - self.base_gone)
+        if spare < 0:
+            return self.free_at
+        due = self.base_at + (self.base - spare) * window.per / window.limit + _HAIR
+        return min(due, self.free_at)
 
     def advance(self, now: float, gone: int, answered: int) -> None:
         """Let go of what has left by now, of everything that ever departed and was answered."""
@@ -153,15 +208,12 @@ class _Account:
         window.forget(now)
         if now >= self.free_at:
             window.forgive(window.used - (gone - self.answered))
+            self.base, self.base_at, self.base_gone = 0, now, self.answered
+            self.others = 0
             # Nobody has said for a whole window how much the others take: half of it, and half again.
-            self.others //= 2
+            self.lately, self.before = max(self.lately, self.before) // 2, 0
             self.answered = answered
             self.free_at = now + self.length
-
-    def saturation(self) -> Saturation:
-        window = self.window
-        used = window.used + self.others
-        return Saturation(self.name, used, window.limit, window.per, window.utilisation(), learned=True)
 
     @property
     def length(self) -> float:
@@ -170,6 +222,7 @@ class _Account:
 
     @property
     def name(self) -> str:
+        """What it limits, for people."""
         per = self.window.per
         what = said(QUANTITIES[self.index])
         return what if per == _INFINITY else f"{what}/{span(per)}"
@@ -213,7 +266,7 @@ class LearnedLimits:
         for account in self._accounts:
             index = account.index
             account.advance(now, gone[index], answered[index])
-            if not account.fits(amounts[index]):
+            if not account.fits(amounts[index], now, gone[index]):
                 return False
         return True
 
@@ -227,9 +280,13 @@ class LearnedLimits:
             taken.used = tuple([each.window.used for each in accounts])
         return taken
 
-    def hear(self, stated: Sequence[Stated], now: float, taken: Taken) -> bool:
-        """The reply to `taken` states these limits; True when one was learned or changed noticeably."""
+    def hear(self, stated: Sequence[Stated], now: float, taken: Taken, *, refused: bool = False) -> bool:
+        """The reply to `taken` states these limits; True when one was learned or changed noticeably.
+
+        Call it before `settle`; `refused` tells a 429, which is not counted unless the server says so.
+        """
         changed = False
+        taken.refused = refused
         for each in stated:
             if each.what in self._ignore:
                 continue
@@ -247,6 +304,8 @@ class LearnedLimits:
         taken.open = False
         self._answered = _sum(self._answered, taken.amounts)
         amounts = taken.amounts if cost is None else _amounts(cost)
+        if taken.refused:
+            amounts = _NOTHING
         for account, entry in zip(self._accounts, taken.entries, strict=False):
             account.window.settle(entry, amounts[account.index], now)
 
@@ -261,8 +320,9 @@ class LearnedLimits:
 
     def next_change(self, cost: Cost, now: float) -> float:
         """When it is worth asking again after a refusal, at the latest; a reply may make it sooner."""
-        full = [min(each.window.next_change(), each.free_at) for each in self._full(cost, now)]
-        return max(full, default=now)
+        amounts, gone = _amounts(cost), self._gone
+        changes = [each.next_change(amounts[each.index], gone[each.index]) for each in self._full(cost, now)]
+        return max(changes, default=now)
 
     def waiting_reason(self, cost: Cost, now: float) -> str:
         """A phrase for why a request of this cost may not leave now; empty when it may."""
@@ -274,8 +334,11 @@ class LearnedLimits:
         found = []
         for each in self._accounts:
             each.advance(now, self._gone[each.index], self._answered[each.index])
+            used = each.used(now, self._gone[each.index])
             window = each.window
-            found.append(each.saturation())
+            found.append(
+                Saturation(each.name, used, window.limit, window.per, window.utilisation(), learned=True)
+            )
         return tuple(found)
 
     def terms(self) -> tuple[Term, ...]:
@@ -298,6 +361,7 @@ class LearnedLimits:
             taken.answered[index],
             self._answered[index] + (own if taken.open else 0),
             self._gone[index],
+            taken.refused,
         )
 
     def _learn(self, stated: Stated, now: float, taken: Taken) -> int:
@@ -316,7 +380,12 @@ class LearnedLimits:
         amounts = _amounts(cost)
         for account in self._accounts:
             account.advance(now, self._gone[account.index], self._answered[account.index])
-        return [account for account in self._accounts if not account.fits(amounts[account.index])]
+        gone = self._gone
+        return [
+            account
+            for account in self._accounts
+            if not account.fits(amounts[account.index], now, gone[account.index])
+        ]
 
 
 def _amounts(cost: Cost) -> Amounts:

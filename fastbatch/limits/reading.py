@@ -20,6 +20,7 @@ _USUAL += (10_800.0, 21_600.0, 43_200.0, 86_400.0, 604_800.0, 2_592_000.0)
 _MILLISECOND = 0.0011  # resets are rounded to it where they are not whole seconds
 _NEAR = 1.02  # a reset this little below a usual length was written a little after the arrival it counts from
 _SURE = 1.25  # bounds this close together decide
+_RANGE = 4.0  # times that `used` must have varied before a bucket is believed in
 _SLACK = 1.01  # of each bound, for what servers do beside rounding
 # The longest reset of so many windows counts, so that a window which became shorter is found, too.
 _MEMORY = 8.0
@@ -34,8 +35,10 @@ class Reading:
         "_begun",
         "_high",
         "_late",
+        "_least",
         "_longest",
         "_low",
+        "_most",
         "_proportional",
         "_seen",
         "_steady",
@@ -45,6 +48,7 @@ class Reading:
     def __init__(self) -> None:
         self._proportional = True  # whether all observations are those of a bucket
         self._low = 0.0
+        self._least, self._most = _INFINITY, 0.0  # used, of the observations that both bounds rest on
         self._high = _INFINITY
         self._longest = 0.0
         self._before = 0.0  # the longest of the stretch before this one
@@ -62,8 +66,8 @@ class Reading:
         if now - self._begun > _MEMORY * max(self._longest, self._before, 1.0):
             self._before, self._longest, self._begun = self._longest, 0.0, now
         if reset > self._longest:
+            self._steady = self._steady and reset <= max(self._longest, self._before) + 1.0
             self._longest, self._seen, self._late = reset, now, latency
-            self._steady = self._steady and reset <= self._before
         elif reset == self._longest and now - self._seen > _LATER:
             self._steady = True
             self._late = min(self._late, latency)
@@ -80,7 +84,8 @@ class Reading:
             self._proportional = reset <= rounding
         elif remaining:  # with nothing left the bucket may be overdrawn, and its reset longer than `per`
             self._low = max(self._low, (reset - rounding) * limit / used / _SLACK)
-        if self._low > self._high:
+            self._least, self._most = min(self._least, used), max(self._most, used)
+        if self._low > self._high or self._longest - rounding > self._high:
             self._proportional = False
 
     def period(self) -> float | None:
@@ -89,7 +94,7 @@ class Reading:
         if self._whole:
             longest = max(longest, 0.0 if self._proportional else 1.0)
             most = longest + 1.0
-            simple = _usual(longest, most + self._late, most) if self._steady else most
+            simple = _usual(longest if self._steady else most, most + self._late, most)
         else:
             simple = _usual(longest, longest * _NEAR + self._late, longest)
         if not self._proportional:
@@ -101,8 +106,8 @@ class Reading:
 
     @property
     def refills(self) -> bool:
-        """Whether it looks like a bucket, which gives back a little all the time."""
-        return self._proportional
+        """Whether it is certainly a bucket: `reset` has followed `used` over a wide range."""
+        return self._proportional and self._high <= _SURE * self._low and self._most >= _RANGE * self._least
 
 
 def rounded(reset: float) -> float:

@@ -247,7 +247,7 @@ class World:
                 cost, taken, admitted, stated = what
                 in_flight -= 1
                 heard_at = min(heard_at, now)
-                learned.hear(stated, now, taken)
+                learned.hear(stated, now, taken, refused=not admitted)
                 if admitted:
                     self.accepted += 1
                     learned.settle(taken, self._really(cost), now)
