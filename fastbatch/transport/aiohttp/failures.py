@@ -28,10 +28,10 @@ CAUGHT = (TimeoutError, aiohttp.ClientError, OSError, ssl.SSLError, ValueError)
 """What aiohttp raises when a call fails; anything else is a mistake of ours."""
 
 
-def failure(error: BaseException, attempt: Attempt, url: URL, *, resolving: bool) -> RequestError:
-    """The error that `error` means for this attempt."""
+def failure(error: BaseException, attempt: Attempt, url: URL, *, resolving: str = "") -> RequestError:
+    """The error that `error` means for this attempt; `resolving`: a name whose address was unknown yet."""
     if attempt.passed is not None and isinstance(error, TimeoutError):
-        return _too_late(attempt, url, resolving=resolving)
+        return _too_late(attempt, url, resolving)
     if not attempt.sent:
         return _not_sent(error, attempt, url)
     if isinstance(error, aiohttp.ClientResponseError):
@@ -40,12 +40,12 @@ def failure(error: BaseException, attempt: Attempt, url: URL, *, resolving: bool
     return ConnectionLost(f"the connection to {url.host} broke: {_first_words(error)}", stale=stale)
 
 
-def _too_late(attempt: Attempt, url: URL, *, resolving: bool) -> RequestError:
+def _too_late(attempt: Attempt, url: URL, resolving: str) -> RequestError:
     timeout, passed, host = attempt.timeout, attempt.passed, url.host
     if not attempt.sent:
         seconds = timeout.connect if passed == "connect" else timeout.total
         if resolving and not attempt.linked:
-            return NameNotResolved(f"nobody said within {seconds:g} s which address {host} has")
+            return NameNotResolved(f"nobody said within {seconds:g} s which address {resolving} has")
         if attempt.linked and url.scheme == "https":
             return ConnectTimeout(f"{host} did not finish the TLS handshake within {seconds:g} s")
         return ConnectTimeout(f"{host} did not accept a connection within {seconds:g} s")
@@ -61,7 +61,7 @@ def _not_sent(error: BaseException, attempt: Attempt, url: URL) -> RequestError:
     """Nothing left for this server, so nothing can have been billed."""
     where = f"{url.host}:{url.port}"
     if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return NameNotResolved(_name_problem(url, error.os_error))
+        return NameNotResolved(_name_problem(error.host, url, error.os_error))
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return TLSFailed(f"{where} is not trusted: {certificate_problem(error.certificate_error)}")
     if isinstance(error, aiohttp.ClientConnectorSSLError):
@@ -73,7 +73,11 @@ def _not_sent(error: BaseException, attempt: Attempt, url: URL) -> RequestError:
     if isinstance(error, aiohttp.ClientConnectorError):
         number = error.os_error.errno
         why = os.strerror(number) if number else _first_words(error.os_error)
-        target = f"the proxy {error.host}:{error.port}" if attempt_was_for_proxy(error) else where
+        target = (
+            f"the proxy {error.host}:{error.port}"
+            if isinstance(error, aiohttp.ClientProxyConnectionError)
+            else where
+        )
         if number in (errno.EMFILE, errno.ENFILE):  # not the endpoint's doing
             return ConnectFailed(
                 f"cannot connect to {target}: {why}",
@@ -91,15 +95,12 @@ def _not_sent(error: BaseException, attempt: Attempt, url: URL) -> RequestError:
     return ConnectFailed(f"cannot connect to {where}: {_first_words(error)}")
 
 
-def attempt_was_for_proxy(error: aiohttp.ClientConnectorError) -> bool:
-    """Whether it was the proxy that could not be reached."""
-    return isinstance(error, aiohttp.ClientProxyConnectionError)
-
-
-def _name_problem(url: URL, error: OSError) -> str:
+def _name_problem(name: str, url: URL, error: OSError) -> str:
     if error.errno == getattr(socket, "EAI_AGAIN", None):
-        return f"no name server answers for {url.host}; check the network"
-    return f"the name {url.host} cannot be resolved; check the base URL and the network"
+        return f"no name server answers for {name}; check the network"
+    if name != url.raw_host:
+        return f"the proxy's name {name} cannot be resolved; check HTTPS_PROXY and HTTP_PROXY"
+    return f"the name {name} cannot be resolved; check the base URL and the network"
 
 
 def _first_words(error: BaseException) -> str:

@@ -85,7 +85,9 @@ class AiohttpTransport:
                     return HTTPReply(reply.status, reply.headers, await self._reader.read(reply, attempt))
         except CAUGHT as error:
             attempt.abort()
-            raise failure(error, attempt, url, resolving=url.host in self._resolver.asking) from None
+            name = (proxy or url).raw_host or ""
+            resolving = name if name in self._resolver.asking else ""
+            raise failure(error, attempt, url, resolving=resolving) from None
         except BaseException:
             attempt.abort()
             raise
