@@ -1,4 +1,4 @@
-"""Where fastbatch keeps things when nobody says where: below the user's cache directory."""
+"""Where fastbatch keeps things when nobody says where: below the user's cache and state directories."""
 
 from __future__ import annotations
 
@@ -13,6 +13,13 @@ def answers_folder() -> Path:
 def models_folder() -> Path:
     """The folder of fetched model files."""
     return _user_cache() / "models"
+
+
+def limits_folder() -> Path:
+    """The folder of limits that several processes share: what was used of them just now."""
+    from platformdirs import user_state_path
+
+    return user_state_path("fastbatch") / "limits"
 
 
 def _user_cache() -> Path:

@@ -31,6 +31,11 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "disk": "fastbatch.cache.disk:DiskCache",
         "diskcache": "fastbatch.cache.diskcache:DiskCacheBackend",
     },
+    "ledgers": {
+        "file": "fastbatch.ledgers.file:FileAccount",
+        "redis": "fastbatch.ledgers.redis:RedisAccount",
+        "rediss": "fastbatch.ledgers.redis:RedisAccount",
+    },
     "progress": {
         "auto": "fastbatch.progress:auto",
         "rich": "fastbatch.progress.rich:RichProgress",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_right
 from typing import Any
 
 
@@ -10,7 +10,6 @@ class Holding:
     """Amounts by the tick at which they leave the window; ticks are counted by the window.
 
     Attributes:
-        out: [tick, amount] of what left and has no reply yet.
         lease: granted, and perhaps used by now.
         lapses: the tick at which a lease that nobody gave back has left the window for certain.
         want, total, head: what it would use at once, what it wants in all, and what its first request needs.
@@ -22,11 +21,13 @@ class Holding:
         "_amounts",
         "_arrived",
         "_first",
+        "_out",
+        "_out_ticks",
+        "_under_way",
         "head",
         "hungry",
         "lapses",
         "lease",
-        "out",
         "stated",
         "total",
         "want",
@@ -37,7 +38,10 @@ class Holding:
         self._first = 0
         self._amounts: list[int] = []
         self._arrived = 0
-        self.out: list[list[int]] = []
+        # What has no reply yet, in the order of leaving.
+        self._out: list[int] = []
+        self._out_ticks: list[int] = []
+        self._under_way = 0
         self.lease = 0
         self.lapses = 0
         self.want = 0
@@ -61,6 +65,12 @@ class Holding:
         amounts[at] += amount
         self._arrived += amount
 
+    def replace_out(self, amounts: dict[int, int]) -> None:
+        """What has left and has no reply yet, by the tick at which it leaves the window."""
+        self._out_ticks = sorted(amounts)
+        self._out = [amounts[tick] for tick in self._out_ticks]
+        self._under_way = sum(self._out)
+
     def leave(self, tick: int) -> None:
         """Let go of everything that has left by `tick`."""
         if self._amounts and self._first <= tick:
@@ -68,18 +78,17 @@ class Holding:
             self._arrived -= sum(self._amounts[:gone])
             del self._amounts[:gone]
             self._first += gone
-            while self._amounts and not self._amounts[0]:
-                del self._amounts[0]
-                self._first += 1
-        if self.out:
-            self.out = [pair for pair in self.out if pair[0] > tick]
+        if self._out_ticks and self._out_ticks[0] <= tick:
+            gone = bisect_right(self._out_ticks, tick)
+            self._under_way -= sum(self._out[:gone])
+            del self._out[:gone], self._out_ticks[:gone]
         if self.lease and self.lapses <= tick:
             self.lease = 0
 
     @property
     def used(self) -> int:
         """What counts in the window now, the lease included (call `leave` first)."""
-        return self._arrived + self.lease + sum([amount for _, amount in self.out])
+        return self._arrived + self._under_way + self.lease
 
     def demand(self, tick: int) -> int:
         """What it would use of a whole window beyond what it has, as far as is known.
@@ -88,27 +97,26 @@ class Holding:
         """
         return max(self.want, self.total) if tick < self.hungry else self.want
 
-    def leaving(self) -> Iterable[tuple[int, int]]:
-        """What leaves when, as (tick, amount), in no order."""
-        yield from ((self._first + at, amount) for at, amount in enumerate(self._amounts) if amount)
-        yield from ((tick, amount) for tick, amount in self.out)
-        if self.lease:
-            yield self.lapses, self.lease
+    def leaving(self, until: int) -> int:
+        """How much of it leaves by the tick `until`."""
+        gone = sum(self._amounts[: max(until + 1 - self._first, 0)])
+        gone += sum(self._out[: bisect_right(self._out_ticks, until)])
+        return gone + (self.lease if self.lapses <= until else 0)
 
     def shift(self, ticks: int) -> None:
         """The clock was set: everything leaves as much later as before."""
         self._first += ticks
         self.lapses += ticks
         self.hungry += ticks
-        for pair in self.out:
-            pair[0] += ticks
+        self._out_ticks = [tick + ticks for tick in self._out_ticks]
 
     def to_list(self) -> list[Any]:
         """For JSON."""
         return [
             self._first,
             self._amounts,
-            self.out,
+            self._out,
+            self._out_ticks,
             self.lease,
             self.lapses,
             self.want,
@@ -129,7 +137,8 @@ class Holding:
         (
             holding._first,
             holding._amounts,
-            holding.out,
+            holding._out,
+            holding._out_ticks,
             holding.lease,
             holding.lapses,
             holding.want,
@@ -139,4 +148,5 @@ class Holding:
             holding.stated,
         ) = fields
         holding._arrived = sum(holding._amounts)
+        holding._under_way = sum(holding._out)
         return holding

@@ -15,7 +15,7 @@ from fastbatch.models.stats import Saturation
 _LOOKED_AT = 256  # requests of a queue that are added up; the others cost as much as these on average
 _AHEAD = 1.5  # of what left since the last exchange is expected until the next one
 _GRAIN = 1 / 400  # of a window: arrivals this close together are reported as one, with the last of them
-_BUCKETS = 50  # in the time of transit, for requests that are on their way
+_BUCKETS = 20  # in the time of transit, for requests that are on their way
 _SHORTEST = 0.0025  # seconds, of both
 _AFTER_A_LOSS = 0.25  # seconds until the account is tried again after an exchange that failed
 

@@ -84,7 +84,9 @@ class LeaseBook:
 
     def exchange(self, now: float, holder: str, report: Report, want: Want) -> Grant:
         """Enter what `holder` reports, take back what it had leased, and lease it what it may have now."""
-        self._tick(now)
+        if now < self._now:
+            self.move(now)
+        self._now = now
         if report.seen is not None:
             self._compare(report.seen, now)
         self.serial += 1
@@ -157,14 +159,14 @@ class LeaseBook:
         turn.waits = any(wanted and not much for much, wanted in zip(granted, wants, strict=True))
         return [0] * len(windows) if turn.waits else granted
 
-    def _tick(self, now: float) -> None:
-        if now < self._now:
-            seconds = now - self._now
-            for window in self._windows:
-                window.shift(seconds)
-            for turn in self._turns.values():
-                turn.comes += seconds
-            self._paused = (self._paused[0] + seconds, self._paused[1])
+    def move(self, now: float) -> None:
+        """Take `now` for the moment of the last exchange: everything in the book happened that much later."""
+        seconds = now - self._now
+        for window in self._windows:
+            window.shift(seconds)
+        for turn in self._turns.values():
+            turn.comes += seconds
+        self._paused = (self._paused[0] + seconds, self._paused[1])
         self._now = now
 
     def _compare(self, seen: Seen, now: float) -> None:

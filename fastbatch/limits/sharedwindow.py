@@ -17,6 +17,8 @@ _SHORTEST_TICK = 0.005
 # Of a tick: far more than floating point loses in a sum of times, far less than a request's way.
 _HAIR = 1e-3
 
+_LONGEST_WAY = 60.0  # seconds; only bounds a search
+
 LOST = "?"
 """Stands for everybody whose use of a lost account is unknown; no holder is called so."""
 
@@ -79,15 +81,19 @@ class SharedWindow:
             leaves = self.leaves(now + min(latest, 0.0))
             if leaves > tick and amount:
                 holding.add(leaves, amount)
-        holding.out = [[self.leaves(now + latest), amount] for latest, amount in out if amount]
-        holding.out = [pair for pair in holding.out if pair[0] > tick]
+        under_way: dict[int, int] = {}
+        for latest, amount in out:
+            leaves = self.leaves(now + latest)
+            if leaves > tick and amount:
+                under_way[leaves] = under_way.get(leaves, 0) + amount
+        holding.replace_out(under_way)
         spent, holding.lease = holding.lease - unused, 0
         return max(spent, 0) / max(self.limit(self.holdings), 1)
 
     def fill(self, latest: float, active: Collection[str]) -> None:
         """Nobody knows what was used: all of it, until one window after `latest`."""
         lost = self.holdings.setdefault(LOST, Holding())
-        lost.out = [[self.leaves(latest), self.limit(active)]]
+        lost.replace_out({self.leaves(latest): self.limit(active)})
 
     def share(self, active: Collection[str], now: float) -> int:
         """What each active process may use of the window, so that all who want more have the same."""
@@ -140,12 +146,16 @@ class SharedWindow:
         need = min(amount, limit) - (limit - self.used())
         if need <= 0:
             return now
-        leaving = sorted([pair for holding in self.holdings.values() for pair in holding.leaving()])
-        for tick, gone in leaving:
-            need -= gone
-            if need <= 0:
-                return tick * self._tick
-        return now + self.per
+        # By halves, since what leaves by a tick is quickly added up.
+        early = floor(now / self._tick)
+        late = early + 2 * self._span + ceil(_LONGEST_WAY / self._tick)
+        while late - early > 1:
+            middle = (early + late) // 2
+            if sum([holding.leaving(middle) for holding in self.holdings.values()]) >= need:
+                late = middle
+            else:
+                early = middle
+        return late * self._tick
 
     def shift(self, seconds: float) -> None:
         """The clock was set back or ahead by `seconds`."""

@@ -1,0 +1,146 @@
+"""The account on a Redis server (or one that speaks its language): for processes of several machines."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from typing import Any
+from urllib.parse import urlsplit
+
+from fastbatch.errors import ConfigError, MissingExtra, mask_secrets
+from fastbatch.ledgers.base import AccountUnavailable
+from fastbatch.limits.exchange import Grant, Report, Want
+from fastbatch.limits.leases import LeaseBook
+
+try:
+    from redis.asyncio import Redis
+    from redis.exceptions import AuthenticationError, RedisError, ResponseError
+except ImportError:
+    raise MissingExtra("redis, which keeps limits for several machines,", "redis") from None
+
+__all__ = ["RedisAccount"]
+
+_PATIENCE = 2.0  # seconds for one exchange, whatever happens
+_PAUSE = 0.002  # seconds between two tries at most, the first time; twice as much each time
+_LONGEST_PAUSE = 0.05
+
+# Puts the account back if nobody changed it meanwhile; else says how it is now, with the server's time.
+_PUT = """
+local known = redis.call('HGET', KEYS[1], 'sequence') or '0'
+if known ~= ARGV[1] then
+    return {0, known, redis.call('HGET', KEYS[1], 'account'), redis.call('TIME')}
+end
+redis.call('HSET', KEYS[1], 'sequence', ARGV[2], 'account', ARGV[3])
+redis.call('PEXPIRE', KEYS[1], ARGV[4])
+return {1}
+"""
+
+
+class RedisAccount:
+    """One key of the server, read and put back at each exchange: two round trips, when nobody comes between.
+
+    The clock is the server's. The key goes by itself when nobody has used it for longer than it means
+    anything. A server that forgets (restarted without its data, or a replica that was behind) is noticed by
+    whoever saw a later state: then everything counts as used for one window.
+
+    Args:
+        name: see `fastbatch.ledgers.base.name_of`.
+        url: `redis://host:port/database`, or `rediss://` for TLS; a password may stand in it.
+
+    Raises:
+        MissingExtra: the extra `redis` is not installed.
+        ConfigError: the URL has another form.
+    """
+
+    def __init__(self, name: str, url: str) -> None:
+        self._key = f"fastbatch:limits:{name}"
+        parts = urlsplit(url)
+        self._where = f"{parts.scheme}://{parts.hostname or ''}" + (f":{parts.port}" if parts.port else "")
+        try:
+            self._redis: Redis = Redis.from_url(
+                url, socket_timeout=_PATIENCE, socket_connect_timeout=_PATIENCE, health_check_interval=0
+            )
+        except ValueError as error:
+            raise ConfigError(f"is no address of a Redis server: {error}", key="shared_limits") from None
+        self._put = self._redis.register_script(_PUT)
+
+    async def open(self) -> None:
+        """Make sure that the server answers.
+
+        Raises:
+            ConfigError: it refuses the password, or these commands.
+            AccountUnavailable: it is not to be reached.
+        """
+        try:
+            await self._look()
+        except (AuthenticationError, ResponseError) as error:
+            raise ConfigError(
+                f"the Redis server {self._where} refuses: {mask_secrets(str(error))}", key="shared_limits"
+            ) from None
+        except (RedisError, OSError, TimeoutError) as error:
+            raise self._away(error) from None
+
+    async def exchange(self, holder: str, report: Report, want: Want) -> Grant:
+        """Enter a report and hear what may leave.
+
+        Raises:
+            AccountUnavailable: the server cannot be reached, or too many others came between for two seconds.
+        """
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                return await self._exchange(holder, report, want)
+        except (RedisError, OSError, TimeoutError) as error:
+            raise self._away(error) from None
+
+    async def _exchange(self, holder: str, report: Report, want: Want) -> Grant:
+        began = time.monotonic()
+        sequence, content, now = await self._look()
+        pause = _PAUSE
+        while True:
+            # What the report says was a moment ago: the book takes it for later, which is the safe side.
+            book = _book(content, now)
+            grant = book.exchange(now, holder, report, want)
+            keep = str(int(book.keep * 1000))
+            answer: list[Any] = await self._put(
+                keys=[self._key], args=[sequence, str(int(sequence) + 1), book.to_bytes(), keep]
+            )
+            if answer[0]:
+                return grant
+            if time.monotonic() - began > _PATIENCE:
+                raise TimeoutError
+            await asyncio.sleep(random.random() * pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+            sequence, content, now = answer[1].decode(), answer[2], _seconds(answer[3])
+
+    async def _look(self) -> tuple[str, bytes | None, float]:
+        """The sequence number, the account and the server's time."""
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.hmget(self._key, ["sequence", "account"])
+        pipe.time()
+        (sequence, content), moment = await pipe.execute()
+        return (sequence or b"0").decode(), content, _seconds(moment)
+
+    def _away(self, error: Exception) -> AccountUnavailable:
+        reason = mask_secrets(str(error)) or type(error).__name__
+        return AccountUnavailable(
+            f"the Redis server {self._where} that keeps the shared limits does not answer: {reason}"
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._redis.aclose()
+
+
+def _book(content: bytes | None, now: float) -> LeaseBook:
+    if content is None:
+        return LeaseBook(now)
+    try:
+        return LeaseBook.from_bytes(content)
+    except ValueError:
+        return LeaseBook(now, lost=True)
+
+
+def _seconds(moment: Any) -> float:
+    """Redis says seconds and microseconds."""
+    return int(moment[0]) + int(moment[1]) / 1e6
