@@ -8,11 +8,13 @@ Laws:
 - A paid answer is never dropped without a word: a full cache refuses or evicts, and logs that it does.
 - A broken cache never ends a run (`GuardedCache`) and never becomes a wrong answer.
 - The event loop never waits for a disk: each cache on disk works in one thread of its own.
+- Of several processes that share a cache on one machine, one asks: a key is claimed before it is looked up for
+  the last time, and released after its answer is stored (`claims`). A claim ends with its process.
 - Nobody waits long for a cache: not for another process that is stopped, not for a disk that hangs, and half
   a second once the run was cancelled (`patience`).
 
 Deliberately absent: what the key is made of (`fastbatch.hashing`), what the value means (the engine), sharing
-one call between identical requests in flight (the pipeline).
+one call between identical requests of one run (the engine); claims in any cache but `DiskCache`.
 
 Names load when they are first asked for; importing this package imports neither sqlite3 nor xxhash.
 """
@@ -22,7 +24,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fastbatch.cache.base import CacheProvider, CacheStats
+    from fastbatch.cache.base import CacheProvider, CacheStats, Claiming
     from fastbatch.cache.disk import DiskCache
     from fastbatch.cache.diskcache import DiskCacheBackend
     from fastbatch.cache.guarded import GuardedCache
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CacheProvider",
     "CacheStats",
+    "Claiming",
     "DiskCache",
     "DiskCacheBackend",
     "GuardedCache",
@@ -40,6 +43,7 @@ __all__ = [
 _HOME = {
     "CacheProvider": "base",
     "CacheStats": "base",
+    "Claiming": "base",
     "DiskCache": "disk",
     "DiskCacheBackend": "diskcache",
     "GuardedCache": "guarded",

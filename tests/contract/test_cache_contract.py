@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 from fakes import SharedCache
 
-from fastbatch.cache import CacheProvider, DiskCache, DiskCacheBackend, GuardedCache, InMemoryCache
-from fastbatch.cache.base import Claiming
+from fastbatch.cache import CacheProvider, Claiming, DiskCache, DiskCacheBackend, GuardedCache, InMemoryCache
 from fastbatch.errors import ConfigError
 
 Make = Callable[..., Any]
