@@ -8,8 +8,8 @@ Laws:
 - A paid answer is never dropped without a word: a full cache refuses or evicts, and logs that it does.
 - A broken cache never ends a run (`GuardedCache`) and never becomes a wrong answer.
 - The event loop never waits for a disk: each cache on disk works in one thread of its own.
-- Of several processes that share a cache on one machine, one asks: a key is claimed before it is looked up for
-  the last time, and released after its answer is stored (`claims`). A claim ends with its process.
+- Of several processes that share a cache on one machine, one asks: a key is claimed before it is looked up
+  for the last time, and released after its answer is stored (`claims`). A claim ends with its process.
 - Nobody waits long for a cache: not for another process that is stopped, not for a disk that hangs, and half
   a second once the run was cancelled (`patience`).
 
