@@ -85,10 +85,10 @@ class Doors:
             await server.wait_closed()
 
     def _turn(self, step: int) -> None:
-        before, self._shut = self._shut, self._shut + step
-        if before == 0 and self._shut:
+        self._shut += step
+        if self._shut:
             self._close_port()
-        elif before and not self._shut:
+        else:
             task = asyncio.get_running_loop().create_task(self._reopen())
             self._changes.add(task)
             task.add_done_callback(self._changes.discard)
@@ -96,7 +96,7 @@ class Doors:
     def _close_port(self) -> None:
         server, self._server = self._server, None
         if server is None:
-            return
+            return  # one spell inside another
         places = [(listening.family, listening.getsockname()) for listening in server.sockets]
         server.close()
         self._cut()

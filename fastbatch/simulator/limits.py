@@ -132,7 +132,7 @@ def with_pieces(limits: Iterable[SimulatedLimit], piece: float | None) -> tuple[
     if piece is None:
         return whole
     pieces = [
-        # The hair keeps 0.1 * 600 / 6 = 10.000000000000002 from becoming 11.
+        # The hair keeps 3 * 0.1 / 0.3 = 1.0000000000000002 from becoming 2.
         replace(limit, requests=math.ceil(limit.amount * piece / limit.per - 1e-9), per=piece)
         for limit in whole
         if limit.what == "requests" and piece < limit.per

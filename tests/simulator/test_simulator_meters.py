@@ -50,7 +50,7 @@ def test_pieces_are_of_requests_only_and_no_longer_than_the_whole():
     """Tokens would never fit into a piece, and a limit shorter than a piece has none."""
     limits = [SimulatedLimit(tokens=600), SimulatedLimit(requests=6, per=0.5), SimulatedLimit(requests=61)]
     assert with_pieces(limits, 1.0)[3:] == (SimulatedLimit(requests=2, per=1.0),)
-    assert with_pieces([SimulatedLimit(requests=600, per=6.0)], 0.1)[1].amount == 10
+    assert with_pieces([SimulatedLimit(requests=3, per=0.3)], 0.1)[1].amount == 1  # not 1.0000000000000002
     assert with_pieces(limits, None) == tuple(limits)
 
 
@@ -76,6 +76,8 @@ def test_every_model_may_have_its_own():
     assert b"remaining-requests: 2" in admission.headers(0.0, "b")
     assert admission.admit(Charge(), 0.0, "b") is None
     assert [(name, meter.refused) for name, meter in admission.by_model()] == [("a", 1), ("b", 0)]
+    admission.scale(0.5, 0.0)
+    assert [admission.admit(Charge(), 0.0, "c") is None for _ in range(2)] == [True, False]
 
 
 @pytest.mark.parametrize("kind", ["sliding", "fixed"])
@@ -100,6 +102,9 @@ def test_a_bucket_shrinks_and_grows():
     admission.scale(1.0, 2.0)
     assert passed(admission, [3.0, 3.5]) == [True, False]
     assert admission.meters[0].reset(3.0) == pytest.approx(10.0, abs=0.6)
+    admission.scale(0.5, 100.0)
+    admission.scale(1.0, 100.0)
+    assert sum(passed(admission, [100.0] * 10)) == 5
 
 
 def test_replaced_limits_remember_their_like():

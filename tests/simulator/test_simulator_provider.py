@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from fastbatch.simulator import SimulatorConfig
+from fastbatch.simulator import SimulatedLimit, SimulatorConfig
 from fastbatch.simulator.provider import Incoming, SimulatedProvider
 
 CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
@@ -311,6 +311,21 @@ def test_tokens_count_as_the_larger_of_max_tokens_and_prompt():
     assert b"retry-after" not in reply.headers
     assert client.provider.tally.arrivals.tokens.tolist() == [600, 254, 147, 146, 1001]
     assert client.provider.tally.arrivals.admitted.tolist() == [1, 1, 0, 1, 0]
+
+
+def test_input_and_output_are_counted_apart():
+    """A request takes its prompt of one limit and max_tokens times n of the other, unknown maxima nothing."""
+    client = Client(limits=(SimulatedLimit(input_tokens=100), SimulatedLimit(output_tokens=100)))
+    assert client.post(CHAT, chat("ab", max_tokens=30, n=3))[0] == 200
+    assert client.post(CHAT, chat("ab", max_tokens=11))[0] == 429
+    assert client.post(CHAT, chat("ab"))[0] == 200
+    assert client.post(CHAT, chat("x" * 400))[0] == 429
+    arrivals = client.provider.tally.arrivals
+    assert (arrivals.inputs.tolist(), arrivals.outputs.tolist()) == ([5, 5, 5, 104], [90, 11, 0, 0])
+    assert client.stats.refused == {
+        "100 output tokens per 60 s": 1,
+        "100 input tokens per 60 s": 1,
+    }
 
 
 def test_malformed_requests_cost_a_request():

@@ -95,6 +95,15 @@ def test_a_reset_starts_the_weather_anew():
     assert sky.statuses(10, 11, 12) == [200, 429, 200]
 
 
+def test_a_reset_forgets_who_was_struck():
+    """The dice of a spell begin anew, too."""
+    sky = Sky(Spell(kind="500", begins=0, lasts=9, factor=0.5))
+    first = sky.statuses(*range(9))
+    sky.provider.reset()
+    assert sky.statuses(*range(9)) == first
+    assert set(first) == {200, 500}
+
+
 def test_an_outage_hits_everything_and_charges_nothing():
     """The list of models is out of reach, too, and the limits are full when it is over."""
     sky = Sky(Spell(kind="outage", begins=0, lasts=5), rpm=1)
@@ -205,6 +214,7 @@ async def test_a_refusing_port_is_shut_and_opens_again():
     await doors.open()
     port = doors.port
     doors.begin()
+    begun = asyncio.get_running_loop().time()
     await shut.wait()
     writer = None
     while writer is None:
@@ -213,10 +223,26 @@ async def test_a_refusing_port_is_shut_and_opens_again():
         await asyncio.sleep(0.005)
     await gone.wait()
     writer.close()
+    assert asyncio.get_running_loop().time() - begun >= 0.05  # and not at the end of the inner one
     assert (seen, doors.port) == ([errno.ECONNREFUSED], port)
     await doors.close()
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection("127.0.0.1", port)
+
+
+async def test_spells_that_were_to_come_are_forgotten():
+    """Timed anew, they do not come at their old times as well."""
+    loop, cuts, over = asyncio.get_running_loop(), [], asyncio.Event()
+    doors = Doors(
+        asyncio.Protocol, "127.0.0.1", 0, [Spell(kind="refuse", begins=0.01, lasts=9)], lambda: cuts.append(1)
+    )
+    await doors.open()
+    doors.begin()
+    doors.again()
+    loop.call_later(0.02, over.set)
+    await over.wait()
+    assert cuts == []
+    await doors.close()
 
 
 def test_a_shut_port_cuts_what_is_open():
