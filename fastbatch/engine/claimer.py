@@ -72,10 +72,6 @@ class Claimer(Generic[ResponseT]):
         self._said = False
         self._dropped = False
 
-    def __len__(self) -> int:
-        """How many rows another process is asking just now."""
-        return len(self._waiting)
-
     def add(self, job: Job[ResponseT]) -> None:
         """Take in a row that the cache does not hold; `fill` follows."""
         if self._store.claims:
@@ -96,6 +92,7 @@ class Claimer(Generic[ResponseT]):
         self._line.clear()
         self._block = ()
         self._waiting = []
+        self._counters.elsewhere = 0
         if self._timer is not None:
             self._timer.cancel()
         return dropped
@@ -126,7 +123,7 @@ class Claimer(Generic[ResponseT]):
         before = left = len(self._waiting)
         while left > 0 and not self._dropped:
             block, self._waiting = self._waiting[:_BLOCK], self._waiting[_BLOCK:]
-            self._counters.waiting -= len(block)
+            self._counters.elsewhere -= len(block)
             left -= len(block)
             await self._hand_out(block)
         if self._dropped:
@@ -149,13 +146,13 @@ class Claimer(Generic[ResponseT]):
                 self._send(job)
             elif job.key not in claimed.mine:
                 self._waiting.append(job)
-                self._counters.waiting += 1
+                self._counters.elsewhere += 1
             elif (value := claimed.found.get(job.key)) is None or not self._answer(job, value):
                 self._send(job)
 
     def _lose_patience(self) -> None:
         lost, self._waiting, self._looks = self._waiting, [], 0
-        self._counters.waiting -= len(lost)
+        self._counters.elsewhere -= len(lost)
         if not self._said:
             self._said = True
             logger.warning(

@@ -121,6 +121,7 @@ class Counters:
         "cached",
         "cached_tokens",
         "completion_tokens",
+        "elsewhere",
         "failed",
         "failures",
         "hedged",
@@ -142,6 +143,7 @@ class Counters:
     def __init__(self) -> None:
         self.total: int | None = None
         self.ok = self.failed = self.skipped = self.left_out = self.cached = self.shared = 0
+        self.elsewhere = 0  # waiting for the answer to what another process is asking
         self.in_flight = self.waiting = self.sent = self.retries = self.hedged = 0
         self.refused = self.learned = 0
         self.prompt_tokens = self.cached_tokens = self.completion_tokens = self.reasoning_tokens = 0

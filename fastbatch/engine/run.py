@@ -115,11 +115,6 @@ class Run(Generic[ResponseT]):
             spawn=self._spawn,
         )
 
-    @property
-    def held_elsewhere(self) -> int:
-        """Requests that another process is asking just now, whose answers are waited for."""
-        return len(self._claimer)
-
     async def blocks(self) -> AsyncGenerator[list[Job[ResponseT]], None]:
         """Finished jobs in blocks as they come; closing the generator ends everything that runs for it.
 

@@ -220,7 +220,7 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
 
     def picture(self) -> Snapshot:
         """The run at this moment; tells first what has changed since the last one."""
-        reason = self._pipeline.waiting_reason()
+        reason = self._pipeline.waiting_reason() or _elsewhere(self.counters.elsewhere)
         limits = self._gate.saturation()
         self._changes.look(limits, reason, self._ways, self._settings.clock.time())
         return self.meter.picture(limits, reason, self._weather())
@@ -254,6 +254,10 @@ def _groups(addresses: tuple[Addresses[ResponseT], ...]) -> list[Group[ResponseT
         ways = [Way(lane, lane.name if several else "") for lane in place.lanes]
         groups.insert(0, Group(ways, model=place.model, fallback=groups[0] if groups else None))
     return groups
+
+
+def _elsewhere(count: int) -> str:
+    return f"another process, which is asking {count:,} of these requests" if count else ""
 
 
 def _reason(error: BaseException | None) -> str:

@@ -240,18 +240,19 @@ async def test_waiting_rows_are_shown_and_drained(runs):
             async with aclosing(run.blocks()) as blocks:
                 taking = asyncio.ensure_future(anext(blocks))
                 await runs.clock.run_until_idle()
-                assert (run.held_elsewhere, session.counters.waiting) == (2, 2)
+                assert (session.counters.elsewhere, session.counters.waiting) == (2, 0)
                 await runs.look(3)
-                assert (run.held_elsewhere, session.counters.waiting) == (2, 2)
+                assert session.picture().waiting_for == "another process, which is asking 2 of these requests"
+                assert (session.counters.elsewhere, session.counters.waiting) == (2, 0)
                 run.drain()
-                assert (run.held_elsewhere, session.counters.waiting) == (0, 0)
+                assert session.counters.elsewhere == 0
                 await runs.answer("c")
                 (job,) = await taking
                 assert job.outcome is not None
                 assert job.outcome.text == "You said c"
                 with pytest.raises(StopAsyncIteration):
                     await anext(blocks)
-                assert session.counters.waiting == 0
+                assert session.counters.elsewhere == 0
         assert runs.clock.timers == 0
     assert runs.cache.held == set()
 
