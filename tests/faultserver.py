@@ -95,20 +95,20 @@ class FaultServer:
         self.behaviour = behaviour
         self.seen: list[Seen] = []
         self.connections = 0
-        self._tls = tls
+        self.tls = tls
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self.port = 0
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}" if self._tls is None else f"https://localhost:{self.port}"
+        return f"http://127.0.0.1:{self.port}" if self.tls is None else f"https://localhost:{self.port}"
 
     async def open(self) -> None:
         """Take connections."""
         if self._server is None:
             self._server = await asyncio.start_server(
-                self._serve, "127.0.0.1", self.port, ssl=self._tls, backlog=2048
+                self._serve, "127.0.0.1", self.port, ssl=self.tls, backlog=2048
             )
             self.port = self._server.sockets[0].getsockname()[1]
 

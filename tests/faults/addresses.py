@@ -86,7 +86,7 @@ ADDRESSES = (
     Fault(name="a good certificate", row="DNS and TLS", act=well, tls="good", sick=0),
     _tls("expired", "expired"),
     _tls("other-host", "localhost|host"),
-    _tls("self-signed", "self.signed"),
+    _tls("self-signed", "by itself|self.signed"),
     Fault(
         name="a TLS handshake that stalls",
         row="DNS and TLS",

@@ -77,7 +77,7 @@ class Watch:
         from fastbatch.cli import running
         from fastbatch.engine import bridge
 
-        self._stall = 0.0
+        self._stall = self._late = 0.0
         self._left: list[str] = []
         made = bridge.new_loop
         bridge.new_loop = running.new_loop = lambda: self._watched(made())
@@ -97,21 +97,18 @@ class Watch:
 
         Not the time by the clock, which other processes of a busy machine take from all.
         """
-        before = 0.0
+        before, due = 0.0, float("inf")
 
         def tick() -> None:
-            nonlocal before
-            now = time.thread_time()
-            self._stall = max(self._stall, now - before)
-            before = now
+            nonlocal before, due
+            now, wall = time.thread_time(), time.monotonic()
+            if due < wall:
+                self._stall = max(self._stall, now - before)
+                self._late = max(self._late, wall - due - (now - before))
+            before, due = now, wall + _TICK
             loop.call_later(_TICK, tick)
 
-        def first() -> None:
-            nonlocal before
-            before = time.thread_time()
-            loop.call_later(_TICK, tick)
-
-        loop.call_soon(first)
+        loop.call_soon(tick)
         return loop
 
     def report(self) -> dict[str, Any]:
@@ -119,6 +116,7 @@ class Watch:
         gc.collect()
         return {
             "stall": self._stall,
+            "late": self._late,
             "memory": peak - self._memory,
             "left": self._left + sorted(_belongings() - self._belongings),
         }

@@ -19,6 +19,8 @@ from faultserver import FaultServer, Line
 
 T = TypeVar("T")
 
+_TICK = 0.01
+
 
 class Arrival(NamedTuple):
     """A request as the server counts it; `nth` of this prompt, `at` on the monotonic clock."""
@@ -82,6 +84,7 @@ class Clinic:
     Attributes:
         arrivals: every request since the last `heal`, in order.
         refusals: when `Visit.refuse` began to answer.
+        late_by: seconds by which a timer of the server's was late at most: the machine is that busy.
         held: seconds that clients stayed with a request that an act had not answered.
         pid: the process that asks, for acts that stop it.
     """
@@ -91,6 +94,7 @@ class Clinic:
         self.arrivals: list[Arrival] = []
         self.refusals: list[float] = []
         self.held: list[float] = []
+        self.late_by = 0.0
         self.pid = 0
         self._counts: Counter[str] = Counter()
         self._loop = asyncio.new_event_loop()
@@ -127,18 +131,24 @@ class Clinic:
 
         self.call(away())
 
-    def heal(self) -> None:
-        """From now on everybody is answered, and counted anew; a server of TLS speaks it well."""
+    def heal(self, *, plain: bool) -> None:
+        """From now on everybody is answered, and counted anew, `plain` without TLS."""
 
         async def heal() -> None:
             await self.server.shut()
-            self.server._tls = None
+            if plain:
+                self.server.tls = None
             self.act = None
             self.arrivals, self.refusals, self.held = [], [], []
             self._counts.clear()
             await self.server.open()
 
         self.call(heal())
+
+    def _tick(self, due: float) -> None:
+        now = self._loop.time()
+        self.late_by = max(self.late_by, now - due)
+        self._loop.call_later(_TICK, self._tick, now + _TICK)
 
     async def _behave(self, line: Line) -> None:
         prompt = json.loads(line.request.body)["messages"][-1]["content"]
@@ -149,6 +159,7 @@ class Clinic:
 
     def __enter__(self) -> Self:
         self._thread.start()
+        self._loop.call_soon_threadsafe(self._tick, float("inf"))
         self.call(self.server.open())
         self.call(self.elsewhere.open())
         return self

@@ -56,7 +56,7 @@ def clocks(scale: float) -> tuple[Fault, ...]:
                 name=f"the clock jumps {name}",
                 row="clocks",
                 act=slow_then(http_date),
-                rows=24,
+                rows=12,
                 concurrency=2,
                 sent=(2, 2),
                 options={"window": "30/1s"},
@@ -76,7 +76,7 @@ def clocks(scale: float) -> tuple[Fault, ...]:
             sick=0,
             holds=(at_most(30, 1.0),),
             within=sleep + 10,
-            alone=True,
+            calm=True,
         ),
         Fault(
             name="256 descriptors and a concurrency of 1000",

@@ -187,6 +187,9 @@ CONNECTIONS = (
         act=everybody_for(1.0, reset, after=0.1),
         rows=100,
         attempts=6,
-        total=100 + 20,
+        code=(0, 1),
+        kind="ConnectionLost",
+        may_fail=16,
+        total=100 + 25,
     ),
 )

@@ -21,7 +21,8 @@ class Evidence:
 
     `lines` are the output's as parsed, `failed` the error of each failed row by id, `words` what people were
     told (standard error, or the exception), `said` what the process wrote, `report` the child's figures,
-    `arrivals`, `refusals`, `held` and `strays` the server's.
+    `arrivals`, `refusals`, `held` and `strays` the server's. `busy` is by how many seconds the machine lets
+    timers be late.
     """
 
     fault: Fault
@@ -39,6 +40,7 @@ class Evidence:
     refusals: list[float]
     held: list[float]
     strays: int
+    busy: float
 
     @property
     def answered(self) -> list[str]:
@@ -86,6 +88,7 @@ def gathered(
         list(clinic.refusals),
         list(clinic.held),
         len(clinic.elsewhere.seen),
+        clinic.late_by + report.get("late", 0.0),
     )
 
 

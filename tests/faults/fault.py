@@ -30,7 +30,7 @@ class Fault:
         rows, sick: how many rows in all, and how many of them are sick.
         concurrency, attempts, timeout: as the run is told; `options` are its further ones, by the command
             line's names with underscores.
-        code: exit code of the first run.
+        code: exit code of the first run, or codes that it may have.
         kind: class of the error of each sick row; None where they are answered in the end, or stay open.
         may_fail: how many other rows may fail, with the same class.
         billed: whether that error must say "maybe billed".
@@ -44,8 +44,7 @@ class Fault:
         new_key: the second run has another key.
         clock: seconds by which the wall clock jumps when the run has begun.
         files: the limit of open descriptors.
-        alone: its figures are about time, so nothing else may run beside it.
-        long: only with `--full`.
+        calm: its figures are about time, so that little may run beside it.
     """
 
     name: str
@@ -57,7 +56,7 @@ class Fault:
     attempts: int = 2
     timeout: float = 10.0
     options: Mapping[str, Any] = field(default_factory=dict)
-    code: int = 0
+    code: int | tuple[int, ...] = 0
     kind: str | None = None
     may_fail: int = 0
     billed: bool | None = None
@@ -73,13 +72,17 @@ class Fault:
     new_key: bool = False
     clock: float = 0.0
     files: int | None = None
-    alone: bool = False
-    long: bool = False
+    calm: bool = False
 
     @property
-    def everybody(self) -> bool:
-        """Whether the fault is not about single rows."""
-        return self.total is not None
+    def codes(self) -> tuple[int, ...]:
+        """The exit codes that the first run may have."""
+        return self.code if isinstance(self.code, tuple) else (self.code,)
+
+    @property
+    def stops(self) -> bool:
+        """Whether the run ends before its rows do."""
+        return not {*self.codes} <= {0, 1}
 
     def prompts(self) -> list[str]:
         """What is asked, in order; a prompt is also the row's id."""

@@ -66,7 +66,6 @@ def _hostile(name: str, act: Act, kind: str, sick: int = 1, sent: tuple[int, int
         kind=kind,
         billed=True,
         sent=sent,
-        alone=True,
     )
 
 

@@ -37,7 +37,7 @@ def wrong(first: Evidence, second: Evidence) -> list[str]:
 def as_expected(ran: Evidence) -> list[str]:
     """The entry's own columns."""
     fault, found = ran.fault, []
-    if ran.code != fault.code:
+    if ran.code not in fault.codes:
         found.append(f"exit code {ran.code}, not {fault.code}")
     if ran.seconds > fault.within:
         found.append(f"took {ran.seconds:.2f} s, more than {fault.within:g} s")
@@ -52,7 +52,7 @@ def as_expected(ran: Evidence) -> list[str]:
             found.append(f"{prompt} failed with {error['class']}, not {fault.kind}")
         if fault.billed is not None and error["maybe_billed"] is not fault.billed:
             found.append(f"{prompt} says maybe_billed={error['maybe_billed']}")
-    if fault.code in (0, 1) and (missing := {*fault.prompts()} - {*ran.answered} - expected):
+    if not fault.stops and (missing := {*fault.prompts()} - {*ran.answered} - expected):
         found.append(f"not answered: {sorted(missing)[:9]}")
     if fault.cause and ran.door != "command":
         cause = (ran.report.get("cause") or {}).get("kind")
@@ -94,7 +94,7 @@ def counted(ran: Evidence) -> list[str]:
             found.append(f"I3: {len(ran.arrivals)} requests for {fault.rows} rows, more than {fault.total}")
         return found
     for prompt in fault.prompts():
-        least, most = fault.sent if prompt.startswith("sick") else (fault.code in (0, 1), 1)
+        least, most = fault.sent if prompt.startswith("sick") else (int(not fault.stops), 1)
         if not least <= sent[prompt] <= most:
             found.append(f"I3: {prompt} was sent {sent[prompt]} times, not {least} to {most}")
     return found

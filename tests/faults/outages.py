@@ -17,9 +17,12 @@ DOWN = {
     "503": "503 Service Unavailable",
     "529": "529 Overloaded",
 }
-_NEWS = (
-    12  # requests that may meet an outage before it is known to be one: those in flight, some more, probes
-)
+_NEWS = 5  # failures in a row that are an outage; what is in flight then fails, too
+
+
+def _probes(seconds: float) -> float:
+    """Requests in an outage of some seconds, at most: quick ones at first, then one every five seconds."""
+    return 8 + seconds / 5
 
 
 def parked(seconds: float) -> Check:
@@ -30,7 +33,7 @@ def parked(seconds: float) -> Check:
             return ["nobody met the outage"]
         began = ran.refusals[0]
         probes = sum(began + 0.3 < refused < began + seconds for refused in ran.refusals)
-        most = 4 + 2 * seconds
+        most = _probes(seconds)
         return [] if probes <= most else [f"{probes} requests in {seconds:g} s of an outage, not {most:g}"]
 
     return check
@@ -85,7 +88,8 @@ def outages(scale: float) -> tuple[Fault, ...]:
                 act=everybody_for(seconds, refuse(status), after=0.1),
                 rows=rows,
                 concurrency=8,
-                total=rows + _NEWS + round(2 * seconds),
+                attempts=3,
+                total=rows + 2 * 8 + _NEWS + round(_probes(seconds)),
                 holds=(parked(seconds),),
                 within=limit,
             )
@@ -98,7 +102,10 @@ def outages(scale: float) -> tuple[Fault, ...]:
             rows=rows,
             concurrency=8,
             attempts=6,
-            total=rows + _NEWS + round(2 * seconds),
+            code=(0, 1),
+            kind="ConnectionLost",
+            may_fail=2 * 8 + round(_probes(seconds)),
+            total=rows + 2 * 8 + _NEWS + round(_probes(seconds)),
             within=limit,
         ),
     )
@@ -112,7 +119,7 @@ OUTAGES = (
         rows=60,
         options={"max_outage": 1},
         code=4,
-        total=3 + 4 + _NEWS,
+        total=3 + 2 * 4 + _NEWS + 8,
         says="fails for",
         within=8.0,
     ),

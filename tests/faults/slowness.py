@@ -11,7 +11,8 @@ from faults.evidence import Evidence
 from faults.fault import Act, Check, Fault
 
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-_TOLERANCE = 0.2
+# The deadline begins before the server has seen the request, on a busy machine noticeably.
+_EARLY, _LATE = 0.15, 0.2
 
 
 async def silent(visit: Visit) -> None:
@@ -43,7 +44,8 @@ def given_up_after(seconds: float) -> Check:
     """The server saw the client hang up when the deadline was over, not before and not long after."""
 
     def check(ran: Evidence) -> list[str]:
-        off = [f"{held:.3f}" for held in ran.held if not seconds - 0.02 <= held <= seconds + _TOLERANCE]
+        late = _LATE + ran.busy  # others may hold the processors; that is not ours
+        off = [f"{held:.3f}" for held in ran.held if not seconds - _EARLY <= held <= seconds + late]
         if not ran.held:
             return ["nobody hung up"]
         return [f"hung up after {', '.join(off)} s instead of {seconds:g} s"] if off else []
@@ -63,7 +65,7 @@ def _slow(name: str, act: Act, deadline: float, **options: float) -> Fault:
         billed=True,
         sent=(2, 2),
         holds=(given_up_after(deadline),),
-        alone=True,
+        calm=True,
     )
 
 
@@ -119,6 +121,6 @@ SLOWNESS = (
         cause="ConnectTimeout",
         within=4.0,
         says="connect",
-        alone=True,
+        calm=True,
     ),
 )

@@ -3,35 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from concurrent.futures import Future
 
 import pytest
-from faults import certificates, slowness
-from faults.doors import two_runs
+from faults import certificates
 from faults.fault import DOORS, Door, Fault
-from faults.invariants import wrong
+from faults.laboratory import Laboratory
 from faults.matrix import faults
-from faults.nursery import Nursery
 from faults.pending import PENDING, pending
 
-FAULTS = faults()
+# Those whose figures are about time come last, when the others are over.
+FAULTS = sorted(faults(), key=lambda fault: fault.calm)
 
-
-@pytest.fixture(scope="module")
-def nursery() -> Iterator[Nursery]:
-    """Where children come from."""
-    with Nursery() as made:
-        yield made
-    slowness.closed()
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Certificates, where there is an openssl to make them."""
-    folder = tmp_path_factory.mktemp("authority")
-    if not certificates.MISSING:
-        certificates.make(folder)
-    return folder
+Begun = dict[tuple[str, str], Future[list[str]]]
 
 
 def entries() -> Iterator[object]:
@@ -46,10 +30,25 @@ def entries() -> Iterator[object]:
             yield pytest.param(fault, door, marks=marks, id=f"{fault.name} [{door}]")
 
 
+@pytest.fixture(scope="module")
+def begun(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Begun]:
+    """All that were chosen, under way together; each test waits for its own."""
+    chosen = [
+        (item.callspec.params["fault"], item.callspec.params["door"])
+        for item in request.session.items
+        if isinstance(item, pytest.Function)
+        and item.module is request.module
+        and hasattr(item, "callspec")
+        and item.get_closest_marker("skip") is None
+    ]
+    with Laboratory(tmp_path_factory.mktemp("faults")) as laboratory:
+        yield {(fault.name, door): laboratory.begin(fault, door) for fault, door in chosen}
+
+
 @pytest.mark.parametrize(("fault", "door"), list(entries()))
-def test_a_fault(fault: Fault, door: Door, tmp_path: Path, nursery: Nursery, authority: Path) -> None:
+def test_a_fault(fault: Fault, door: Door, begun: Begun) -> None:
     """A run meets the fault; the same run again, on a healed server, finishes the job."""
-    problems = wrong(*two_runs(fault, door, tmp_path, nursery, authority))
+    problems = begun[fault.name, door].result()
     assert not problems, "\n".join(problems)
 
 

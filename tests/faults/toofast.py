@@ -126,7 +126,7 @@ def _stated(name: str, act: Act, seconds: float, **more: float) -> Fault:
         name=f"429, {name}",
         row="429",
         act=slow_then(act),
-        rows=24,
+        rows=12,
         concurrency=2,
         sent=(2, 2),
         holds=(never_before(seconds),),
@@ -173,7 +173,7 @@ TOO_FAST = (
         code=4,
         total=30,
         says="limit|wait",
-        within=12.0,
+        within=5.0,
     ),
     Fault(
         name="429 five times, with two attempts",
