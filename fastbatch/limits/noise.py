@@ -1,0 +1,179 @@
+"""Refusals that have nothing to do with us: recognised because sending less does not make them fewer."""
+
+from __future__ import annotations
+
+from enum import Enum
+from math import inf, sqrt
+
+_SHORT = 12  # let in between two pauses: a pace just below a limit is let in oftener than this
+_SHORT_CYCLES, _SHORT_FALLEN = 5, 0.6  # so many short ones in a row, the pace of the last against the first
+_CYCLES, _FALLEN = 6, 0.4  # or so many of any length, and the rate of the last against the best
+_LEAST, _MOST = 0.01, 0.75  # refused of all sent: a server that refuses more is full or down, whoever fills it
+_MOST_EVER = 0.85  # the same of one sample, which has its chances
+_PROBES = 5  # refused in a row: that is a closed door, not a mood
+_SAMPLE, _SAMPLE_FIRST = 100, 25  # requests whose refusals are counted together
+_YOUNG = 300  # requests after which it is no false alarm any more
+_DIP_LEAST, _DIP_HITS = 40, 20  # requests at half the rate, and refusals expected among them
+_DIP_AFTER, _DIP_RARELY = 4, 64  # samples before a dip, in its own length; doubled by each that confirms
+_SLACK = 0.03
+
+
+class Change(Enum):
+    """What a request that leaves makes known about the mood."""
+
+    NONE = "none"
+    DIP = "send at half the rate for a while"
+    RISE = "the dip is over and confirms the mood"
+    LIMIT = "it was a limit after all, or there is one now"
+
+
+class Noise:
+    """Says when refusals are a server's mood rather than its limit, and keeps checking while it believes so.
+
+    `cycle` is told of every pause before the mood, `left` and `refused` of every request in it. Refusals are
+    counted over samples of requests, each given the time to come back. Now and then a sample *dips*: at half
+    the rate clearly less of it is refused if it was a limit after all.
+    """
+
+    __slots__ = (
+        "_all",
+        "_best",
+        "_best_pace",
+        "_cycles",
+        "_dipping",
+        "_first",
+        "_from",
+        "_known",
+        "_lost",
+        "_needed",
+        "_rarely",
+        "_sent",
+        "_share",
+        "_short",
+        "_since",
+        "_size",
+        "_to_dip",
+        "_until",
+        "half_rate",
+        "on",
+    )
+
+    def __init__(self) -> None:
+        self.on = False
+        self.half_rate = 0.0
+        """Requests a second to dip to."""
+        self._needed = 1
+        self._forget()
+
+    def _forget(self) -> None:
+        self.on = False
+        self._best = 0.0
+        self._best_pace: float | None = None
+        self._first = inf
+        self._cycles = self._short = self._sent = self._lost = 0
+
+    # -- before it is recognised ---------------------------------------------------------------------------
+
+    def cycle(self, let_in: int, lost: int, rate: float, pace: float | None, probes: int, now: float) -> bool:
+        """A pause is over; before it `let_in` were let in at `rate` a second and `lost` refused.
+
+        `pace` is what spaced them, `probes` how many tries the pause took. True when this recognises noise.
+        """
+        if probes >= _PROBES or lost < _LEAST * (let_in + lost):
+            self._forget()
+            return False
+        self._cycles += 1
+        if rate > self._best:
+            self._best, self._best_pace, self._cycles = rate, pace, 0
+        if let_in >= _SHORT or (self._short and pace is not None and pace > self._first):
+            self._short = self._sent = self._lost = 0
+        if self._short <= 1 and pace is not None:
+            self._first = pace
+        self._short += 1
+        self._sent += let_in + lost
+        self._lost += lost
+        share = self._lost / self._sent
+        short = self._short >= _SHORT_CYCLES * self._needed and pace is not None
+        short = short and (pace or 0.0) <= _SHORT_FALLEN * self._first
+        fallen = self._cycles >= _CYCLES * self._needed and rate <= _FALLEN * self._best
+        if not (short or fallen) or share > _MOST:
+            return False
+        self.on = True
+        self._share, self._known = share, self._sent
+        self._all, self._since = 0, now
+        self._rarely = _DIP_AFTER
+        self._to_dip = self._rarely * self._dip_length()
+        self._sample(now, dipping=False)
+        return True
+
+    @property
+    def pace(self) -> float | None:
+        """The pace before it all began."""
+        return self._best_pace
+
+    # -- while it is on ------------------------------------------------------------------------------------
+
+    @property
+    def young(self) -> bool:
+        """Whether it has been believed for a short time only."""
+        return self._all < _YOUNG
+
+    def holds(self, now: float, patience: float) -> float:
+        """Until when nothing may leave: what becomes of the very first sample is awaited."""
+        return self._until + patience if self._size == _SAMPLE_FIRST and now > self._until else now
+
+    def left(self, now: float, patience: float) -> Change:
+        """A request leaves; refusals are back within `patience`."""
+        self._all += 1
+        if now <= self._until:  # everything that leaves at one moment belongs together
+            self._sent += 1
+            if self._sent >= self._size:
+                self._until = now
+            return Change.NONE
+        if now < self._until + patience:
+            return Change.NONE
+        return self._judge(now)
+
+    def refused(self, left: float) -> None:
+        """A request that left then came back refused."""
+        if self._from <= left <= self._until:
+            self._lost += 1
+
+    def _sample(self, now: float, dipping: bool) -> None:
+        self._dipping = dipping
+        self._from, self._until = now, inf
+        self._sent = self._lost = 0
+        self._size = self._dip_length() if dipping else _SAMPLE_FIRST if self._all == 0 else _SAMPLE
+
+    def _dip_length(self) -> int:
+        return max(_DIP_LEAST, int(_DIP_HITS / max(0.01, self._share)))
+
+    def _judge(self, now: float) -> Change:
+        share = self._lost / self._sent
+        if self._dipping:
+            if share < 0.4 * self._share:
+                self._forget()
+                return Change.LIMIT
+            self._rarely = min(_DIP_RARELY, 2 * self._rarely)
+            self._to_dip = self._rarely * self._dip_length()
+            self._sample(now, dipping=False)
+            return Change.RISE
+        usual = min(0.9, max(0.02, self._share))
+        error = sqrt(usual * (1 - usual) * (1 / self._sent + 1 / self._known))
+        if share > min(_MOST_EVER, usual + 4 * error + _SLACK):
+            if self.young:
+                self._needed = min(8, 2 * self._needed)  # a limit was taken for a mood: believe less
+            self._forget()
+            return Change.LIMIT
+        self._share += max(0.1, self._sent / (self._sent + self._known)) * (share - self._share)
+        self._known += self._sent
+        if self._share < 0.25 * _LEAST:
+            self._forget()  # the mood is over
+            return Change.LIMIT
+        self._to_dip -= self._sent
+        if self._to_dip > 0:
+            self._sample(now, dipping=False)
+            return Change.NONE
+        self.half_rate = 0.5 * self._all / max(1e-3, now - self._since)
+        self._sample(now, dipping=True)
+        return Change.DIP
