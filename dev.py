@@ -7,6 +7,7 @@
   crash [options]     kill runs a thousand times and check what is left (minutes; --help lists the options)
   damage [options]    lose power at every byte, change bytes of files, and check what is left (the same)
   faults [options]    every fault of the matrix at full length, or again and again (the same)
+  quota [options]     whole runs against strict servers, in fair and foul weather (the same)
   cover               which branches of journal, cache and formats their tests go through (at least 90 %)
   lock [--upgrade]    pin the dependencies of pyproject.toml in requirements.lock
 
@@ -244,6 +245,11 @@ def faults(arguments: list[str]) -> int:
     return call([PYTHON, ROOT / "tests" / "faults", *arguments])
 
 
+def quota(arguments: list[str]) -> int:
+    """How well limits are used, and what bad weather costs."""
+    return call([PYTHON, ROOT / "tests" / "quotalab", *arguments])
+
+
 def cover(_arguments: list[str]) -> int:
     """The rooms that keep what was paid for, each with its branches; exit code 2 where one has too few."""
     coverage: list[str | Path] = [PYTHON, "-m", "coverage"]
@@ -274,6 +280,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "crash": crash,
     "damage": damage,
     "faults": faults,
+    "quota": quota,
     "cover": cover,
     "lock": lock,
 }

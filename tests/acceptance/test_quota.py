@@ -21,11 +21,11 @@ FINDING = pytest.mark.xfail(
 )
 
 
-def scene(*, windows=3.1, kind="sliding", declared=None, per=PER, concurrency=256, **config):
+def scene(*, windows=3.1, kind="sliding", declared=None, per=PER, amount=LIMIT, concurrency=256, **config):
     """A job of so many windows against a server with one limit."""
-    limit = SimulatedLimit(requests=LIMIT, per=per, kind=kind)
+    limit = SimulatedLimit(requests=amount, per=per, kind=kind)
     return Scene(
-        rows=int(windows * LIMIT),
+        rows=int(windows * amount),
         limit=limit,
         declared=declared,
         concurrency=concurrency,
@@ -87,16 +87,19 @@ def test_a_limit_that_halves_and_comes_back_is_followed(told):
     assert outcome.refused <= 0.03
 
 
-# Hidden, and told by nobody. The first touch of the limit costs what is in flight, here of 600 a window.
+# Hidden, and told by nobody. The first touch of the limit costs about what is in flight, so that it must be
+# small beside a window, as 64 are beside any limit a minute that is worth waiting for.
+
+
+SILENT = {"amount": 1200, "concurrency": 64, "limit_headers": "none", "retry_after": False}
 
 
 @FINDING
 @pytest.mark.parametrize(("kind", "retry_after"), [("sliding", False), ("sliding", True), ("bucket", False)])
 def test_limits_are_found_without_headers(told, kind, retry_after):
     """Without a word about limits at most three in a hundred are refused, and soon 85 per cent are used."""
-    outcome = told(
-        play(scene(windows=4.1, concurrency=64, kind=kind, limit_headers="none", retry_after=retry_after))
-    )
+    windows = 5.1 if kind == "bucket" else 4.1  # a bucket gives a window's worth more at the start
+    outcome = told(play(scene(windows=windows, **SILENT | {"kind": kind, "retry_after": retry_after})))
     assert outcome.refused <= 0.03
     assert outcome.use(PER, 4 * PER) >= 0.85
 
@@ -106,18 +109,7 @@ def test_a_hidden_limit_that_halves_and_comes_back_is_found(told):
     """One window after each change the new limit is used to 85 per cent, without a word about it."""
     per = 1.5
     spell = Spell(kind="limits", begins=2 * per, lasts=2 * per)
-    outcome = told(
-        play(
-            scene(
-                windows=4.9,
-                concurrency=64,
-                per=per,
-                weather=(spell,),
-                limit_headers="none",
-                retry_after=False,
-            )
-        )
-    )
+    outcome = told(play(scene(windows=4.9, per=per, weather=(spell,), **SILENT)))
     assert outcome.use(3 * per, 4 * per, factor=0.5) >= 0.85
     assert outcome.use(5 * per, 6 * per) >= 0.85
 
@@ -166,7 +158,7 @@ def stormy(*spells, windows=4, trouble=0.0, **config):
 
 @pytest.mark.parametrize("kind", ["outage", "refuse"])
 def test_an_outage_costs_its_time_and_nothing_else(told, kind):
-    """Two seconds of nobody home: no row fails, few requests are lost, and soon it goes on as before."""
+    """Two seconds of nobody home: no row fails, few requests are lost, and soon all is as before."""
     outcome = told(play(stormy(Spell(kind=kind, begins=1.5, lasts=2.0), trouble=2.0)))
     assert outcome.attempts <= 1.15
     assert outcome.lasted <= outcome.ideal + 3.0
@@ -174,11 +166,11 @@ def test_an_outage_costs_its_time_and_nothing_else(told, kind):
 
 @pytest.mark.parametrize("retry_after", [None, 0.5])
 def test_a_storm_of_refusals_passes(told, retry_after):
-    """Three seconds of 429 for everybody cost at most a fifth more requests, and soon it goes on as before."""
-    spell = Spell(kind="429", begins=1.5, lasts=3.0, retry_after=retry_after)
-    outcome = told(play(stormy(spell, windows=5, trouble=3.0)))
+    """Two seconds of 429 for everybody cost at most a fifth more requests, and soon all is as before."""
+    spell = Spell(kind="429", begins=5.5, lasts=2.0, retry_after=retry_after)
+    outcome = told(play(stormy(spell, windows=8, trouble=2.0)))
     assert outcome.attempts <= 1.2
-    assert outcome.use(spell.ends + 1.0, spell.ends + 2.0) >= 0.8
+    assert outcome.use(spell.ends + 2.0, spell.ends + 3.0) >= 0.8
 
 
 def test_one_in_ten_fails(told):

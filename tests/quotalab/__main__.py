@@ -25,13 +25,14 @@ def quotas() -> dict[str, Scene]:
     halved = (Spell(kind="limits", begins=2 * per, lasts=2 * per),)
     silent = {"limit_headers": "none", "retry_after": False}
 
-    def scene(kind="sliding", declared=None, windows=3.3, concurrency=256, **config):
+    def scene(kind="sliding", declared=None, windows=3.02, concurrency=256, trouble=0.0, **config):
         limit = SimulatedLimit(requests=amount, per=per, kind=kind)
         return Scene(
             rows=int(windows * amount),
             limit=limit,
             declared=declared,
             concurrency=concurrency,
+            trouble=trouble,
             patience=300.0,
             config=SimulatorConfig(limits=(limit,), latency=latency, latency_sigma=0.3, **config),
         )
@@ -41,14 +42,14 @@ def quotas() -> dict[str, Scene]:
         "declared, bucket": scene("bucket", window),
         "declared, 1 s pieces": scene(declared=pieces, sub_window=1.0),
         "headers, sliding": scene(),
-        "headers, bucket": scene("bucket", windows=4.3),
+        "headers, bucket": scene("bucket", windows=4.02),
         "headers, fixed": scene("fixed"),
-        "headers, halved and back": scene(windows=5.3, weather=halved),
-        "silent, sliding": scene(windows=5.3, **silent),
-        "silent, bucket": scene("bucket", windows=6.3, **silent),
-        "silent, fixed": scene("fixed", windows=5.3, **silent),
-        "silent, halved and back": scene(windows=6.3, weather=halved, **silent),
-        "silent, 64 at once": scene(windows=5.3, concurrency=64, **silent),
+        "headers, halved and back": scene(windows=5.02, trouble=per, weather=halved),
+        "silent, sliding": scene(windows=5.02, **silent),
+        "silent, bucket": scene("bucket", windows=6.02, **silent),
+        "silent, fixed": scene("fixed", windows=5.02, **silent),
+        "silent, halved and back": scene(windows=6.02, trouble=per, weather=halved, **silent),
+        "silent, 64 at once": scene(windows=5.02, concurrency=64, **silent),
     }
 
 
@@ -80,7 +81,7 @@ def weathers() -> dict[str, Scene]:
         "outage of 60 s, refused": scene(Spell(kind="refuse", begins=35, lasts=60), trouble=60),
         "storm of 429, 30 s": scene(Spell(kind="429", begins=35, lasts=30), trouble=30),
         "the same, asking for 2 s": scene(Spell(kind="429", begins=35, lasts=30, retry_after=2), trouble=30),
-        "500 for one in ten": scene(failure_rates={"500": 0.1}),
+        "500 for one in ten": scene(failure_rates={"500": 0.1}, trouble=10),  # they are charged
         "429 for every second": scene(failure_rates={"429": 0.5}),
         "429 for every second, undeclared": scene(failure_rates={"429": 0.5}, declared=None),
     }
