@@ -8,7 +8,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from fastbatch.engine.clock import Clock
 from fastbatch.engine.events import Counters
-from fastbatch.engine.gate import Admission, Elsewhere, Gate, Line
+from fastbatch.engine.gate import Admission, Elsewhere, Gate, GateShut, Line
 from fastbatch.engine.hedge import Again, Hedge
 from fastbatch.engine.job import Job
 from fastbatch.engine.lane import Group
@@ -88,6 +88,8 @@ class Pipeline(Generic[ResponseT]):
             if group.has_next:
                 job.group += 1
                 return ELSEWHERE
+            if not any(other.open for other in self._groups):
+                raise GateShut from None  # the last endpoint was closed a moment ago, which ends the run
             closed = next(way.closed for way in group.ways if way.closed is not None)
             self._fail(group.provider, job, type(closed).from_dict(closed.to_dict()))
             return None
@@ -192,11 +194,11 @@ class Pipeline(Generic[ResponseT]):
                 lane.budget.earn()
             if error is not None and error.effect == "refused":
                 self._counters.refused += 1
-            if error is None or error.effect in ("none", "refused"):
-                if lane.weather.answered(now):
+            if error is None or error.effect != "down":
+                if lane.weather.answered(now, admission.reservation.sent):
                     for each in lane.ledgers().values():
                         each.reopen(now)
-            elif error.effect == "down":
+            else:
                 ledger.dropped(now)
         return cost
 

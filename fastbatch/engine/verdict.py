@@ -65,27 +65,40 @@ class Judge(Generic[ResponseT]):
             job.stale = True
             job.tries -= 1
             return AT_ONCE
+        if job.weather is None:
+            job.weather = RowWeather()
+        # Asked on behalf of everybody, and what it met is no attempt of the row: its failures are counted as
+        # rarely as a failing endpoint's, and no budget is spent on looking.
+        probe, parked = admission.probe, False
         with lane.lock:
             weather = lane.weather
-            if job.weather is None:
-                job.weather = RowWeather()
-            parked = False
+            failing = isinstance(error, ServerError) or (probe and error.effect == "maybe")
+            counted = not failing or job.weather.counts(weather, now, probe=probe)
             if error.effect in ("down", "maybe") and not isinstance(error, BadResponse):  # that is a reply
                 how = "connect" if isinstance(error, ConnectFailed) else error.effect
                 parked = weather.failed(how, now, error.retry_after or 0.0)
-            if error.effect == "refused" or (
-                isinstance(error, ServerError) and not job.weather.counts(weather, now)
-            ):
-                job.tries -= 1
             over = weather.over(now)
+        if error.effect == "refused" or not counted:
+            job.tries -= 1
+        probe = probe and parked
         decision = self._retry.decide(
-            error, job.tries, self._dice(), failures=job.attempts, broken_before=job.broken, parked=parked
+            error,
+            job.tries,
+            self._dice(),
+            failures=job.attempts,
+            broken_before=job.broken,
+            # Who has counted failures enough is not sent round and round until the outage is over.
+            parked=parked and not (counted and failing and job.tries >= self._retry.attempts),
         )
         job.broken += isinstance(error, BadResponse)
         if over and decision.action == "retry":
             decision = RetryDecision("stop", weather.verdict(now))
         if decision.action == "retry":
-            decision = self._affordable(error, job, way, decision)
+            decision = (
+                RetryDecision("retry", decision.reason)
+                if probe
+                else self._affordable(error, job, way, decision)
+            )
         if decision.pause:
             with lane.lock:
                 ledger.refused(admission.reservation, error.retry_after, self._dice(), now)

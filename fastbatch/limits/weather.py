@@ -1,8 +1,8 @@
 """The weather at one endpoint: fair, or an outage in which everybody waits and one request at a time looks.
 
 Rule 1: a request that a dead endpoint turned away has not been tried: it costs the row no attempt.
-Rule 2: in an outage one probe is under way at a time, a few seconds apart, not a retry a row; whatever
-answers (a probe, or a request from before) ends it for all.
+Rule 2: in an outage one probe is under way at a time, a few seconds apart, not a retry a row; any answer to
+a request that left since it began ends it for all.
 Rule 3: what does not come back within the patience ends the run, resumable.
 """
 
@@ -45,6 +45,7 @@ class Weather:
         self._parked = False
         self._probing = False
         self._probe_at = 0.0
+        self._asked = float("-inf")  # when the endpoint wants to be asked again
         self._how = ""
         self._away = 0.0
         self.answers = 0
@@ -61,7 +62,8 @@ class Weather:
 
     def left(self) -> bool:
         """A request leaves; True when it is the probe, whose end `ended` must be told."""
-        self._probing = self._parked
+        if self._parked:
+            self._probing = True
         return self._parked
 
     def next_change(self, now: float) -> float:
@@ -70,13 +72,20 @@ class Weather:
             return now
         return float("inf") if self._probing else self._probe_at
 
-    def answered(self, now: float) -> bool:
-        """The endpoint replied to somebody; True when that ends an outage."""
+    def answered(self, now: float, sent: float = float("inf")) -> bool:
+        """The endpoint replied to a request that left at `sent`; True when that ends an outage.
+
+        One that left before the outage says nothing of it: long generations may end well while nothing new
+        is taken.
+        """
+        if self._parked and self._since is not None and sent < self._since and self.answers:
+            return False
         self.answers += 1
         self._in_a_row = 0
         if self._since is not None and self._parked:
             self._away += now - self._since
         self._since = None
+        self._asked = float("-inf")
         was_parked, self._parked = self._parked, False
         return was_parked
 
@@ -95,12 +104,18 @@ class Weather:
             self._since = now
         self._in_a_row += _WEIGHT[how]
         self._how = how
+        self._asked = max(self._asked, now + stated)
         if self._in_a_row >= _IN_A_ROW:
             self._parked = True
         if self._parked:
             wait = min(_LONGEST, max(_SHORTEST, (now - self._since) * _SHARE))
-            self._probe_at = now + max(wait, stated)
+            self._probe_at = max(now + wait, self._asked)
         return self._parked
+
+    def begins(self, now: float) -> None:
+        """A run begins: it has patience of its own with an outage that ended another run."""
+        if self._parked and self._since is not None:
+            self._since = now
 
     def ended(self) -> None:
         """The probe came back, whatever it brought, or was never sent."""
@@ -144,13 +159,17 @@ class RowWeather:
         self._answers = -1
         self._counted_at = float("-inf")
 
-    def counts(self, weather: Weather, now: float) -> bool:
+    def counts(self, weather: Weather, now: float, *, probe: bool = False) -> bool:
         """Whether this failure is an attempt: somebody was answered since the last one, so it may be the row.
 
         Where nobody is, it is one every half minute, so that a row which nothing answers ends even when it is
-        the last one left.
+        the last one left; the first one that is met as a `probe` is none.
         """
-        if weather.answers > self._answers or now - self._counted_at >= _COUNTED_EVERY:
+        due = now - self._counted_at >= _COUNTED_EVERY
+        if not probe and (due or weather.answers > self._answers):
             self._answers, self._counted_at = weather.answers, now
             return True
+        if probe and due:
+            first, self._counted_at = self._counted_at == float("-inf"), now
+            return not first
         return False
