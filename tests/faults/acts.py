@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import zlib
+import hashlib
 
 from faults.clinic import Visit
 from faults.fault import Act
@@ -49,7 +49,8 @@ def chance(share: float, act: Act) -> Act:
     """By dice that fall the same each time: a row's first, second … request meets `act` with this chance."""
 
     async def behave(visit: Visit) -> None:
-        dice = zlib.crc32(f"{visit.prompt} {visit.nth}".encode()) / 2**32
+        thrown = hashlib.sha256(f"{visit.prompt} {visit.nth}".encode()).digest()
+        dice = int.from_bytes(thrown[:4]) / 2**32
         await (act(visit) if dice < share else visit.answer(after=0.005))
 
     return behave

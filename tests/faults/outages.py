@@ -117,6 +117,7 @@ OUTAGES = (
         row="outages",
         act=everybody_from(4, refuse(DOWN["503"])),
         rows=60,
+        attempts=3,
         options={"max_outage": 1},
         code=4,
         total=3 + 2 * 4 + _NEWS + 8,

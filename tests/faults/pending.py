@@ -4,20 +4,10 @@ from __future__ import annotations
 
 from faults.fault import Door, Fault
 
-_STOP_FAILS = "rows that wait when the outage ends the run are written down as failed instead of staying open"
-_NEVER_STOPS = (
-    "with the retry budget used up, every decision is to fail the row, and --max-outage is not looked at"
-)
 _MEMORY = "several huge replies at once are not bounded together"
 
 # Name of an entry, or `name [door]`: why.
 PENDING: dict[str, str] = {
-    "refused for good": _STOP_FAILS,
-    "no connection in time": _STOP_FAILS,
-    "a name that does not exist": _STOP_FAILS,
-    "a TLS handshake that stalls": _STOP_FAILS,
-    "an endpoint that never answers, longer than --max-outage [run_file]": _NEVER_STOPS,
-    "an endpoint that never answers, longer than --max-outage [stream]": _NEVER_STOPS,
     "five gzip bombs at once": _MEMORY,
     "five of 30 MB in chunks at once": _MEMORY,
     "429, reset in whole seconds, as Azure": "remaining -1 is not taken for nothing left",
