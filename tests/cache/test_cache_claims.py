@@ -209,7 +209,11 @@ async def test_a_cache_without_claims_has_none(tmp_path: Path) -> None:
 
 
 async def test_looking_up_opens_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The disk is touched in the cache's thread, at the first lookup; a claim later opens nothing."""
+    """The disk is touched in the cache's thread, at the first lookup; a claim later opens nothing.
+
+    Closing the cache closes them.
+    """
+    before = descriptors()
     cache = DiskCache(tmp_path)
     await cache.get_many(["a"])
     monkeypatch.setattr(os, "open", None)
@@ -217,3 +221,4 @@ async def test_looking_up_opens_the_files(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.undo()
     cache.release_many(["a"])
     await cache.close()
+    assert descriptors() == before
