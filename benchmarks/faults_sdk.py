@@ -29,7 +29,7 @@ from faults.clinic import Clinic, Visit
 from faults.fault import Act
 
 _CLIENT = Path(__file__).with_name("faults_client.py")
-_PATIENCE = 120.0
+_PATIENCE = 60.0
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,10 @@ _LIMITED = toofast.limited
 CASES = (
     Case("refused, the server comes up 3 s later", acts.well, late=3.0),
     Case(
-        "FIN before a byte on a used connection", connections.on_a_used_connection(connections.end), warm=True
+        "FIN before a byte on a used connection",
+        connections.on_a_used_connection(connections.end),
+        concurrency=1,
+        warm=True,
     ),
     Case("RST in the body, once", acts.sick_once(connections.torn(connections.TORN["body"], reset=True))),
     Case("RST in the body, every time", _always(connections.torn(connections.TORN["body"], reset=True))),
@@ -176,7 +179,11 @@ def measure(case: Case, client: str, python: Path) -> dict[str, Any]:
                 raise RuntimeError(f"{client} at {case.name!r}: {ran.stderr[-1500:]}")
             told = json.loads(ran.stdout)
         except subprocess.TimeoutExpired:
-            told = {"outcomes": {"no end in 120 s": len(case.prompts())}, "seconds": _PATIENCE, "grew_mib": 0}
+            told = {
+                "outcomes": {f"no end in {_PATIENCE:.0f} s": len(case.prompts())},
+                "seconds": _PATIENCE,
+                "grew_mib": 0,
+            }
         return {
             "fault": case.name,
             "client": client,

@@ -45,7 +45,8 @@ def given_up_after(seconds: float) -> Check:
 
     def check(ran: Evidence) -> list[str]:
         late = _LATE + ran.busy  # others may hold the processors; that is not ours
-        off = [f"{held:.3f}" for held in ran.held if not seconds - _EARLY <= held <= seconds + late]
+        early = _EARLY + ran.busy
+        off = [f"{held:.3f}" for held in ran.held if not seconds - early <= held <= seconds + late]
         if not ran.held:
             return ["nobody hung up"]
         return [f"hung up after {', '.join(off)} s instead of {seconds:g} s"] if off else []
