@@ -20,7 +20,7 @@ def nobodys_machine(monkeypatch, tmp_path_factory):
         if name.startswith(("FASTBATCH_", "OPENAI_")) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
     home = tmp_path_factory.mktemp("home")
-    for name in ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
+    for name in ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
         monkeypatch.setenv(name, str(home))
     monkeypatch.setenv("FASTBATCH_MODELS", MODELS)
     monkeypatch.setenv("NO_COLOR", "1")

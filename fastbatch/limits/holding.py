@@ -91,11 +91,12 @@ class Holding:
         return self._arrived + self._under_way + self.lease
 
     def demand(self, tick: int) -> int:
-        """What it would use of a whole window beyond what it has, as far as is known.
+        """What it would use of a whole window beyond what counts already, as far as is known.
 
         Who gets all that it wants is taken at its word: its concurrency may not allow it more.
         """
-        return max(self.want, self.total) if tick < self.hungry else self.want
+        wanted = max(self.want, self.total) if tick < self.hungry else self.want
+        return max(wanted - self.lease, 0)
 
     def leaving(self, until: int) -> int:
         """How much of it leaves by the tick `until`."""

@@ -17,7 +17,7 @@ from fastbatch.limits.exchange import Amount, Report, Seen, Term, Want
 from fastbatch.limits.leased import LeasedLimits
 from fastbatch.limits.leases import LeaseBook
 
-thorough = settings(derandomize=True, deadline=None, max_examples=300)
+thorough = settings(derandomize=True, deadline=None, max_examples=100)
 
 
 @dataclass(frozen=True)
@@ -90,9 +90,10 @@ def test_everybody_who_lives_is_served(given: Limits, people: list[Life], seed: 
     """Nobody waits for ever, whatever became of the others."""
     people = [Life(life.joins, life.killed, life.costs[:8], 4, 0.0, False) for life in people]
     world = lived(given, people, seed, 0.0)
-    world.run(30.0 + 400.0)
-    for life, process in zip(people, world.processes, strict=True):
-        assert life.killed is not None or process.sent == len(life.costs)
+    waiting = [process for process, life in zip(world.processes, people, strict=True) if life.killed is None]
+    while any(process.queue for process in waiting):
+        world.run(world.now + 10.0)
+        assert world.now < 430.0
 
 
 @pytest.mark.parametrize(("limit", "per"), [(1500, 5.0), (100, 5.0), (500, 60.0)])
@@ -146,9 +147,9 @@ def test_who_wants_less_than_its_share_leaves_the_rest_to_the_others() -> None:
         world.at(10.0 + number * 0.5, ask)
     world.run(10.0)
     before = greedy.sent
-    world.run(40.0)
-    assert modest.sent >= 56
-    assert modest.sent + greedy.sent - before >= 0.95 * 300
+    world.run(40.0 + 5.0 + 0.2)  # a window later, as the other one takes what it may have all at once
+    assert modest.sent == 60
+    assert modest.sent + greedy.sent - before >= 0.95 * 350
 
 
 @pytest.mark.parametrize("size", [60, 100, 250])
@@ -201,6 +202,15 @@ def test_an_account_that_was_lost_counts_as_used_for_one_window() -> None:
     assert exchanged(again, 101.0, "one", 3, seen=Seen(100.0, 1)) == 0
     assert exchanged(again, 112.9, "one", 3, seen=Seen(101.0, 1)) == 0
     assert exchanged(again, 113.1, "one", 3, seen=Seen(101.0, 2)) == 3
+
+
+def test_a_lease_whose_holder_vanished_counts_as_used_as_late_as_can_be() -> None:
+    """It may have left until the lease was over, arrived a transit later, and counts a window from there."""
+    book = LeaseBook(0.0)
+    report = Report((Term("requests", 10, 10.0),), ((),), ((),), (0,), transit=2.0)
+    valid = book.exchange(0.0, "one", report, Want((10,), (10,), (1,))).valid
+    assert exchanged(book, valid + 2.0 + 10.0 - 0.001, "two", 10) == 0
+    assert exchanged(book, valid + 2.0 + 10.0 + 0.1, "two", 10) == 10
 
 
 def test_a_clock_that_was_set_back_frees_nothing_early() -> None:

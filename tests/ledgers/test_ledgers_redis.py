@@ -1,0 +1,127 @@
+"""The account on a real Redis server: compare and set, its clock, its failures."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+from redisserver import Server, free_port, running_redis
+
+from fastbatch.errors import ConfigError
+from fastbatch.ledgers import redis as module
+from fastbatch.ledgers.base import AccountUnavailable
+from fastbatch.ledgers.redis import RedisAccount
+from fastbatch.limits.exchange import Grant, Report, Seen, Term, Want
+
+
+async def ask(account: RedisAccount, want: int, holder: str = "one", seen: Seen | None = None) -> Grant:
+    """Ask for some of ten requests in any minute; nothing is given back."""
+    known = (Term("requests", 10, 60.0),)
+    return await account.exchange(
+        holder, Report(known, ((),), ((),), (0,), seen=seen), Want((want,), (want,), (1,))
+    )
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with running_redis(tmp_path_factory.mktemp("redis")) as running:
+        yield running
+
+
+@pytest.fixture
+async def plain(server: Server) -> AsyncIterator[Redis]:
+    """A client that sees what is on the server, which is empty."""
+    client = Redis.from_url(server.url)
+    await client.flushall()
+    yield client
+    await client.aclose()
+
+
+async def test_machines_see_what_the_others_hold(server: Server, plain: Redis) -> None:
+    """Two connections with the same name share one account; another name is another account."""
+    one, two, other = [RedisAccount(name, server.url) for name in ("n", "n", "m")]
+    await one.open()
+    assert (await ask(one, 7)).amounts == (7,)
+    assert (await ask(two, 7, "two")).amounts == (3,)
+    assert (await ask(other, 7)).amounts == (7,)
+    for account in (one, two, other):
+        await account.close()
+
+
+async def test_who_comes_at_the_same_time_is_served_one_after_the_other(server: Server, plain: Redis) -> None:
+    """Twenty at once about ten requests: each finds the account as the one before left it."""
+    accounts = [RedisAccount("n", server.url) for _ in range(20)]
+    grants = await asyncio.gather(*[ask(each, 1, f"holder {n}") for n, each in enumerate(accounts)])
+    assert sum(grant.amounts[0] for grant in grants) == 10
+    assert sorted(grant.seen.serial for grant in grants) == list(range(1, 21))
+    for account in accounts:
+        await account.close()
+
+
+async def test_the_key_goes_when_nobody_uses_it(server: Server, plain: Redis) -> None:
+    """It stays for as long as it means anything: more than twice the window."""
+    account = RedisAccount("n", server.url)
+    await ask(account, 1)
+    assert 120_000 < await plain.pttl("fastbatch:limits:n") <= 181_000
+    await account.close()
+
+
+@pytest.mark.parametrize("damage", ["flushed", "damaged"])
+async def test_a_server_that_forgot_counts_as_used_for_one_window(
+    server: Server, plain: Redis, damage: str
+) -> None:
+    """Who saw a later state says so; what is no account says it by itself."""
+    account = RedisAccount("n", server.url)
+    seen = (await ask(account, 1)).seen
+    if damage == "flushed":
+        await plain.flushall()
+    else:
+        await plain.hset("fastbatch:limits:n", "account", b"garbage")
+    assert (await ask(account, 1, seen=seen)).amounts == (0,)
+    assert (await ask(account, 1, "two")).amounts == (0,)
+    await account.close()
+
+
+async def test_a_server_that_is_not_there_is_told_before_anything_is_sent(tmp_path: Path) -> None:
+    """One sentence that names it, without its password."""
+    account = RedisAccount("n", f"redis://:secretword@127.0.0.1:{free_port()}/0")
+    with pytest.raises(AccountUnavailable, match=r"redis://127\.0\.0\.1:[0-9]+ that keeps") as refused:
+        await account.open()
+    assert "secretword" not in str(refused.value)
+    assert refused.value.exit_code == 4
+    await account.close()
+
+
+async def test_a_server_that_hangs_is_not_waited_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Time is bounded, and when it answers again so does the account, with nothing granted twice."""
+    monkeypatch.setattr(module, "_PATIENCE", 0.2)
+    with running_redis(tmp_path) as server:
+        account = RedisAccount("n", server.url)
+        assert (await ask(account, 4)).amounts == (4,)
+        server.stop()
+        with pytest.raises(AccountUnavailable, match="does not answer"):
+            await ask(account, 6, "two")
+        server.go_on()
+        assert (await ask(account, 6, "three")).amounts == (6,)
+        await account.close()
+
+
+async def test_a_password_that_is_wrong_is_a_setting_to_correct(tmp_path: Path) -> None:
+    """Trying again would not help: it is refused as a mistake in the settings."""
+    with running_redis(tmp_path, "--requirepass", "right-password") as server:
+        account = RedisAccount("n", server.url.replace("redis://", "redis://:wrong-password@"))
+        with pytest.raises(ConfigError, match="refuses") as refused:
+            await account.open()
+        assert "password@" not in str(refused.value)
+        await account.close()
+
+
+def test_an_address_that_is_none_is_refused() -> None:
+    """The scheme is not one of Redis's."""
+    with pytest.raises(ConfigError, match="no address"):
+        RedisAccount("n", "http://127.0.0.1")
