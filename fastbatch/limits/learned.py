@@ -16,6 +16,7 @@ reply corrects the account. It was written somewhere between its request's depar
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from math import ceil
 from typing import NamedTuple
 
 from fastbatch.limits.cost import QUANTITIES, Cost, Quantity
@@ -30,6 +31,12 @@ _INFINITY = float("inf")
 # Seconds for a window of which a server says no reset at all, ever: the field's usual minute.
 _USUAL = 60.0
 _HAIR = 1e-6  # seconds that a bucket is asked later, so that rounding does not make it too early
+# A refusal that our own account does not explain comes of others, of whom we always hear a little late. So a
+# part of the limit is left free: this much at first, half as much again for each such refusal in another
+# quarter of a window, up to so much; and less with each window without one, down to nothing.
+_MARGIN, _MORE, _MOST, _LESS, _LEAST = 0.05, 1.5, 0.2, 0.7, 0.01
+# Seconds by which two requests may differ in their way to the server: the later one may be counted first.
+_JITTER = 0.01
 _NOTICEABLE = 0.1  # of a window's length; a change by less is told to nobody
 
 Amounts = tuple[int, int, int, int]
@@ -38,17 +45,35 @@ Amounts = tuple[int, int, int, int]
 _NOTHING: Amounts = (0, 0, 0, 0)
 
 
+class _Moment:
+    """Departures so close together that they may overtake each other, and the most that our windows held."""
+
+    __slots__ = ("began", "next", "used")
+
+    def __init__(self, began: float) -> None:
+        self.began = began
+        self.used: list[int] = []
+        self.next: _Moment | None = None
+
+    def held(self, place: int) -> int | None:
+        """The most in a window now and in the next moment, None where it did not exist."""
+        if place >= len(self.used):
+            return None
+        later = self.next
+        return max(self.used[place], later.used[place]) if later is not None else self.used[place]
+
+
 class Taken:
     """One request that left: what it takes, what had been answered by then, and its place in each window."""
 
-    __slots__ = ("amounts", "answered", "entries", "open", "refused", "sent", "used")
+    __slots__ = ("amounts", "answered", "entries", "moment", "open", "refused", "sent")
 
-    def __init__(self, amounts: Amounts, answered: Amounts, sent: float) -> None:
+    def __init__(self, amounts: Amounts, answered: Amounts, sent: float, moment: _Moment) -> None:
         self.amounts = amounts
         self.answered = answered
         self.sent = sent
+        self.moment = moment
         self.entries: tuple[Entry, ...] = ()
-        self.used: tuple[int, ...] = ()
         self.open = True
         self.refused = False
 
@@ -59,7 +84,7 @@ class _Reply(NamedTuple):
     now: float
     sent: float
     own: int  # what the request itself took
-    used_then: int  # in our window when it left, itself included
+    used_then: int | None  # in our window when it left, itself included; None: there was no window yet
     answered_then: int  # what had been answered when it left
     answered: int  # what has been answered by now, itself included
     gone: int  # everything that ever left
@@ -72,6 +97,10 @@ class _Reply(NamedTuple):
         The request itself is either counted in them or refused.
         """
         return self.gone - self.answered_then - self.own
+
+    def surprising(self, limit: int) -> bool:
+        """Whether it is a refusal of what should have fitted."""
+        return self.refused and self.used_then is not None and self.used_then <= limit
 
 
 class _Account:
@@ -87,11 +116,13 @@ class _Account:
         "heard",
         "index",
         "lately",
+        "margin",
         "others",
         "peak",
+        "raised",
         "reading",
         "refills",
-        "rotates",
+        "rotated",
         "stated_per",
         "window",
     )
@@ -104,7 +135,8 @@ class _Account:
         self.heard = -_INFINITY  # departure of the latest request whose reply stated this limit
         # What others seem to take by the newest reply; and at least, in this window and the one before it.
         self.others = self.lately = self.before = 0
-        self.rotates = -_INFINITY
+        self.rotated = -_INFINITY
+        self.margin, self.raised = 0.0, -_INFINITY  # the part left free for others, and when it grew
         # When everything is free again that had been answered with the last reply: the latest of all resets,
         # since one of these replies was to the request that arrived last.
         self.free_at = -_INFINITY
@@ -121,11 +153,10 @@ class _Account:
             if not newest:
                 return False  # overtaken by a reply that knows better
             window.limit = stated.limit
-            self.reading = Reading()
             changed = True
         window.forget(reply.now)
         if stated.remaining is not None:
-            self._follow(stated.limit - stated.remaining, reply)
+            self._follow(stated.limit - stated.remaining, stated.reset, reply)
         if self.stated_per is None:
             changed |= self._measure(stated, reply)
         if newest:
@@ -135,17 +166,24 @@ class _Account:
         self.answered = reply.answered
         return changed
 
-    def _follow(self, used: int, reply: _Reply) -> None:
+    def _follow(self, used: int, reset: float | None, reply: _Reply) -> None:
         """Bring our window and what others take in line with what the server says is used."""
         window, now = self.window, reply.now
-        if now >= self.rotates:
-            self.before, self.lately, self.rotates = self.lately, 0, now + self.length
-        ours = window.used - reply.own if reply.refused else window.used
-        self.lately = max(self.lately, used - max(reply.used_then, window.used))
+        if now >= self.rotated + self.length:
+            self.before, self.lately, self.rotated = self.lately, 0, now
+            if now >= self.raised + self.length:
+                self.margin = self.margin * _LESS if self.margin > _LEAST else 0.0
+        if reply.surprising(window.limit) and now >= self.raised + self.length / 4:
+            self.margin, self.raised = min(_MOST, max(_MARGIN, self.margin * _MORE)), now
+        used_then = window.used if reply.used_then is None else reply.used_then
+        ours = window.used - reply.own if reply.refused else used_then
+        self.lately = max(self.lately, used - max(used_then, window.used))
         if reply.sent >= self.heard:
             # A refusal is quick, so that its numbers are those of now.
-            self.others = max(0, used - (ours if reply.refused else reply.used_then))
+            self.others = max(0, used - ours)
             self.base, self.base_at, self.base_gone = used, now, reply.gone - reply.missing
+            if self.refills and reset is not None and used >= window.limit:
+                self.base = max(used, round(reset * window.limit / window.per))  # overdrawn
         most: float = used + reply.missing
         peak: float = used
         if used >= window.limit:
@@ -184,7 +222,8 @@ class _Account:
         if self.refills:
             drained = (now - self.base_at) * self.window.limit / self.window.per
             return max(0.0, self.base - drained) + gone - self.base_gone
-        return self.window.used + max(self.others, self.lately, self.before)
+        theirs = max(self.others, self.lately, self.before)
+        return self.window.used + theirs + ceil(self.margin * self.window.limit)
 
     def fits(self, amount: int, now: float, gone: int) -> bool:
         """Whether so much more may leave now."""
@@ -252,6 +291,7 @@ class LearnedLimits:
         # Everything that ever left, and everything answered since, in the order of QUANTITIES.
         self._gone: Amounts = (0, 0, 0, 0)
         self._answered: Amounts = (0, 0, 0, 0)
+        self._moment = _Moment(-_INFINITY)
 
     @property
     def counts_tokens(self) -> bool:
@@ -274,10 +314,14 @@ class LearnedLimits:
         """Count a request that leaves now."""
         amounts = _amounts(cost)
         self._gone = _sum(self._gone, amounts)
-        taken = Taken(amounts, self._answered, now)
+        moment = self._moment
+        if now - moment.began > _JITTER:
+            moment.next = self._moment = moment = _Moment(now)
+        taken = Taken(amounts, self._answered, now, moment)
         if accounts := self._accounts:
             taken.entries = tuple([each.window.take(amounts[each.index], now) for each in accounts])
-            taken.used = tuple([each.window.used for each in accounts])
+            used = [each.window.used for each in accounts]
+            moment.used = used if len(moment.used) < len(used) else [*map(max, used, moment.used)]
         return taken
 
     def hear(self, stated: Sequence[Stated], now: float, taken: Taken, *, refused: bool = False) -> bool:
@@ -357,7 +401,7 @@ class LearnedLimits:
             now,
             taken.sent,
             own,
-            taken.used[place] if place < len(taken.used) else account.window.used,
+            taken.moment.held(place),
             taken.answered[index],
             self._answered[index] + (own if taken.open else 0),
             self._gone[index],

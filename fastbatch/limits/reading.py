@@ -33,6 +33,7 @@ class Reading:
     __slots__ = (
         "_before",
         "_begun",
+        "_certain",
         "_high",
         "_late",
         "_least",
@@ -47,6 +48,7 @@ class Reading:
 
     def __init__(self) -> None:
         self._proportional = True  # whether all observations are those of a bucket
+        self._certain = False
         self._low = 0.0
         self._least, self._most = _INFINITY, 0.0  # used, of the observations that both bounds rest on
         self._high = _INFINITY
@@ -65,7 +67,9 @@ class Reading:
         """
         if now - self._begun > _MEMORY * max(self._longest, self._before, 1.0):
             self._before, self._longest, self._begun = self._longest, 0.0, now
-        if reset > self._longest:
+        if not remaining and self._certain:
+            pass  # an overdrawn bucket takes longer than its window
+        elif reset > self._longest:
             self._steady = self._steady and reset <= max(self._longest, self._before) + 1.0
             self._longest, self._seen, self._late = reset, now, latency
         elif reset == self._longest and now - self._seen > _LATER:
@@ -81,12 +85,19 @@ class Reading:
         if used > 1:  # the part of a request that has already flowed off is not told
             self._high = min(self._high, (reset + rounding) * limit / (used - 1) * _SLACK)
         if not used:
-            self._proportional = reset <= rounding
+            if reset > rounding:
+                self._contradicted()
         elif remaining:  # with nothing left the bucket may be overdrawn, and its reset longer than `per`
             self._low = max(self._low, (reset - rounding) * limit / used / _SLACK)
             self._least, self._most = min(self._least, used), max(self._most, used)
+            self._certain = self._high <= _SURE * self._low and self._most >= _RANGE * self._least
         if self._low > self._high or self._longest - rounding > self._high:
-            self._proportional = False
+            self._contradicted()
+
+    def _contradicted(self) -> None:
+        """No bucket after all; one that was certain has changed, and is measured anew."""
+        self._proportional, self._certain = self.refills, False
+        self._low, self._high, self._least, self._most = 0.0, _INFINITY, _INFINITY, 0.0
 
     def period(self) -> float | None:
         """The window's length in seconds; None while it cannot be told."""
@@ -94,7 +105,7 @@ class Reading:
         if self._whole:
             longest = max(longest, 0.0 if self._proportional else 1.0)
             most = longest + 1.0
-            simple = _usual(longest if self._steady else most, most + self._late, most)
+            simple = _usual(longest if self._steady else most, most + 1.0 + self._late, most)
         else:
             simple = _usual(longest, longest * _NEAR + self._late, longest)
         if not self._proportional:
@@ -107,7 +118,7 @@ class Reading:
     @property
     def refills(self) -> bool:
         """Whether it is certainly a bucket: `reset` has followed `used` over a wide range."""
-        return self._proportional and self._high <= _SURE * self._low and self._most >= _RANGE * self._least
+        return self._certain and self._proportional
 
 
 def rounded(reset: float) -> float:
