@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from fastbatch.engine.job import Job
@@ -10,6 +11,19 @@ from fastbatch.hashing import compute_request_hash
 from fastbatch.models.request import LLMRequest
 
 ResponseT = TypeVar("ResponseT")
+
+
+def elsewhere(groups: Sequence[Group[ResponseT]], number: int) -> int | None:
+    """The group that answers what `number` cannot; None where there is none.
+
+    It is the one behind it. Where that leads nowhere and `number` itself is closed, rows go back to the first
+    that is open: there they came from when it was only away for a while.
+    """
+    if groups[number].has_next:
+        return number + 1
+    if groups[number].open:
+        return None
+    return next((place for place, group in enumerate(groups) if group.open), None)
 
 
 def readdress(job: Job[ResponseT], group: Group[ResponseT], *, sample: bool) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from fastbatch.engine.clock import Clock
 from fastbatch.engine.events import Counters
+from fastbatch.engine.fallback import elsewhere
 from fastbatch.engine.gate import Admission, Elsewhere, Gate, GateShut, Line
 from fastbatch.engine.hedge import Again, Hedge
 from fastbatch.engine.job import Job
@@ -85,14 +86,11 @@ class Pipeline(Generic[ResponseT]):
         try:
             admission = await self._gate.enter(line, weigh)
         except Elsewhere:
-            if group.has_next:
-                job.group += 1
-                return ELSEWHERE
-            if not any(other.open for other in self._groups):
+            place = elsewhere(self._groups, job.group)
+            if place is None:
                 raise GateShut from None  # the last endpoint was closed a moment ago, which ends the run
-            closed = next(way.closed for way in group.ways if way.closed is not None)
-            self._fail(group.provider, job, type(closed).from_dict(closed.to_dict()))
-            return None
+            job.group = place
+            return ELSEWHERE
         try:
             way = admission.way
             provider = way.endpoint.provider if way.endpoint.ready else await way.endpoint.open()
@@ -234,4 +232,5 @@ class Pipeline(Generic[ResponseT]):
         )
         outcome.attempts = job.attempts
         job.outcome = outcome.of(job.request, index=job.index, key=job.key)
+        outcome.model = job.asked.body.get("model")
         return outcome

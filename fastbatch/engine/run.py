@@ -21,7 +21,7 @@ from fastbatch.engine.gate import GateShut
 from fastbatch.engine.job import Job
 from fastbatch.engine.pipeline import Pipeline, Witness
 from fastbatch.engine.store import AnswerStore, decode, encode
-from fastbatch.engine.verdict import ELSEWHERE, stopped
+from fastbatch.engine.verdict import AT_ONCE, ELSEWHERE, stopped
 from fastbatch.models.response import ResponseWrapper
 from fastbatch.providers.base import Provider
 from fastbatch.retry import RetryDecision
@@ -54,7 +54,8 @@ class Run(Generic[ResponseT]):
         source: blocks of jobs, read only as there is room. A job that arrives with an outcome is finished.
         remembers: the store forgets nothing a user relies on; False for the run's own memory of its answers,
             whose hits count as shared, not as cached.
-        fallback: writes on a job what is asked of the fallback it has moved to; None where there is none.
+        fallback: writes on a job what is asked of the fallback it has moved to, and says which that is; None
+            where there is none.
         recorder: what finishes a job: its outcome counts, and is handed out, when it is written down.
         patience: seconds to wait for other processes that hold the same requests and answer none of them.
     """
@@ -70,7 +71,7 @@ class Run(Generic[ResponseT]):
         counters: Counters,
         clock: Clock,
         concurrency: int,
-        fallback: Callable[[Job[ResponseT]], None] | None = None,
+        fallback: Callable[[Job[ResponseT]], Provider[ResponseT]] | None = None,
         recorder: Recorder | None = None,
         patience: float = PATIENCE,
     ) -> None:
@@ -162,6 +163,10 @@ class Run(Generic[ResponseT]):
         _ring(self._room)
         _ring(self._taker)
 
+    def stop(self, error: Exception) -> None:
+        """End the run with an error from outside; what is in flight is finished and handed out."""
+        self._fail(error)
+
     def _fail(self, error: Exception) -> None:
         """The run ends with its first error, which is noted before whoever takes the results is woken."""
         if self._failure is None:
@@ -216,13 +221,15 @@ class Run(Generic[ResponseT]):
                 first.followers.append(job)
         self._claimer.fill()
 
-    def _take(self, job: Job[ResponseT], value: bytes) -> bool:
-        """Give a job its kept answer; whether it is one."""
-        hit = decode(value, self._provider.reader, self._provider.name)
+    def _take(self, job: Job[ResponseT], value: bytes, provider: Provider[ResponseT] | None = None) -> bool:
+        """Give a job its kept answer, the `provider`'s where it is a fallback's; whether it is one."""
+        provider = provider or self._provider
+        hit = decode(value, provider.reader, provider.name)
         if hit is None:
             return False
         hit.cached, hit.shared = self._remembers, not self._remembers
         job.outcome = hit.of(job.request, index=job.index, key=job.key)
+        job.outcome.model = job.asked.body.get("model")
         return True
 
     def _queue(self, job: Job[ResponseT]) -> None:
@@ -272,11 +279,11 @@ class Run(Generic[ResponseT]):
     async def _move(self, job: Job[ResponseT]) -> None:
         """A job is to be answered by its fallback, which may have answered the like before."""
         assert self._fallback is not None
-        self._fallback(job)
+        provider = self._fallback(job)
         job.outcome = None
         found = await self._store.get_many([job.kept_as])
         value = found.get(job.kept_as)
-        if value is not None and self._take(job, value):
+        if value is not None and self._take(job, value, provider):
             self._answer(job)
         elif self._draining:
             self._give_up(job)
@@ -308,12 +315,13 @@ class Run(Generic[ResponseT]):
 
     def _share(self, outcome: ResponseWrapper[ResponseT], job: Job[ResponseT]) -> None:
         job.outcome = outcome.copy_for_sharing().of(job.request, index=job.index, key=job.key)
+        job.outcome.model = outcome.model  # a fallback's may be another than the row's
         self._finish(job)
 
     def _send_later(self, job: Job[ResponseT], decision: RetryDecision) -> None:
         job.outcome = None
         if not decision.wait:  # it waits at the gate, if at all
-            if decision.pause:
+            if decision.pause or decision is AT_ONCE:
                 self._ready.appendleft(job)
             else:  # in an outage each probe is another row
                 self._ready.append(job)

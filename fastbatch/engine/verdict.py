@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
+from fastbatch.engine.fallback import elsewhere
 from fastbatch.engine.gate import Admission
 from fastbatch.engine.job import Job
 from fastbatch.engine.lane import Group, Way
@@ -72,9 +73,10 @@ class Judge(Generic[ResponseT]):
         probe, parked = admission.probe, False
         with lane.lock:
             weather = lane.weather
-            failing = isinstance(error, ServerError) or (probe and error.effect == "maybe")
+            away = error.effect in ("down", "maybe") and not isinstance(error, BadResponse)  # that is a reply
+            failing = away and (isinstance(error, ServerError) or (probe and error.effect == "maybe"))
             counted = not failing or job.weather.counts(weather, now, probe=probe)
-            if error.effect in ("down", "maybe") and not isinstance(error, BadResponse):  # that is a reply
+            if away:
                 how = "connect" if isinstance(error, ConnectFailed) else error.effect
                 parked = weather.failed(how, now, error.retry_after or 0.0)
             over = weather.over(now)
@@ -93,12 +95,10 @@ class Judge(Generic[ResponseT]):
         job.broken += isinstance(error, BadResponse)
         if over and decision.action == "retry":
             decision = RetryDecision("stop", weather.verdict(now))
-        if decision.action == "retry":
-            decision = (
-                RetryDecision("retry", decision.reason)
-                if probe
-                else self._affordable(error, job, way, decision)
-            )
+        if decision.action == "retry" and not (probe and error.effect == "maybe"):
+            decision = self._affordable(error, job, way, decision)
+        elif decision.action == "retry":
+            decision = RetryDecision("retry", decision.reason)
         if decision.pause:
             with lane.lock:
                 ledger.refused(admission.reservation, error.retry_after, self._dice(), now)
@@ -136,12 +136,10 @@ class Judge(Generic[ResponseT]):
                 self._notice(f"{way.name or 'an endpoint'} is not used any more: {error.message}")
         if group.open:
             return RetryDecision("retry", decision.reason)
-        if group.has_next:
-            job.group += 1
-            return ELSEWHERE
-        if any(other.open for other in self._groups):
-            return None  # the fallback cannot answer either: the row has failed
-        return decision
+        if (place := elsewhere(self._groups, job.group)) is None:
+            return decision
+        job.group = place
+        return ELSEWHERE
 
     def _fall_back(self, error: RequestError, job: Job[ResponseT]) -> RetryDecision | None:
         """A row that one endpoint cannot answer may be another's, unless the request itself is at fault."""
