@@ -14,6 +14,7 @@ from fastbatch import LLMRequest, OpenAIProvider, RequestManager
 from fastbatch.errors import RequestTimeout, ResponseTooLarge
 from fastbatch.models.http import HTTPCall, HTTPReply
 from fastbatch.transport.base import MAX_RESPONSE_BYTES
+from fastbatch.transport.deadline import Deadline
 from fastbatch.transport.timeout import Timeout
 
 Answer = Callable[[HTTPCall], HTTPReply | Awaitable[HTTPReply]]
@@ -77,12 +78,15 @@ class FakeTransport:
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
-            async with asyncio.timeout(timeout.total):
+            with Deadline(timeout, asyncio.get_running_loop()) as deadline:
+                deadline.enter("first byte")
                 reply = self.answer(call)
                 if inspect.isawaitable(reply):
                     reply = await reply
         except TimeoutError:
-            raise RequestTimeout(f"no complete reply within {timeout.total:g} s") from None
+            phase = "first byte" if deadline.passed == "first byte" else "total"
+            seconds = timeout.first_byte if phase == "first byte" else timeout.total
+            raise RequestTimeout(f"no complete reply within {seconds:g} s", phase=phase) from None
         finally:
             self.in_flight -= 1
         if len(reply.body) > self._max_bytes:

@@ -1,4 +1,20 @@
-"""The three verbs of a transport."""
+"""The three verbs of a transport, and what every one of them promises.
+
+- **Once.** `send` sends the call once. It never repeats one of which a byte may have left.
+- **As it is.** Method, headers and body arrive as the caller gave them. A transport adds what HTTP needs (host,
+  length, the compressions that it can read); no cookie, no credential, no name of ours.
+- **Whole or an error.** What is returned is the complete, unpacked reply; one that was torn, cut or planted
+  never is. A connection that said something while nobody asked is not used again.
+- **In time.** The four deadlines of `Timeout` hold within 0.2 s, whatever the server does. After a stop of
+  the process, what lies in the sockets is read before they are judged.
+- **In bounds.** A reply has at most `max_response_bytes` unpacked; a handful of hostile ones at once cost
+  twice that in memory, and the event loop never stands still for more than 50 ms.
+- **Here.** No redirect is followed and certificates are always verified.
+- **Told apart.** `ConnectFailed` and its kinds mean that nothing was sent; any other failure may have been
+  billed, unless it says that it was not. A cancelled call raises `CancelledError` and disturbs no other.
+
+`tests/contract/test_transport_contract.py` holds all of them to it.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +38,12 @@ class Transport(Protocol):
         """Send once and return the complete reply, within the deadlines of `timeout`.
 
         Raises:
-            ConnectFailed, ConnectionLost, RequestTimeout, ResponseTooLarge: as `errors.py` draws them.
+            ConnectFailed: nothing was sent; its kinds are `NameNotResolved`, `ConnectTimeout`, `TLSFailed`.
+            ConnectionLost: the connection broke; `stale` where it was a kept one, before the reply.
+            RequestTimeout: a deadline passed after the request had left; `phase` says which.
+            BadResponse: what came is no HTTP.
+            ResponseTooLarge: the reply is above the bound.
+            InvalidRequest: the call cannot be written as HTTP.
         """
         ...
 

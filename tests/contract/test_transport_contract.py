@@ -1,32 +1,44 @@
-"""What every transport does: aiohttp's over a real socket, and the fake that other tests stand on."""
+"""What every transport does: the real ones over a socket, and the fake that other tests stand on.
+
+A further transport is one line in `REAL`; what a fake cannot do is asked of the real ones alone.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import gzip
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
 from fakes import FakeTransport
 from faultserver import FaultServer, Line
 
-from fastbatch.errors import ConnectFailed, ConnectionLost, RequestTimeout, ResponseTooLarge
+from fastbatch.errors import (
+    BadResponse,
+    ConnectFailed,
+    ConnectionLost,
+    NameNotResolved,
+    RequestTimeout,
+    ResponseTooLarge,
+)
 from fastbatch.models.http import HTTPCall, HTTPReply
 from fastbatch.transport.aiohttp import AiohttpTransport
 from fastbatch.transport.timeout import Timeout
 
+REAL: dict[str, Callable[..., Any]] = {"aiohttp": AiohttpTransport}
 BOUND = 1000  # bytes that a reply may have in these tests
 
 
 class RealWorld:
-    """aiohttp's transport and a server on loopback."""
+    """A transport and a server on loopback."""
 
-    def __init__(self, server: FaultServer) -> None:
+    def __init__(self, server: FaultServer, kind: str) -> None:
         self.server = server
         self.url = f"{server.url}/v1/chat/completions"
-        self.transport: Any = AiohttpTransport(max_response_bytes=BOUND)
+        self.transport: Any = REAL[kind](max_response_bytes=BOUND)
         self.never = asyncio.Event()
 
     async def _behave(self, line: Line) -> None:
@@ -88,25 +100,30 @@ World = RealWorld | FakeWorld
 
 
 @asynccontextmanager
-async def real_world() -> AsyncIterator[World]:
+async def open_world(kind: str) -> AsyncIterator[Any]:
     async def unset(line: Line) -> None:
         raise AssertionError("say what the server will do")
 
-    async with FaultServer(unset) as server:
-        yield RealWorld(server)
-
-
-@asynccontextmanager
-async def fake_world() -> AsyncIterator[World]:
-    yield FakeWorld()
-
-
-@pytest.fixture(params=[real_world, fake_world], ids=["aiohttp", "fake"])
-async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
-    async with request.param() as made:
+    async with AsyncExitStack() as stack:
+        if kind in REAL:
+            made: World = RealWorld(await stack.enter_async_context(FaultServer(unset)), kind)
+        else:
+            made = FakeWorld()
         await made.transport.open(connections=8)
+        stack.push_async_callback(made.transport.close)
         yield made
-        await made.transport.close()
+
+
+@pytest.fixture(params=[*REAL, "fake"])
+async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    async with open_world(request.param) as made:
+        yield made
+
+
+@pytest.fixture(params=REAL)
+async def real(request: pytest.FixtureRequest) -> AsyncIterator[RealWorld]:
+    async with open_world(request.param) as made:
+        yield made
 
 
 def call(world: World, body: bytes = b'{"a":1}', **headers: str) -> HTTPCall:
@@ -176,6 +193,14 @@ async def test_the_timeout_holds(world: World) -> None:
     assert late.value.maybe_billed is True
 
 
+async def test_a_reply_that_does_not_begin(world: World) -> None:
+    """The deadline of the first byte holds by itself, and is told apart from the total."""
+    world.will("silence")
+    with pytest.raises(RequestTimeout, match=r"0\.1 s") as late:
+        await world.transport.send(call(world), Timeout(5.0, first_byte=0.1))
+    assert (late.value.phase, late.value.maybe_billed) == ("first byte", True)
+
+
 async def test_a_reply_up_to_the_bound_is_whole(world: World) -> None:
     """The bound itself is allowed, one byte more is not."""
     world.will("reply", HTTPReply(200, {}, b"x" * BOUND))
@@ -218,3 +243,108 @@ async def test_it_can_be_closed_and_opened_again(world: World) -> None:
         await world.transport.send(call(world), Timeout(5.0))
     await world.transport.open(connections=1)
     assert (await world.transport.send(call(world), Timeout(5.0))).status == 200
+
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+
+
+async def silent_headers(line: Line) -> None:
+    await line.send(HEAD + b"X-")
+    await line.hung_up()
+
+
+async def silent_body(line: Line) -> None:
+    await line.send(HEAD + b"Content-Length: 9\r\n\r\n{")
+    await line.hung_up()
+
+
+@pytest.mark.parametrize("behave", [silent_headers, silent_body])
+async def test_a_reply_that_pauses(real: RealWorld, behave: Callable[[Line], Awaitable[None]]) -> None:
+    """The idle deadline holds between any two pieces, headers included."""
+    real.server.behaviour = behave
+    with pytest.raises(RequestTimeout, match=r"0\.1 s") as late:
+        await real.transport.send(call(real), Timeout(5.0, idle=0.1))
+    assert late.value.phase == "idle"
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"",
+        b"HTTP/1.1 200",
+        HEAD + b"Content-Length: 9\r\n\r\n{",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n",
+    ],
+)
+@pytest.mark.parametrize("how", ["reset", "end"])
+async def test_a_torn_reply_is_never_a_success(real: RealWorld, start: bytes, how: str) -> None:
+    """Wherever it tears, and however; the next call goes through."""
+
+    async def tear(line: Line) -> None:
+        await line.send(start)
+        line.reset() if how == "reset" else line.end()
+
+    real.server.behaviour = tear
+    with pytest.raises(ConnectionLost):
+        await real.transport.send(call(real), Timeout(5.0))
+    real.will("reply", OK)
+    assert (await real.transport.send(call(real), Timeout(5.0))).status == 200
+
+
+async def test_connections_are_kept(real: RealWorld) -> None:
+    """Calls one after another use one connection; a break on it, before a byte came, is called stale."""
+    real.will("reply", OK)
+    for _ in range(3):
+        await real.transport.send(call(real), Timeout(5.0))
+    assert real.server.connections == 1
+    real.will("lost")
+    with pytest.raises(ConnectionLost) as lost:
+        await real.transport.send(call(real), Timeout(5.0))
+    assert lost.value.stale
+    with pytest.raises(ConnectionLost) as lost:
+        await real.transport.send(call(real), Timeout(5.0))
+    assert not lost.value.stale
+
+
+async def test_nothing_can_be_planted(real: RealWorld) -> None:
+    """What a server says while nobody asked is not the reply to the next call."""
+    planted = asyncio.Event()
+
+    async def plant(line: Line) -> None:
+        await line.reply(b"{}")
+        await line.send(HEAD + b"Content-Length: 7\r\n\r\nPLANTED")
+        planted.set()
+
+    real.server.behaviour = plant
+    await real.transport.send(call(real), Timeout(5.0))
+    await planted.wait()
+    real.will("reply", OK)
+    assert (await real.transport.send(call(real), Timeout(5.0))).body == OK.body
+
+
+async def test_nothing_is_kept_from_call_to_call(real: RealWorld) -> None:
+    """A cookie that a server sets is not sent back."""
+    real.will("reply", HTTPReply(200, {"Set-Cookie": "session=1; Path=/"}, b"{}"))
+    for _ in range(2):
+        await real.transport.send(call(real), Timeout(5.0))
+    assert "cookie" not in real.saw()[1]
+
+
+async def test_a_name_that_nobody_has(real: RealWorld) -> None:
+    """`.invalid` is resolved by nobody; nothing was sent."""
+    with pytest.raises(NameNotResolved) as failed:
+        await real.transport.send(HTTPCall("http://nobody.invalid/v1", {}, b"{}"), Timeout(10.0))
+    assert not failed.value.maybe_billed
+
+
+@pytest.mark.parametrize("where", ["headers", "body"])
+async def test_a_packed_reply_is_bounded_unpacked(real: RealWorld, where: str) -> None:
+    """A few bytes that unpack to many are above the bound; a header of a hundred thousand is no reply."""
+    if where == "headers":
+        real.will("reply", HTTPReply(200, {"X": "x" * 100_000}, b"{}"))
+        with pytest.raises(BadResponse):
+            await real.transport.send(call(real), Timeout(5.0))
+    else:
+        real.will("reply", HTTPReply(200, {"Content-Encoding": "gzip"}, gzip.compress(bytes(BOUND + 1))))
+        with pytest.raises(ResponseTooLarge):
+            await real.transport.send(call(real), Timeout(5.0))

@@ -1,9 +1,10 @@
-"""Reads replies within their bounds: so many bytes each, and large ones one at a time.
+"""Reads replies within their bounds: so many bytes each, and not many large ones at a time.
 
 aiohttp inflates a quarter of a mebibyte at a time and stops reading the socket while nobody takes it, so that
-a bomb costs what was taken of it. Replies above 1 MiB are rare here, and a handful of hostile ones at once
-must not cost a handful of bounds: they are taken in turn, the others wait with what lies in their buffers.
-Their deadlines go on meanwhile, except for the one between two pieces, since it is us who do not read.
+a bomb costs what was taken of it. A handful of hostile replies at once must not cost a handful of bounds:
+beyond their first mebibyte all replies share some room, and when that is full they are taken in turn. Those
+that wait keep what lies in their buffers. Their deadlines go on, except for the one between two pieces, since
+it is us who do not read.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from fastbatch.errors import ResponseTooLarge
 from fastbatch.transport.aiohttp.wire import Attempt
 
 SMALL = 1 << 20
-"""Bytes up to which replies are read side by side."""
+"""Bytes up to which a reply is read whatever the others do."""
 
-_BREATH = 1 << 20  # bytes inflated without a pause for others: some milliseconds
+SHARED = 8 << 20
+"""Bytes beyond that which all replies may hold together before they are read in turn."""
 
 
 class Reader:
@@ -27,6 +29,7 @@ class Reader:
 
     def __init__(self, bound: int) -> None:
         self._bound = bound
+        self._held = 0
         self._turn = asyncio.Lock()
 
     async def read(self, reply: aiohttp.ClientResponse, attempt: Attempt) -> bytes:
@@ -43,34 +46,42 @@ class Reader:
                 return await reply.read()
         content = reply.content
         pieces: list[bytes] = []
-        size = 0
-        while piece := await content.readany():
-            pieces.append(piece)
-            size += len(piece)
-            if size > self._bound:
-                raise self._too_large(reply)
-            if size > SMALL:
-                return await self._read_large(reply, attempt, pieces, size)
-        return b"".join(pieces)
+        size = held = 0
+        try:
+            while piece := await content.readany():
+                pieces.append(piece)
+                size += len(piece)
+                if size > self._bound:
+                    raise self._too_large(reply)
+                if size > SMALL:
+                    held += len(piece)
+                    self._held += len(piece)
+                    if self._held > SHARED:
+                        return await self._read_in_turn(reply, attempt, pieces, size)
+                if len(pieces) > 1:  # unpacking does not wait for the socket, so nobody else would get a turn
+                    await asyncio.sleep(0)
+            return b"".join(pieces)
+        finally:
+            self._held -= held
 
-    async def _read_large(
+    async def _read_in_turn(
         self, reply: aiohttp.ClientResponse, attempt: Attempt, pieces: list[bytes], size: int
     ) -> bytes:
         attempt.enter("held")
         async with self._turn:
             attempt.enter("idle")
-            whole = BytesIO()  # its value is handed out without a copy, unlike that of a list or a bytearray
+            # Room for the bound at once: its pages come as they are written, it never grows by a copy and its
+            # value is handed out without one. Lists and bytearrays hold a large reply twice in the end.
+            whole = BytesIO(bytes(self._bound))
             whole.writelines(pieces)
             pieces.clear()
-            breath = size + _BREATH
             while piece := await reply.content.readany():
                 size += len(piece)
                 if size > self._bound:
                     raise self._too_large(reply)
                 whole.write(piece)
-                if size > breath:
-                    breath = size + _BREATH
-                    await asyncio.sleep(0)
+                await asyncio.sleep(0)
+            whole.truncate(size)
             return whole.getvalue()
 
     def _too_large(self, reply: aiohttp.ClientResponse) -> ResponseTooLarge:

@@ -58,6 +58,7 @@ class AiohttpTransport:
             # Not True: it reads ~/.netrc and the proxies anew in two threads for every single request.
             trust_env=False,
             auto_decompress=True,
+            read_bufsize=1 << 16,  # also bounds how many chunks are taken apart at a time: a sixteenth of it
         )
 
     async def send(self, call: HTTPCall, timeout: Timeout) -> HTTPReply:

@@ -18,14 +18,19 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
+from aiohttp.http import HttpProcessingError
 
 from fastbatch.transport.deadline import Deadline
 from fastbatch.transport.timeout import Timeout
 
 if TYPE_CHECKING:
+    from aiohttp import StreamReader
     from aiohttp.client_reqrep import ConnectionKey
     from aiohttp.connector import Connection
+    from aiohttp.http import RawResponseMessage
     from aiohttp.tracing import Trace
+
+_ASIDES = 100  # "100 Continue" or "102 Processing" before a reply; a server may send the latter now and then
 
 
 class Attempt(Deadline):
@@ -62,6 +67,7 @@ class Handler(ResponseHandler):
     """A connection that knows whom its bytes are for."""
 
     attempt: Attempt | None = None
+    asides = 0  # informational replies to the present request
     poll: select.poll | None = None
     served = False  # it has had a request, so that without one it is idle, not being set up
 
@@ -82,10 +88,22 @@ class Handler(ResponseHandler):
         if self.attempt is None and self.served and len(self):
             self._drop()  # the end of a reply and, in the same piece, another one
 
+    def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
+        """Pass on a reply, and count informational ones: aiohttp would go through any number of them."""
+        code = data[0].code
+        if code >= 200 or code == 101:
+            super().feed_data(data, size)
+            return
+        self.asides += 1
+        if self.asides == _ASIDES:
+            self.set_exception(HttpProcessingError(message="informational replies without end"))
+            self._drop()
+
     def attach(self, attempt: Attempt) -> None:
         """From now on what comes is for `attempt`."""
         attempt.reused = self.served
         attempt.wire = self.transport
+        self.asides = 0
         self.attempt = attempt
         self.served = True
 
