@@ -1,8 +1,8 @@
 """The three verbs of a transport, and what every one of them promises.
 
 - **Once.** `send` sends the call once. It never repeats one of which a byte may have left.
-- **As it is.** Method, headers and body arrive as the caller gave them. A transport adds what HTTP needs (host,
-  length, the compressions that it can read); no cookie, no credential, no name of ours.
+- **As it is.** Method, headers and body arrive as the caller gave them. A transport adds what HTTP needs (the
+  host, the length, the compressions that it can read); no cookie, no credential, no name of ours.
 - **Whole or an error.** What is returned is the complete, unpacked reply; one that was torn, cut or planted
   never is. A connection that said something while nobody asked is not used again.
 - **In time.** The four deadlines of `Timeout` hold within 0.2 s, whatever the server does. After a stop of
