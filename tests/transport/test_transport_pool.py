@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
@@ -11,6 +12,7 @@ from faultserver import FaultServer, Line
 from fastbatch.errors import ConnectFailed, ConnectionLost, RequestError
 from fastbatch.models.http import HTTPCall
 from fastbatch.transport.aiohttp import AiohttpTransport
+from fastbatch.transport.aiohttp.wire import Handler
 from fastbatch.transport.timeout import Timeout
 
 TIMEOUT = Timeout(5.0)
@@ -207,3 +209,32 @@ async def test_only_what_the_call_says_is_sent(transport: AiohttpTransport) -> N
     (seen,) = server.seen
     assert (seen.method, seen.target) == ("PUT", "/v1?a=b%20c")
     assert set(seen.headers) == {"host", "x-own", "content-length", "accept-encoding"}
+
+
+async def test_the_parts_of_aiohttp_that_we_stand_on(transport: AiohttpTransport) -> None:
+    """Its connections are ours, and they are told when they are free: private names of aiohttp still work."""
+
+    async def behave(line: Line) -> None:
+        await line.reply(b"{}")
+
+    async with FaultServer(behave) as server:
+        await transport.send(post(server.url), TIMEOUT)
+        connector = transport._session.connector  # type: ignore[union-attr]
+        ((kept, _),) = next(iter(connector._conns.values()))  # type: ignore[union-attr]
+    assert isinstance(kept, Handler)
+    assert (kept.served, kept.attempt) == (True, None)
+
+
+async def test_too_many_open_files_is_not_the_servers_fault(
+    transport: AiohttpTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told apart from a server that is down, with what to do about it."""
+
+    async def full(**_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("aiohappyeyeballs.start_connection", full)
+    with pytest.raises(ConnectFailed, match="Too many open files") as failed:
+        await transport.send(post("http://127.0.0.1:1/v1"), TIMEOUT)
+    assert failed.value.fault == "you"
+    assert "ulimit -n" in failed.value.cure
