@@ -209,9 +209,11 @@ class _Account:
             return False
         else:
             latency = reply.now - reply.sent
-            self.reading.observe(stated.limit, stated.remaining, stated.reset, reply.now, latency)
-            per = self.reading.period()
-            self.refills = self.reading.refills
+            reading = self.reading
+            if not reading.observe(stated.limit, stated.remaining, stated.reset, reply.now, latency):
+                return False
+            per = reading.period()
+            self.refills = reading.refills
         if per is None or per == before:
             return False
         window.respan(per)

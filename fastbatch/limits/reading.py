@@ -30,95 +30,110 @@ _LATER = 1.5  # seconds after which a way to a boundary is shorter by a whole on
 class Reading:
     """What the observations of one limit say about the length of its window."""
 
-    __slots__ = (
-        "_before",
-        "_begun",
-        "_certain",
-        "_high",
-        "_late",
-        "_least",
-        "_longest",
-        "_low",
-        "_most",
-        "_proportional",
-        "_seen",
-        "_steady",
-        "_whole",
-    )
+    __slots__ = ("_by_reset", "_by_use")
 
     def __init__(self) -> None:
-        self._proportional = True  # whether all observations are those of a bucket
-        self._certain = False
-        self._low = 0.0
-        self._least, self._most = _INFINITY, 0.0  # used, of the observations that both bounds rest on
-        self._high = _INFINITY
-        self._longest = 0.0
-        self._before = 0.0  # the longest of the stretch before this one
-        self._begun = -_INFINITY
-        self._late = 0.0  # after how long a request's reply said so
-        self._seen = 0.0  # when the longest was observed first
-        self._steady = False  # whether it came again later, so that it is no way to a boundary
-        self._whole = True
+        self._by_use = _ByUse()
+        self._by_reset = _ByReset()
 
-    def observe(self, limit: int, remaining: int, reset: float, now: float, latency: float = 0.0) -> None:
+    def observe(self, limit: int, remaining: int, reset: float, now: float, latency: float = 0.0) -> bool:
         """A reply said that `remaining` of `limit` is left, and all of it free again in `reset` seconds.
 
         `latency` is the time since its request left: so much earlier may the newest arrival lie.
+
+        Returns:
+            Whether `period` may say something new.
         """
-        if now - self._begun > _MEMORY * max(self._longest, self._before, 1.0):
-            self._before, self._longest, self._begun = self._longest, 0.0, now
-        if not remaining and self._certain:
-            pass  # an overdrawn bucket takes longer than its window
-        elif reset > self._longest:
-            self._steady = self._steady and reset <= max(self._longest, self._before) + 1.0
-            self._longest, self._seen, self._late = reset, now, latency
-        elif reset == self._longest and now - self._seen > _LATER:
-            self._steady = True
-            self._late = min(self._late, latency)
-        self._whole = self._whole and reset == int(reset)
-        if self._proportional:
-            self._compare(limit, remaining, reset)
-
-    def _compare(self, limit: int, remaining: int, reset: float) -> None:
-        """Narrow the bounds of a bucket's window, until they contradict each other."""
-        used, rounding = limit - remaining, rounded(reset)
-        if used > 1:  # the part of a request that has already flowed off is not told
-            self._high = min(self._high, (reset + rounding) * limit / (used - 1) * _SLACK)
-        if not used:
-            if reset > rounding:
-                self._contradicted()
-        elif remaining:  # with nothing left the bucket may be overdrawn, and its reset longer than `per`
-            self._low = max(self._low, (reset - rounding) * limit / used / _SLACK)
-            self._least, self._most = min(self._least, used), max(self._most, used)
-            self._certain = self._high <= _SURE * self._low and self._most >= _RANGE * self._least
-        if self._low > self._high or self._longest - rounding > self._high:
-            self._contradicted()
-
-    def _contradicted(self) -> None:
-        """No bucket after all; one that was certain has changed, and is measured anew."""
-        self._proportional, self._certain = self.refills, False
-        self._low, self._high, self._least, self._most = 0.0, _INFINITY, _INFINITY, 0.0
+        by_use, by_reset = self._by_use, self._by_reset
+        changed = False
+        if remaining or not by_use.certain:  # an overdrawn bucket takes longer than its window
+            changed = by_reset.observe(reset, now, latency)
+        if by_use.holds:
+            changed |= by_use.observe(limit, remaining, reset, by_reset.longest)
+        return changed
 
     def period(self) -> float | None:
         """The window's length in seconds; None while it cannot be told."""
-        longest = max(self._longest, self._before)
-        if self._whole:
-            longest = max(longest, 0.0 if self._proportional else 1.0)
-            most = longest + 1.0
-            simple = _usual(longest if self._steady else most, most + 1.0 + self._late, most)
-        else:
-            simple = _usual(longest, longest * _NEAR + self._late, longest)
-        if not self._proportional:
-            return simple or None
-        low = max(self._low, longest, 1.0 if self._whole else 0.0)
-        if self._high > _SURE * (low + self._whole):
+        by_use, by_reset = self._by_use, self._by_reset
+        if not by_use.holds:
+            return by_reset.period() or None
+        coarse = float(
+            by_reset.whole
+        )  # the shortest window, and the error, where only whole seconds are told
+        low = max(by_use.low, by_reset.longest, by_reset.before, coarse)
+        if by_use.high > _SURE * (low + coarse):
             return None
-        return _usual(low, self._high, self._high)
+        return _usual(low, by_use.high, by_use.high)
 
     @property
     def refills(self) -> bool:
         """Whether it is certainly a bucket: `reset` has followed `used` over a wide range."""
-        return self._certain and self._proportional
+        return self._by_use.certain
+
+
+class _ByUse:
+    """Bounds of a bucket's window, from `reset = used * per / limit`."""
+
+    __slots__ = ("certain", "high", "holds", "least", "low", "most")
+
+    def __init__(self) -> None:
+        self.holds = True  # no observation contradicts another
+        self.certain = False
+        self.low, self.high = 0.0, _INFINITY
+        self.least, self.most = _INFINITY, 0.0  # used, of the observations that both bounds rest on
+
+    def observe(self, limit: int, remaining: int, reset: float, longest: float) -> bool:
+        """Narrow the bounds; True when they changed."""
+        used, rounding = limit - remaining, rounded(reset)
+        low, high = self.low, self.high
+        if used > 1:  # the part of a request that has already flowed off is not told
+            self.high = min(high, (reset + rounding) * limit / (used - 1) * _SLACK)
+        if used and remaining:  # with nothing left it may be overdrawn, and its reset longer than `per`
+            self.low = max(low, (reset - rounding) * limit / used / _SLACK)
+            self.least, self.most = min(self.least, used), max(self.most, used)
+            self.certain = self.high <= _SURE * self.low and self.most >= _RANGE * self.least
+        if self.low > self.high or longest - rounding > self.high or (not used and reset > rounding):
+            self.holds, self.certain = self.certain, False  # what was certain has changed: measure it anew
+            self.low, self.high, self.least, self.most = 0.0, _INFINITY, _INFINITY, 0.0
+            return True
+        return self.low > low or self.high < high
+
+
+class _ByReset:
+    """The longest reset lately: about the length of a sliding window, the most a fixed one ever states."""
+
+    __slots__ = ("before", "begun", "late", "longest", "seen", "steady", "whole")
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+        self.before = 0.0  # the longest of the stretch before this one
+        self.begun = -_INFINITY
+        self.late = 0.0  # how long after its request left a reply said so
+        self.seen = 0.0  # when the longest was observed first
+        self.steady = False  # whether it came again later, so that it is no way to a boundary
+        self.whole = True  # whether only whole seconds are told
+
+    def observe(self, reset: float, now: float, latency: float) -> bool:
+        """Remember the longest; True when something changed."""
+        known = self.longest, self.before, self.late, self.steady, self.whole
+        if now - self.begun > _MEMORY * max(self.longest, self.before, 1.0):
+            self.before, self.longest, self.begun = self.longest, 0.0, now
+        if reset > self.longest:
+            self.steady = self.steady and reset <= max(self.longest, self.before) + 1.0
+            self.longest, self.seen, self.late = reset, now, latency
+        elif reset == self.longest and now - self.seen > _LATER:
+            self.steady = True
+            self.late = min(self.late, latency)
+        self.whole = self.whole and reset == int(reset)
+        return known != (self.longest, self.before, self.late, self.steady, self.whole)
+
+    def period(self) -> float:
+        """The longest, or a usual length that rounding and lateness leave possible; 0 where it is unknown."""
+        longest = max(self.longest, self.before)
+        if not self.whole:
+            return _usual(longest, longest * _NEAR + self.late, longest)
+        least = max(longest, 1.0)
+        return _usual(least if self.steady else least + 1.0, least + 2.0 + self.late, least + 1.0)
 
 
 def rounded(reset: float) -> float:
