@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import count, islice
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from fastbatch.engine.clock import Clock, Timer
 from fastbatch.engine.lane import Group, Way
 from fastbatch.limits.cost import Cost
-from fastbatch.limits.ledger import Ledger, Reservation
+from fastbatch.limits.ledger import Ledger, Part, Reservation
 from fastbatch.models.stats import Saturation
 
 ResponseT = TypeVar("ResponseT")
@@ -18,6 +19,9 @@ ResponseT = TypeVar("ResponseT")
 # A ledger may serve several runs in several loops; a settlement elsewhere rings no bell here, so the head of
 # a queue looks again at least this often (seconds).
 _LOOK_AGAIN = 1.0
+# Seconds until the next look at the least: a moment that is reached but for the rounding of a float must not
+# be looked at over and over, nor a lease that is being asked for.
+_NEXT_LOOK = 1e-3
 # Seconds that a request waits for its own endpoint rather than go to the fallback at once.
 _LOYAL = 10.0
 
@@ -46,30 +50,51 @@ class Line(Generic[ResponseT]):
 
     def __init__(self, group: Group[ResponseT], model: str | None) -> None:
         self.group = group
+        self.model = model
         self.accounts = [(way, way.lane.ledger(model)) for way in group.ways]
         self.queue: deque[_Waiting] = deque()
+
+    def costs(self, most: int) -> list[Cost]:
+        """What the first `most` of those who wait will take."""
+        return [waiting.cost(self.counts_tokens) for waiting in islice(self.queue, most)]
 
     @property
     def counts_tokens(self) -> bool:
         """Whether somebody looks at costs."""
         return any(ledger.counts_tokens for _, ledger in self.accounts)
 
-    def admit(self, waiting: _Waiting, now: float) -> Admission | None:
-        """Room for a request, at the account with the most of it; None: nowhere yet."""
+    def admit(self, waiting: _Waiting, now: float, kept: Sequence[Part] = ()) -> Admission | None:
+        """Room for a request, at the account with the most of it; None: nowhere yet.
+
+        What is `kept` is for somebody who waits for longer.
+        """
         cost = waiting.cost(self.counts_tokens)
         for way, ledger in self._by_room(now):
+            if kept and any(map(ledger.shares, kept)):
+                continue
             lane = way.lane
             with lane.lock:
                 if lane.weather.allows(now) and (granted := ledger.reserve(cost, now)) is not None:
                     return Admission(way, ledger, granted, lane.weather.left())
         return None
 
-    def next_change(self, waiting: _Waiting, now: float) -> float:
-        """When it is worth asking again."""
+    def scarce(self, now: float) -> list[Part]:
+        """What the head of the queue waits for and others may share: none of them may pass it there."""
+        cost = self.queue[0].cost(self.counts_tokens)
+        found = []
+        for way, ledger in self.accounts:
+            if way.closed is None:
+                with way.lane.lock:
+                    if way.lane.weather.allows(now) and (part := ledger.scarce(cost, now)) is not None:
+                        found.append(part)
+        return found
+
+    def next_change(self, waiting: _Waiting, now: float, kept: Sequence[Part] = ()) -> float:
+        """When it is worth asking again; what is `kept` for others changes when they leave."""
         cost = waiting.cost(self.counts_tokens)
         soonest = float("inf")
         for way, ledger in self.accounts:
-            if way.closed is None:
+            if way.closed is None and not (kept and any(map(ledger.shares, kept))):
                 with way.lane.lock:
                     due = max(way.lane.weather.next_change(now), ledger.next_change(cost, now))
                 soonest = min(soonest, due)
@@ -107,16 +132,17 @@ class Line(Generic[ResponseT]):
         if len(self.accounts) == 1:
             return self.accounts if self.accounts[0][0].closed is None else ()
         unclosed = [account for account in self.accounts if account[0].closed is None]
-        return sorted(unclosed, key=lambda account: account[1].load(now))
+        return sorted(unclosed, key=lambda account: _load(account, now))
 
 
 class _Waiting:
     """One request in a queue; what it costs is found out when somebody asks."""
 
-    __slots__ = ("_cost", "_weigh", "turn")
+    __slots__ = ("_cost", "_weigh", "number", "turn")
 
-    def __init__(self, weigh: Callable[[], Cost]) -> None:
+    def __init__(self, weigh: Callable[[], Cost], number: int = 0) -> None:
         self._weigh = weigh
+        self.number = number  # in the order of coming, over all queues
         self._cost: Cost | None = None
         self.turn: asyncio.Future[Admission] | None = None
 
@@ -131,19 +157,31 @@ class _Waiting:
 class Gate(Generic[ResponseT]):
     """Lets requests through as ledgers and weather allow; one gate serves one run in one loop."""
 
-    def __init__(self, groups: Sequence[Group[ResponseT]], clock: Clock) -> None:
+    def __init__(
+        self,
+        groups: Sequence[Group[ResponseT]],
+        clock: Clock,
+        *,
+        opened: Callable[[Line[ResponseT]], None] | None = None,
+        waits: Callable[[], None] | None = None,
+    ) -> None:
         self._groups = groups
         self._clock = clock
+        self._opened = opened
+        self._waits = waits
         self._lines: dict[tuple[int, str | None], Line[ResponseT]] = {}
         self._timer: Timer | None = None
         self._due = float("inf")
         self._shut = False
+        self._numbers = count()
 
     def line(self, group: int, model: str | None) -> Line[ResponseT]:
         """The queue for a group and a model."""
         line = self._lines.get((group, model))
         if line is None:
             line = self._lines[group, model] = Line(self._groups[group], model)
+            if self._opened is not None:
+                self._opened(line)
         return line
 
     async def enter(self, line: Line[ResponseT], weigh: Callable[[], Cost]) -> Admission:
@@ -151,14 +189,14 @@ class Gate(Generic[ResponseT]):
 
         Raises:
             GateShut: the run lets nobody through any more.
-                Elsewhere: this group is of no use for a while, and there is a fallback; or it is closed.
+            Elsewhere: this group is of no use for a while, and there is a fallback; or it is closed.
         """
         if self._shut:
             raise GateShut
-        waiting = _Waiting(weigh)
+        waiting = _Waiting(weigh, next(self._numbers))
         if not line.queue:
             now = self._clock.time()
-            granted = line.admit(waiting, now)
+            granted = line.admit(waiting, now, self._kept(now))
             if granted is not None:
                 return granted
             if line.to_be_left(now):
@@ -168,6 +206,8 @@ class Gate(Generic[ResponseT]):
         line.queue.append(waiting)
         if len(line.queue) == 1:
             self._admit()
+        if self._waits is not None:
+            self._waits()
         try:
             return await turn
         except asyncio.CancelledError:
@@ -182,7 +222,8 @@ class Gate(Generic[ResponseT]):
         """Room for a request now, for nobody who waits would be passed; None where there is none."""
         if self._shut or line.queue:
             return None
-        return line.admit(_Waiting(weigh), self._clock.time())
+        now = self._clock.time()
+        return line.admit(_Waiting(weigh), now, self._kept(now))
 
     def leave(self, admission: Admission, cost: Cost | None) -> None:
         """The request's outcome is known: it took `cost`, None if nobody can tell."""
@@ -246,29 +287,49 @@ class Gate(Generic[ResponseT]):
                 _refuse(line.queue.popleft(), GateShut())
 
     def _admit(self) -> None:
-        """Let through whoever may go from the heads of the queues, then set the timer for the next."""
+        """Let through whoever may go from the heads of the queues, then set the timer for the next.
+
+        Who came first is asked first, over all queues. One who waits for an account that several models share
+        keeps what gets free there: small requests of one model never starve a large one of another.
+        """
         now = self._clock.time()
         due = float("inf")
-        for line in self._lines.values():
-            due = min(due, self._admit_line(line, now))
+        kept: list[Part] = []
+        lines = [line for line in self._lines.values() if line.queue]
+        while lines:
+            line = lines[0] if len(lines) == 1 else min(lines, key=_came)
+            if self._admit_head(line, now, kept):
+                if not line.queue:
+                    lines.remove(line)
+                continue
+            lines.remove(line)
+            if line.to_be_left(now):
+                while line.queue:
+                    _refuse(line.queue.popleft(), Elsewhere())
+                continue
+            due = min(due, line.next_change(line.queue[0], now, kept))
+            if lines:
+                kept += line.scarce(now)
         waits = any(line.queue for line in self._lines.values())
-        self._set_timer(min(due, now + _LOOK_AGAIN) if waits else float("inf"))
+        self._set_timer(min(max(due, now + _NEXT_LOOK), now + _LOOK_AGAIN) if waits else float("inf"))
 
-    def _admit_line(self, line: Line[ResponseT], now: float) -> float:
-        queue = line.queue
-        while queue:
-            waiting = queue[0]
-            turn = waiting.turn
-            if turn is not None and not turn.done():
-                granted = line.admit(waiting, now)
-                if granted is None:
-                    break
-                turn.set_result(granted)
-            queue.popleft()
-        if queue and line.to_be_left(now):
-            while queue:
-                _refuse(queue.popleft(), Elsewhere())
-        return line.next_change(queue[0], now) if queue else float("inf")
+    def _admit_head(self, line: Line[ResponseT], now: float, kept: Sequence[Part]) -> bool:
+        """Whether the head of a queue is gone: let through, or cancelled before."""
+        waiting = line.queue[0]
+        turn = waiting.turn
+        if turn is not None and not turn.done():
+            granted = line.admit(waiting, now, kept)
+            if granted is None:
+                return False
+            turn.set_result(granted)
+        line.queue.popleft()
+        return True
+
+    def _kept(self, now: float) -> Sequence[Part]:
+        """What a newcomer must leave to those who wait in other queues."""
+        if len(self._lines) == 1:
+            return ()
+        return [part for line in self._lines.values() if line.queue for part in line.scarce(now)]
 
     def _look_earlier(self) -> None:
         """A settlement may have brought the next change forward."""
@@ -286,6 +347,16 @@ class Gate(Generic[ResponseT]):
         self._due = due
         if due != float("inf"):
             self._timer = self._clock.call_at(due, self._admit)
+
+
+def _came(line: Line[Any]) -> int:
+    return line.queue[0].number
+
+
+def _load(account: tuple[Way[Any], Ledger], now: float) -> float:
+    way, ledger = account
+    with way.lane.lock:  # it lets go of what has left a window
+        return ledger.load(now)
 
 
 def _refuse(waiting: _Waiting, error: Exception) -> None:

@@ -10,6 +10,7 @@ from fastbatch.limits.cost import Cost
 from fastbatch.limits.declared import DeclaredLimits
 from fastbatch.limits.exchange import Term
 from fastbatch.limits.learned import LearnedLimits
+from fastbatch.limits.leased import LeasedLimits
 from fastbatch.limits.stated import Stated
 from fastbatch.models.stats import Saturation
 
@@ -57,7 +58,8 @@ class Ledger:
         ceiling: requests in flight at most.
         slow_start: find out carefully what a provider takes of which nothing is known.
         transit: seconds that a request may be on its way before the server counts it.
-        shared: the part that is leased from an account of several processes.
+        shared: instead of `declared`, what is leased from an account of several processes.
+        teach: tell that account what is learned.
 
     >>> from fastbatch.limits.options import Limits
     >>> ledger = Ledger(DeclaredLimits(Limits(rpm=1)))
@@ -76,7 +78,8 @@ class Ledger:
         ceiling: int = 65_536,
         slow_start: bool = False,
         transit: float = 2.0,
-        shared: Part | None = None,
+        shared: LeasedLimits | None = None,
+        teach: bool = False,
     ) -> None:
         self._learned = LearnedLimits(
             transit=transit, ignore=frozenset() if declared is None else declared.quantities
@@ -85,6 +88,8 @@ class Ledger:
         self._parts: list[Part] = [self._learned]  # the last one, whatever comes before it
         self._unheard = slow_start
         self._declared = declared
+        self._shared = shared
+        self._teach = shared is not None and teach
         if shared is not None:
             self._parts.insert(0, shared)
         elif declared is not None and declared.quantities:
@@ -105,6 +110,8 @@ class Ledger:
         """
         if self._unheard or self._learned.counts_tokens:
             return True
+        if self._shared is not None and self._shared.counts_tokens:
+            return True
         return self._declared is not None and self._declared.counts_tokens
 
     def reserve(self, cost: Cost, now: float) -> Reservation | None:
@@ -118,6 +125,19 @@ class Ledger:
         self._adaptive.left(now)
         self.in_flight += 1
         return Reservation([part.take(cost, now) for part in parts], now)
+
+    def scarce(self, cost: Cost, now: float) -> Part | None:
+        """The part that other models' ledgers may share, where nothing but that has no room for `cost`."""
+        first, *others = self._parts
+        if not others or now < self._paused_until or not self._adaptive.allows(self.in_flight, now):
+            return None
+        if first.fits(cost, now) or not all(part.fits(cost, now) for part in others):
+            return None
+        return first
+
+    def shares(self, part: Part) -> bool:
+        """Whether `part` is one of its own."""
+        return self._parts[0] is part
 
     def settle(self, reservation: Reservation, cost: Cost | None, now: float) -> None:
         """The reply came, or the request failed; it counts as `cost` now, None leaves what was reserved."""
@@ -134,7 +154,10 @@ class Ledger:
     def hear(self, stated: Sequence[Stated], reservation: Reservation, now: float) -> bool:
         """A reply's headers state limits; True when that changes what is known."""
         self._unheard = False
-        return self._learned.hear(stated, now, reservation.taken[-1])
+        changed = self._learned.hear(stated, now, reservation.taken[-1])
+        if changed and self._teach and self._shared is not None:
+            self._shared.learn(self._learned.terms())
+        return changed
 
     def accepted(self, reservation: Reservation, now: float) -> None:
         """The provider took a request and answered it."""
@@ -156,6 +179,8 @@ class Ledger:
         if pause.seconds:
             spread = min(_MOST_JITTER, pause.seconds * _JITTER) * jitter
             self.pause(now + pause.seconds + spread, pause.reason)
+            if self._shared is not None:
+                self._shared.pause(pause.seconds + spread, pause.reason)
         return pause.seconds
 
     def reopen(self, now: float) -> None:
