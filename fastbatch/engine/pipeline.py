@@ -185,7 +185,8 @@ class Pipeline(Generic[ResponseT]):
                 self._estimator.learn(body, outcome.tokens.prompt_tokens)
         stated = provider.read_limits(reply.headers)
         with lane.lock:
-            if stated and ledger.hear(stated, admission.reservation, now):
+            refused = error is not None and error.effect == "refused"
+            if stated and ledger.hear(stated, admission.reservation, now, refused=refused):
                 self._counters.learned += 1
             if error is None or error.effect == "none":
                 ledger.accepted(admission.reservation, now)

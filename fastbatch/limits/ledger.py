@@ -151,10 +151,12 @@ class Ledger:
             for part, taken in zip(self._parts, reservation.taken, strict=True):
                 part.cancel(taken, now)
 
-    def hear(self, stated: Sequence[Stated], reservation: Reservation, now: float) -> bool:
-        """A reply's headers state limits; True when that changes what is known."""
+    def hear(
+        self, stated: Sequence[Stated], reservation: Reservation, now: float, *, refused: bool = False
+    ) -> bool:
+        """A reply's headers state limits, `refused` with a 429; True when that changes what is known."""
         self._unheard = False
-        changed = self._learned.hear(stated, now, reservation.taken[-1])
+        changed = self._learned.hear(stated, now, reservation.taken[-1], refused=refused)
         if changed and self._teach and self._shared is not None:
             self._shared.learn(self._learned.terms())
         return changed
