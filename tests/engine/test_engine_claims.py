@@ -9,7 +9,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from fastbatch import DiskCache, InMemoryCache, LLMRequest
 from fastbatch.cache.claims import Claims
 from fastbatch.engine.job import Job
 from fastbatch.engine.session import Session
+from fastbatch.engine.store import AnswerStore
 from fastbatch.simulator import SimulatorConfig, SimulatorThread
 from fastbatch.testing import ManualClock
 
@@ -64,11 +65,28 @@ class Runs:
     @contextmanager
     def somebody_asking(self, *prompts: str) -> Iterator[None]:
         """A process that holds these and does nothing."""
-        key = self.manager()._settings.key
-        keys = {key(LLMRequest.from_prompt(prompt, model="m")) for prompt in prompts}
+        keys = {job.key for job in self.jobs(*prompts)}
         self.cache.held |= keys
         yield
         self.cache.held -= keys
+
+    def jobs(self, *prompts: str) -> list[Job[Any]]:
+        """Rows as a source gives them."""
+        key = self.manager()._settings.key
+        rows = [LLMRequest.from_prompt(prompt, model="m") for prompt in prompts]
+        return [Job(row, number, key(row)) for number, row in enumerate(rows)]
+
+    @asynccontextmanager
+    async def parts(self, **options: Any) -> AsyncIterator[tuple[Any, Any, asyncio.Queue[Any]]]:
+        """A run, its session, and the queue that it takes its blocks from."""
+        queue: asyncio.Queue[Any] = asyncio.Queue()
+
+        async def source() -> AsyncIterator[list[Job[Any]]]:
+            while True:
+                yield await queue.get()
+
+        async with Session(self.manager(**options)._settings, title="") as session:
+            yield session.run(source()), session, queue
 
     async def look(self, times: int = 1) -> None:
         """Let those who wait look again."""
@@ -115,15 +133,16 @@ async def test_identical_rows_of_the_waiting_run_share_what_comes(runs):
 
 
 async def test_a_failure_elsewhere_is_not_waited_for_again(runs):
-    """When the other process fails the row, whoever waited asks: a failure is nobody's answer."""
-    one = await runs.start("a")
+    """When the other process fails the row, whoever waited asks at once: a failure is nobody's answer."""
+    one = await runs.start("a", "b")
     two = await runs.start("a")
     await runs.answer("a", reply=refusal(400))
     await runs.look()
+    assert runs.asked == ["a", "b", "a"]
     await runs.answer("a")
-    assert [result.ok for result in await one] == [False]
     assert texts(await two) == ["You said a"]
-    assert runs.asked == ["a", "a"]
+    await runs.answer("b")
+    assert [result.ok for result in await one] == [False, True]
     assert runs.cache.held == set()
 
 
@@ -184,18 +203,25 @@ async def test_every_row_is_asked_once_in_whatever_order(runs):
 
 
 async def test_a_holder_that_answers_nothing_is_not_waited_for(runs, caplog):
-    """After five minutes without one answer the rows are sent from here too, with one word about it."""
-    with runs.somebody_asking("a", "b"):
-        run = await runs.start("a", "b")
-        await runs.look(2999)
-        assert runs.asked == []
-        with caplog.at_level(logging.WARNING):
+    """After five minutes without one answer the rows are sent from here too; one word about it is enough."""
+    async with runs.parts() as (run, session, source), aclosing(run.blocks()) as blocks:
+        with runs.somebody_asking("a", "b", "c"), caplog.at_level(logging.WARNING):
+            await source.put(runs.jobs("a", "b"))
+            taking = asyncio.ensure_future(anext(blocks))
+            await runs.clock.run_until_idle()
+            await runs.look(2999)
+            assert (runs.asked, caplog.messages, session.counters.elsewhere) == ([], [], 2)
             await runs.look()
-        (warning,) = caplog.messages
-        assert "asking 2 identical requests for 300 s" in warning
-        await runs.answer("a", "b")
-        assert texts(await run) == ["You said a", "You said b"]
-        assert runs.cache.held, "what was never ours is not let go of"
+            assert (sorted(runs.asked), session.counters.elsewhere) == (["a", "b"], 0)
+            await source.put(runs.jobs("c"))
+            await runs.clock.run_until_idle()
+            await runs.look(3000)
+            assert sorted(runs.asked) == ["a", "b", "c"]
+            (warning,) = caplog.messages
+            assert "asking 2 identical requests for 300 s" in warning
+            await runs.answer("a", "b", "c")
+            assert len(await taking) == 3
+            assert len(runs.cache.held) == 3, "what was never ours is not let go of"
 
 
 async def test_a_holder_that_answers_is_waited_for_as_long_as_it_does(runs):
@@ -226,35 +252,100 @@ async def test_an_answer_that_is_none_is_asked_for(runs):
 
 
 async def test_waiting_rows_are_shown_and_drained(runs):
-    """The run says how many rows wait for another process; a drain does not wait for them."""
-    settings = runs.manager()._settings
-    rows = [LLMRequest.from_prompt(prompt, model="m") for prompt in "abc"]
-    keys = [settings.key(row) for row in rows]
+    """The run says how many rows wait for another process; a drain waits for none of them."""
+    async with runs.parts(concurrency=1) as (run, session, source), aclosing(run.blocks()) as blocks:
+        counters = session.counters
+        with runs.somebody_asking("a", "b"):
+            await source.put(runs.jobs("a", "b", "c", "d"))
+            taking = asyncio.ensure_future(anext(blocks))
+            await runs.clock.run_until_idle()
+            assert (counters.elsewhere, counters.waiting, runs.asked) == (2, 0, ["c"])
+            await runs.look(3)
+            assert counters.elsewhere == 2
+            assert session.picture().waiting_for == "another process, which is asking 2 of these requests"
+            assert len(runs.cache.held) == 2 + 2, "theirs, and c and d"
+            run.drain()
+            await source.put([])  # the source is not interrupted in what it does
+            assert counters.elsewhere == 0
+            assert len(runs.cache.held) == 2 + 1, "theirs, and c"
+            await runs.answer("c")
+            (job,) = await taking
+            assert job.outcome.text == "You said c"
+            with pytest.raises(StopAsyncIteration):
+                await anext(blocks)
+            assert counters.elsewhere == 0
+    assert runs.clock.timers == 0
+    assert (runs.cache.held, runs.asked) == (set(), ["c"])
 
-    async def source() -> AsyncIterator[list[Job[Any]]]:
-        yield [Job(row, number, key) for number, (row, key) in enumerate(zip(rows, keys, strict=True))]
 
-    with runs.somebody_asking("a", "b"):
-        async with Session(settings, title="") as session:
-            run = session.run(source())
-            async with aclosing(run.blocks()) as blocks:
-                taking = asyncio.ensure_future(anext(blocks))
-                await runs.clock.run_until_idle()
-                assert (session.counters.elsewhere, session.counters.waiting) == (2, 0)
-                await runs.look(3)
-                assert session.picture().waiting_for == "another process, which is asking 2 of these requests"
-                assert (session.counters.elsewhere, session.counters.waiting) == (2, 0)
-                run.drain()
-                assert session.counters.elsewhere == 0
-                await runs.answer("c")
-                (job,) = await taking
-                assert job.outcome is not None
-                assert job.outcome.text == "You said c"
-                with pytest.raises(StopAsyncIteration):
-                    await anext(blocks)
-                assert session.counters.elsewhere == 0
-        assert runs.clock.timers == 0
-    assert runs.cache.held == set()
+async def test_a_drain_while_claiming(runs, monkeypatch):
+    """Rows that are being looked up once more when the run is drained stay open and are not sent."""
+    lookups: list[asyncio.Future[None]] = []
+    look_up = SharedCache.get_many
+
+    async def slowly(cache, keys):
+        lookups.append(asyncio.get_running_loop().create_future())
+        await lookups[-1]
+        return await look_up(cache, keys)
+
+    monkeypatch.setattr(SharedCache, "get_many", slowly)
+    async with runs.parts() as (run, _, source), aclosing(run.blocks()) as blocks:
+        await source.put(runs.jobs("a", "b"))
+        taking = asyncio.ensure_future(anext(blocks))
+        await runs.clock.run_until_idle()
+        lookups[0].set_result(None)
+        await runs.clock.run_until_idle()
+        assert (len(lookups), len(runs.cache.held)) == (2, 2)
+        run.drain()
+        await source.put([])
+        assert runs.cache.held == set()
+        lookups[1].set_result(None)
+        with pytest.raises(StopAsyncIteration):
+            await taking
+    assert runs.asked == []
+
+
+async def test_a_row_that_a_fallback_answered_is_let_go(runs):
+    """Kept under another key than it was claimed by, it is no reason to wait any more."""
+    async with runs.parts() as (run, _, source), aclosing(run.blocks()) as blocks:
+        moved, other = runs.jobs("a", "b")
+        moved.kept_as = "another key"
+        await source.put([moved, other])
+        taking = asyncio.ensure_future(anext(blocks))
+        await runs.clock.run_until_idle()
+        await runs.answer("a")
+        assert await taking == [moved]
+        assert runs.cache.held == {other.key}
+        await runs.answer("b")
+
+
+async def test_the_store_lets_go_of_what_it_finds():
+    """What another process has stored by the time of the claim is nobody's any more."""
+    cache = SharedCache()
+    cache.values["a"] = b"answer"
+    store = AnswerStore(cache)
+    assert await store.claim(["a", "b"]) == ({"a", "b"}, {"a": b"answer"})
+    assert cache.held == {"b"}
+
+
+async def test_the_store_lets_go_of_what_is_its_own_only():
+    """A key that another run holds is not released by one that was told of it, too."""
+    cache = SharedCache()
+    cache.held.add("theirs")
+    store = AnswerStore(cache)
+    await store.claim(["mine", "theirs"])
+    store.release(["theirs", "mine"])
+    assert cache.held == {"theirs"}
+
+
+async def test_the_store_lets_go_of_what_it_does_not_keep(monkeypatch):
+    """An answer that there is no room for will never be found: whoever waits for it may ask."""
+    monkeypatch.setattr("fastbatch.engine.store._MOST", 0)
+    cache = SharedCache()
+    store = AnswerStore(cache)
+    await store.claim(["a"])
+    store.put("a", b"answer")
+    assert cache.held == set()
 
 
 async def test_what_is_cached_is_not_claimed(runs, monkeypatch):
