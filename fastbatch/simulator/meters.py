@@ -154,11 +154,10 @@ class Bucket:
         return max(0.0, (self.amount - self._refill(now)) / self._rate)
 
     def resize(self, amount: int, now: float) -> None:
-        """From now on hold `amount` and refill at its pace; what is too much for it spills."""
+        """From now on hold `amount` and refill at its pace; what is too much spills when it refills."""
         self._refill(now)
         self.amount = amount
         self._rate = amount / self.limit.per
-        self._level = min(self._level, float(amount))
 
 
 class FixedWindows:
