@@ -41,6 +41,7 @@ class Fault:
         holds: further checks, each a list of what is wrong.
         within: seconds that the first run may take.
         late: seconds for which nobody listens at first.
+        memory: bytes that the first run may grow by.
         new_key: the second run has another key.
         clock: seconds by which the wall clock jumps when the run has begun.
         files: the limit of open descriptors.
@@ -69,6 +70,7 @@ class Fault:
     tls: str | None = None
     place: Callable[[int], str] | None = None
     late: float = 0.0
+    memory: int = 64 << 20
     new_key: bool = False
     clock: float = 0.0
     files: int | None = None

@@ -53,7 +53,14 @@ async def endless_header(visit: Visit) -> None:
     await visit.line.send(_HEAD + b"X: " + b"x" * (8 << 20) + b"\r\nContent-Length: 2\r\n\r\n{}")
 
 
-def _hostile(name: str, act: Act, kind: str, sick: int = 1, sent: tuple[int, int] = (1, 1)) -> Fault:
+def _hostile(
+    name: str,
+    act: Act,
+    kind: str,
+    sick: int = 1,
+    sent: tuple[int, int] = (1, 1),
+    memory: int = 64 << 20,
+) -> Fault:
     return Fault(
         name=name,
         row="hostile sizes",
@@ -66,6 +73,7 @@ def _hostile(name: str, act: Act, kind: str, sick: int = 1, sent: tuple[int, int
         kind=kind,
         billed=True,
         sent=sent,
+        memory=memory,
     )
 
 
@@ -75,7 +83,7 @@ HOSTILE = (
     _hostile("a gzip bomb of 200 MB", packed("gzip", 200), "ResponseTooLarge"),
     _hostile("a deflate bomb of 200 MB", packed("deflate", 200), "ResponseTooLarge"),
     _hostile("five gzip bombs at once", packed("gzip", 200), "ResponseTooLarge", sick=5),
-    _hostile("five of 30 MB in chunks at once", large(30, chunked=True), "BadResponse", 5, (2, 2)),
+    _hostile("five of 30 MB in chunks at once", large(30, chunked=True), "BadResponse", 5, (2, 2), 128 << 20),
     _hostile("20,000 headers", many_headers, "BadResponse", sent=(2, 2)),
     _hostile("a header of 8 MB", endless_header, "BadResponse", sent=(2, 2)),
 )

@@ -11,7 +11,6 @@ from collections import Counter
 from faults.evidence import KEY, NEW_KEY, Evidence
 
 DOCUMENTED = {0, 1, 2, 4, 5, 130, 143}
-MEMORY = 64 * 1024 * 1024  # bytes a run may grow by, hostile replies included
 STALL = 0.05  # seconds of the loop's time that one thing may take
 
 
@@ -143,7 +142,7 @@ def bounded(ran: Evidence) -> list[str]:
     """I7: memory, and the loop's patience."""
     grown, stall = ran.report.get("memory", 0), ran.report.get("stall", 0.0)
     found = []
-    if grown > MEMORY:
+    if grown > ran.fault.memory:
         found.append(f"I7: it grew by {grown / 2**20:.0f} MiB")
     if stall > STALL:
         found.append(f"I7: the loop stood still for {1000 * stall:.0f} ms")

@@ -52,6 +52,7 @@ class Reader:
                 pieces.append(piece)
                 size += len(piece)
                 if size > self._bound:
+                    pieces.clear()
                     raise self._too_large(reply)
                 if size > SMALL:
                     held += len(piece)
@@ -78,6 +79,7 @@ class Reader:
             while piece := await reply.content.readany():
                 size += len(piece)
                 if size > self._bound:
+                    whole.close()  # else the error's traceback holds it while the next one is read
                     raise self._too_large(reply)
                 whole.write(piece)
                 await asyncio.sleep(0)
