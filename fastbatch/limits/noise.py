@@ -8,7 +8,9 @@ from math import inf, sqrt
 _SHORT = 12  # let in between two pauses: a pace just below a limit is let in oftener than this
 _SHORT_CYCLES, _SHORT_FALLEN = 5, 0.6  # so many short ones in a row, the pace of the last against the first
 _CYCLES, _FALLEN = 6, 0.4  # or so many of any length, and the rate of the last against the best
-_LEAST, _MOST = 0.01, 0.75  # refused of all sent: a server that refuses more is full or down, whoever fills it
+_LONG = 400  # let in between two pauses: that is no mood
+# Refused of all sent: one that refuses more is full or down, whoever fills it.
+_LEAST, _MOST = 0.01, 0.75
 _MOST_EVER = 0.85  # the same of one sample, which has its chances
 _PROBES = 5  # refused in a row: that is a closed door, not a mood
 _SAMPLE, _SAMPLE_FIRST = 100, 25  # requests whose refusals are counted together
@@ -37,6 +39,8 @@ class Noise:
 
     __slots__ = (
         "_all",
+        "_all_lost",
+        "_all_sent",
         "_best",
         "_best_pace",
         "_cycles",
@@ -63,28 +67,48 @@ class Noise:
         self.half_rate = 0.0
         """Requests a second to dip to."""
         self._needed = 1
+        self._until = inf
+        self._size = _SAMPLE
         self._forget()
+        self._sample(0.0, dipping=False)
 
     def _forget(self) -> None:
         self.on = False
+        self._all, self._since, self._share, self._known = 0, 0.0, 0.0, 1
         self._best = 0.0
         self._best_pace: float | None = None
         self._first = inf
-        self._cycles = self._short = self._sent = self._lost = 0
+        self._cycles = self._all_sent = self._all_lost = 0
+        self._short = self._sent = self._lost = 0
 
     # -- before it is recognised ---------------------------------------------------------------------------
 
-    def cycle(self, let_in: int, lost: int, rate: float, pace: float | None, probes: int, now: float) -> bool:
+    def cycle(
+        self, now: float, *, let_in: int, lost: int, rate: float, pace: float | None, probes: int
+    ) -> bool:
         """A pause is over; before it `let_in` were let in at `rate` a second and `lost` refused.
 
         `pace` is what spaced them, `probes` how many tries the pause took. True when this recognises noise.
         """
-        if probes >= _PROBES or lost < _LEAST * (let_in + lost):
+        if probes >= _PROBES:
             self._forget()
             return False
-        self._cycles += 1
-        if rate > self._best:
-            self._best, self._best_pace, self._cycles = rate, pace, 0
+        fallen = self._fallen(let_in, lost, rate, pace)
+        if not (self._short_ones(let_in, lost, pace) or fallen):
+            return False
+        sent, lost = (self._all_sent, self._all_lost) if fallen else (self._sent, self._lost)
+        if lost > _MOST * sent:
+            return False
+        self.on = True
+        self._share, self._known = lost / sent, sent
+        self._all, self._since = 0, now
+        self._rarely = _DIP_AFTER
+        self._to_dip = self._rarely * self._dip_length()
+        self._sample(now, dipping=False)
+        return True
+
+    def _short_ones(self, let_in: int, lost: int, pace: float | None) -> bool:
+        """Whether pauses come one after the other, however slow the pace becomes."""
         if let_in >= _SHORT or (self._short and pace is not None and pace > self._first):
             self._short = self._sent = self._lost = 0
         if self._short <= 1 and pace is not None:
@@ -92,19 +116,22 @@ class Noise:
         self._short += 1
         self._sent += let_in + lost
         self._lost += lost
-        share = self._lost / self._sent
-        short = self._short >= _SHORT_CYCLES * self._needed and pace is not None
-        short = short and (pace or 0.0) <= _SHORT_FALLEN * self._first
-        fallen = self._cycles >= _CYCLES * self._needed and rate <= _FALLEN * self._best
-        if not (short or fallen) or share > _MOST:
+        if self._short < _SHORT_CYCLES * self._needed or pace is None:
             return False
-        self.on = True
-        self._share, self._known = share, self._sent
-        self._all, self._since = 0, now
-        self._rarely = _DIP_AFTER
-        self._to_dip = self._rarely * self._dip_length()
-        self._sample(now, dipping=False)
-        return True
+        return pace <= _SHORT_FALLEN * self._first
+
+    def _fallen(self, let_in: int, lost: int, rate: float, pace: float | None) -> bool:
+        """Whether the rate has sunk far and as large a part is refused as ever."""
+        if pace is not None and (rate > self._best or let_in > _LONG):
+            self._best, self._best_pace = rate, pace
+            self._cycles = self._all_sent = self._all_lost = 0
+            return False
+        self._cycles += 1
+        self._all_sent += let_in + lost
+        self._all_lost += lost
+        if self._cycles < _CYCLES * self._needed or rate > _FALLEN * self._best:
+            return False
+        return self._all_lost >= _LEAST * self._all_sent
 
     @property
     def pace(self) -> float | None:

@@ -94,7 +94,7 @@ class Ramp:
         return self.bounded and self._tried <= left <= self._tried + patience
 
     def cut(self, held: int, *, tried: bool) -> None:
-        """The server let in `held` at once and refused the next; `tried` when this was a try above the bound."""
+        """The server let in `held` at once and refused the next, a try above the bound if `tried`."""
         self._target = max(1, min(held, self._target))
         self.level = min(self.level, self._target)
         self._rise = float(self.level)

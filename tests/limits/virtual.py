@@ -1,8 +1,8 @@
 """Virtual time for adaptive limits: model servers judged on arrival, and clients with endless work.
 
-A request leaves, arrives after a one-way delay, is judged there by the server's own clock, and its reply comes
-back after another delay, at once when it was refused and after the generation when it was not. Nothing sleeps:
-a queue of events is the clock. Every run is made from one seed.
+A request leaves, arrives after a one-way delay, is judged there by the server's own clock, and its reply
+comes back after another delay, at once when it was refused and after the generation when it was not. Nothing
+sleeps: a queue of events is the clock. Every run is made from one seed.
 """
 
 from __future__ import annotations

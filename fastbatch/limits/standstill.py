@@ -1,0 +1,72 @@
+"""Standing still after a refusal: for how long, and the one request that tries whether it may end."""
+
+from __future__ import annotations
+
+_LONGEST = 5.0
+
+
+class Standstill:
+    """From a refusal to the next request that is let in: a pause, one try, a longer pause, and so on.
+
+    A wait that the server states is kept; where it states none, the waits double.
+
+    >>> still = Standstill()
+    >>> still.begin(now=10.0, step=0.1)
+    >>> still.refused(now=10.0, stated=None), still.refused(now=10.2, stated=None)
+    (0.1, 0.2)
+    >>> still.may_try(now=10.3), still.may_try(now=10.4)
+    (False, True)
+    """
+
+    __slots__ = ("_step", "since", "slack", "tried", "until", "vain")
+
+    def __init__(self) -> None:
+        self.since: float | None = None
+        """Since when nothing leaves, None when it may."""
+        self.until = float("-inf")
+        """When the next try may leave."""
+        self.tried: float | None = None
+        """When the try left that is not back yet."""
+        self.vain = 0
+        """Tries that were refused, in this pause."""
+        self.slack = 0.0
+        """How much of the last wait may have been needless."""
+        self._step = 0.0
+
+    def begin(self, now: float, step: float) -> None:
+        """Stand still from now on; `step` is the first wait where none is stated."""
+        self.since, self.tried, self.vain, self._step = now, None, -1, step / 2
+
+    def refused(self, now: float, stated: float | None) -> float:
+        """The request that began it, or the try, was refused: seconds to wait from now."""
+        self.vain += 1
+        self.tried = None
+        self._step = min(_LONGEST, 2 * self._step)
+        if stated is None:
+            wait = self.slack = self._step
+        else:
+            wait = max(0.0, stated)
+            # Whole seconds are rounded up; what has a fraction was computed.
+            self.slack = min(1.0, wait) if wait % 1 == 0 else 0.0
+        self.until = now + wait
+        return wait
+
+    def heard(self, now: float, stated: float | None) -> float:
+        """Another request that left before the pause was refused, too: seconds left to wait."""
+        if stated is not None:
+            self.until = max(self.until, now + stated)
+        return max(0.0, self.until - now)
+
+    def may_try(self, now: float) -> bool:
+        """Whether the one request may leave that tries it."""
+        return self.tried is None and now >= self.until
+
+    def lost(self, now: float) -> None:
+        """What may have been the try came to nothing: another one goes, in a while."""
+        if self.tried is not None:
+            self.tried = None
+            self.until = max(self.until, now + self._step)
+
+    def end(self) -> None:
+        """Go on."""
+        self.since = self.tried = None
