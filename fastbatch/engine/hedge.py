@@ -21,7 +21,14 @@ from fastbatch.transport.timeout import Timeout
 _STRAGGLER = 95.0  # percentile of the answers so far that a request must be slower than
 _KNOWN = 20  # answers that must have come before a straggler can be told
 
+_LOOK_AGAIN = 0.1  # seconds, at least, until a straggler for which there was no room is looked at again
+
 Again = Callable[[], tuple[Admission, HTTPCall] | None]
+
+
+def spare(concurrency: int, share: float) -> int:
+    """Requests beyond `concurrency` that must find a connection: the second ones of stragglers."""
+    return int(concurrency * share) + 1 if share else 0
 
 
 class Hedge:
@@ -42,8 +49,10 @@ class Hedge:
 
     async def send(
         self, transport: Transport, call: HTTPCall, timeout: Timeout, gate: Gate[Any], again: Again
-    ) -> HTTPReply:
+    ) -> tuple[HTTPReply, Admission | None]:
         """The reply to `call`, or to the same asked again, whichever comes first.
+
+        With the reply to the second one comes its admission, which the caller ends; any other is ended here.
 
         Args:
             transport: sends it.
@@ -59,12 +68,20 @@ class Hedge:
         second: asyncio.Future[HTTPReply] | None = None
         admission: Admission | None = None
         try:
-            if await self._slow(first) and self._affordable() and (found := again()) is not None:
+            found, began, not_before = None, self._clock.time(), 0.0
+            while found is None and await self._slow(first, began, not_before):
+                found = again() if self._affordable() else None
+                not_before = self._clock.time() + _LOOK_AGAIN
+            if found is not None:
                 admission, other = found
                 self._counters.hedged += 1
                 second = asyncio.ensure_future(transport.send(other, timeout))
-                return await _first_good(first, second)
-            return await first
+                reply, won = await _first_good(first, second)
+                if won:
+                    winner, admission = admission, None
+                    return reply, winner
+                return reply, None
+            return await first, None
         finally:
             for one in (first, second):
                 if one is not None and not one.done():
@@ -73,13 +90,13 @@ class Hedge:
             if admission is not None:
                 gate.leave(admission, None)
 
-    async def _slow(self, first: asyncio.Future[HTTPReply]) -> bool:
+    async def _slow(self, first: asyncio.Future[HTTPReply], began: float, not_before: float) -> bool:
         """Wait until the first one is answered, or is a straggler."""
         if self._latencies.count < _KNOWN:
             return False
         slow = asyncio.get_running_loop().create_future()
-        due = self._clock.time() + self._latencies.percentile(_STRAGGLER)
-        timer = self._clock.call_at(due, _ring, slow)
+        due = began + self._latencies.percentile(_STRAGGLER)
+        timer = self._clock.call_at(max(due, not_before), _ring, slow)
         try:
             await asyncio.wait({first, slow}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -92,15 +109,17 @@ class Hedge:
         return counters.hedged + 1 <= self._share * (counters.sent + counters.in_flight)
 
 
-async def _first_good(first: asyncio.Future[HTTPReply], second: asyncio.Future[HTTPReply]) -> HTTPReply:
-    """The first reply that is an answer; where none is, what the first request came to."""
+async def _first_good(
+    first: asyncio.Future[HTTPReply], second: asyncio.Future[HTTPReply]
+) -> tuple[HTTPReply, bool]:
+    """The first reply that is an answer, and whether it is the second's; else what the first came to."""
     pending = {first, second}
     while pending:
         done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
         for one in done:
             if not one.cancelled() and one.exception() is None and 200 <= one.result().status < 300:
-                return one.result()
-    return await first
+                return one.result(), one is second
+    return await first, False
 
 
 def _ring(bell: asyncio.Future[None]) -> None:

@@ -122,6 +122,7 @@ class Pipeline(Generic[ResponseT]):
         counters, clock, gate = self._counters, self._clock, self._gate
         cost: Cost | None = None
         outcome: ResponseWrapper[ResponseT] | None = None
+        second: Admission | None = None  # the straggler's other request, where that was answered
         sent = True
         job.attempts += 1
         job.tries += 1
@@ -131,12 +132,12 @@ class Pipeline(Generic[ResponseT]):
             if self._hedge is None or again is None:
                 reply = await self._transport.send(call, self._timeout)
             else:
-                reply = await self._hedge.send(self._transport, call, self._timeout, gate, again)
+                reply, second = await self._hedge.send(self._transport, call, self._timeout, gate, again)
             now = clock.time()
             outcome = provider.parse(reply).of(job.request, index=job.index, key=job.key)
             outcome.model = job.asked.body.get("model")
             outcome.latency = now - began
-            cost = self._heard(job, admission, reply, outcome, now)
+            cost = self._heard(job, second or admission, reply, outcome, now)
         except ConnectFailed as refused:
             sent = False  # so nothing was tried, and no limit has counted it
             job.attempts -= 1
@@ -149,6 +150,9 @@ class Pipeline(Generic[ResponseT]):
                 admission.ledger.dropped(clock.time())
         finally:
             counters.in_flight -= 1
+            if second is not None:
+                gate.leave(second, cost)
+                cost = None
             if outcome is None:  # cancelled: it may have arrived
                 gate.leave(admission, None)
         if sent:
