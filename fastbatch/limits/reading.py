@@ -15,12 +15,30 @@ from __future__ import annotations
 
 _INFINITY = float("inf")
 # Windows people configure; a length measured within rounding of one is taken for it.
-_USUAL = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0)
+_USUAL: tuple[float, ...] = (
+    0.1,
+    0.5,
+    1.0,
+    2.0,
+    5.0,
+    10.0,
+    15.0,
+    20.0,
+    30.0,
+    60.0,
+    120.0,
+    300.0,
+    600.0,
+    900.0,
+    1800.0,
+    3600.0,
+)
 _USUAL += (10_800.0, 21_600.0, 43_200.0, 86_400.0, 604_800.0, 2_592_000.0)
 _MILLISECOND = 0.0011  # resets are rounded to it where they are not whole seconds
 _NEAR = 1.02  # a reset this little below a usual length was written a little after the arrival it counts from
 _SURE = 1.25  # bounds this close together decide
 _RANGE = 4.0  # times that `used` must have varied before a bucket is believed in
+_TELLING = 0.2  # the most that rounding may be of a reset for it to count for that
 _SLACK = 1.01  # of each bound, for what servers do beside rounding
 # The longest reset of so many windows counts, so that a window which became shorter is found, too.
 _MEMORY = 8.0
@@ -49,7 +67,7 @@ class Reading:
         if remaining or not by_use.certain:  # an overdrawn bucket takes longer than its window
             changed = by_reset.observe(reset, now, latency)
         if by_use.holds:
-            changed |= by_use.observe(limit, remaining, reset, by_reset.longest)
+            changed |= by_use.observe(limit, remaining, reset)
         return changed
 
     def period(self) -> float | None:
@@ -60,7 +78,7 @@ class Reading:
         coarse = float(
             by_reset.whole
         )  # the shortest window, and the error, where only whole seconds are told
-        low = max(by_use.low, by_reset.longest, by_reset.before, coarse)
+        low = max(by_use.low, by_use.longest, coarse)
         if by_use.high > _SURE * (low + coarse):
             return None
         return _usual(low, by_use.high, by_use.high)
@@ -74,27 +92,33 @@ class Reading:
 class _ByUse:
     """Bounds of a bucket's window, from `reset = used * per / limit`."""
 
-    __slots__ = ("certain", "high", "holds", "least", "low", "most")
+    __slots__ = ("certain", "high", "holds", "least", "longest", "low", "most")
 
     def __init__(self) -> None:
         self.holds = True  # no observation contradicts another
         self.certain = False
         self.low, self.high = 0.0, _INFINITY
-        self.least, self.most = _INFINITY, 0.0  # used, of the observations that both bounds rest on
+        self.least, self.most = _INFINITY, 0.0  # used, of the observations that tell something
+        self.longest = 0.0
 
-    def observe(self, limit: int, remaining: int, reset: float, longest: float) -> bool:
+    def observe(self, limit: int, remaining: int, reset: float) -> bool:
         """Narrow the bounds; True when they changed."""
         used, rounding = limit - remaining, rounded(reset)
         low, high = self.low, self.high
         if used > 1:  # the part of a request that has already flowed off is not told
             self.high = min(high, (reset + rounding) * limit / (used - 1) * _SLACK)
+        if remaining or not self.certain:
+            self.longest = max(self.longest, reset)
         if used and remaining:  # with nothing left it may be overdrawn, and its reset longer than `per`
             self.low = max(low, (reset - rounding) * limit / used / _SLACK)
-            self.least, self.most = min(self.least, used), max(self.most, used)
+            if rounding < _TELLING * reset:
+                self.least, self.most = min(self.least, used), max(self.most, used)
             self.certain = self.high <= _SURE * self.low and self.most >= _RANGE * self.least
-        if self.low > self.high or longest - rounding > self.high or (not used and reset > rounding):
+        contradiction = self.low > self.high or self.longest - rounding > self.high
+        if contradiction or (not used and reset > rounding):
             self.holds, self.certain = self.certain, False  # what was certain has changed: measure it anew
             self.low, self.high, self.least, self.most = 0.0, _INFINITY, _INFINITY, 0.0
+            self.longest = 0.0
             return True
         return self.low > low or self.high < high
 
