@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from threading import Lock
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from fastbatch.engine.endpoint import Endpoint, SharedService
 from fastbatch.errors import RequestError
+from fastbatch.ledgers.base import name_of, new_holder
 from fastbatch.limits.budget import RetryBudget
 from fastbatch.limits.declared import DeclaredLimits
+from fastbatch.limits.leased import LeasedLimits
 from fastbatch.limits.ledger import Ledger
 from fastbatch.limits.options import Limits
 from fastbatch.limits.weather import MAX_OUTAGE, Weather
@@ -21,6 +23,14 @@ LimitsByModel = Limits | Mapping[str, Limits]
 """Limits of everything that is sent with a key, or of each model (`"*"`: of each that is not named)."""
 
 
+class Account(NamedTuple):
+    """An account shared with other processes: its name, ours in it, and what we leased."""
+
+    name: str
+    holder: str
+    leased: LeasedLimits
+
+
 class Lane(Generic[ResponseT]):
     """Shared by all runs of a manager, in whatever loop or thread: take `lock` for every look at it.
 
@@ -30,7 +40,9 @@ class Lane(Generic[ResponseT]):
         service: what must run before it can be asked.
         limits: as declared for it.
         concurrency: requests in flight at most.
+        spare: how many there may be beyond that, second requests of stragglers.
         max_outage: seconds that it may be away.
+        shared: the limits are leased from an account of several processes.
     """
 
     def __init__(
@@ -41,17 +53,22 @@ class Lane(Generic[ResponseT]):
         service: SharedService | None = None,
         limits: LimitsByModel = Limits(),  # noqa: B008  (immutable)
         concurrency: int = 64,
+        spare: int = 0,
         max_outage: float = MAX_OUTAGE,
+        shared: bool = False,
     ) -> None:
         self.provider = provider
         self.name = name
         self.service = service
         self.concurrency = concurrency
+        self._ceiling = concurrency + spare
         self.lock = Lock()
         self.weather = Weather(max_outage)
         self.budget = RetryBudget()
         self._limits = limits
         self._common = DeclaredLimits(limits) if isinstance(limits, Limits) else None
+        self._shared = shared
+        self._accounts: dict[str | None, Account] = {}
         self._ledgers: dict[str | None, Ledger] = {}
 
     def ledger(self, model: str | None) -> Ledger:
@@ -65,15 +82,32 @@ class Lane(Generic[ResponseT]):
         """All accounts that were ever asked for."""
         return self._ledgers
 
+    def account(self, model: str | None) -> Account | None:
+        """The account that a model's ledger leases from, None where nothing is shared."""
+        self.ledger(model)
+        return self._accounts.get(model) or self._accounts.get(None)
+
+    def _account(self, model: str | None, limits: Limits) -> Account:
+        if (account := self._accounts.get(model)) is None:
+            provider = self.provider
+            name = name_of(provider.identity, provider.credential, model)
+            account = self._accounts[model] = Account(name, new_holder(), LeasedLimits(limits))
+        return account
+
     def _opened(self, model: str | None) -> Ledger:
         if isinstance(self._limits, Limits):
             limits, declared = self._limits, self._common
         else:
             limits = self._limits.get(model or "") or self._limits.get("*") or Limits()
             declared = DeclaredLimits(limits)
+        # What is declared for all models is one account; what is learned, or declared by model, is one each.
+        whole = isinstance(self._limits, Limits) and bool(limits.declared())
+        account = self._account(None if whole else model, limits) if self._shared else None
         return Ledger(
             declared,
-            ceiling=self.concurrency,
+            shared=None if account is None else account.leased,
+            teach=not whole,
+            ceiling=self._ceiling,
             # A local model is ours: what it takes is known, and it refuses nobody.
             slow_start=self.service is None and not limits.declared(),
             transit=limits.transit,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence, Sized
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self
@@ -16,8 +17,10 @@ from fastbatch.engine.bridge import run_sync
 from fastbatch.engine.endpoint import Route, SharedService
 from fastbatch.engine.events import Listener
 from fastbatch.engine.filerun import FileOptions, FileRun
+from fastbatch.engine.hedge import spare
 from fastbatch.engine.inputfile import OnBadRow
 from fastbatch.engine.journal.journal import Durability
+from fastbatch.engine.keeper import open_account
 from fastbatch.engine.lane import Lane, LimitsByModel
 from fastbatch.engine.remembered import RememberedStream
 from fastbatch.engine.session import Addresses, Identical, Session, Settings, aiohttp_transport, guarded
@@ -118,9 +121,16 @@ class RequestManager(Generic[ResponseT]):
         if isinstance(fallback, str | Route) or not isinstance(fallback, Sequence):
             raise ConfigError("must be a list of providers or names", key="fallback", value=fallback)
         route = _route(provider)
-        places = [
-            _addresses(each, limits, concurrency, max_outage) for each in (route, *map(_route, fallback))
-        ]
+        if isinstance(shared, str):
+            open_account("", shared)  # said at once, if there is no such thing
+        make = partial(
+            _addresses,
+            limits=limits,
+            concurrency=concurrency,
+            spare=spare(concurrency, hedge),
+            max_outage=max_outage,
+        )
+        places = [make(each, shared=bool(shared)) for each in (route, *map(_route, fallback))]
         service = route.service
         self._settings: Settings[ResponseT] = Settings(
             lanes=tuple(places),
@@ -132,6 +142,7 @@ class RequestManager(Generic[ResponseT]):
             identical=identical,
             progress=progress,
             hedge=hedge,
+            shared=shared,
             transport=transport,
         )
         self._model = model or route.model
@@ -383,7 +394,13 @@ def _route(given: Provider[Any] | Sequence[Provider[Any]] | Route | str) -> Rout
 
 
 def _addresses(
-    route: Route, limits: LimitsByModel | None, concurrency: int, max_outage: float
+    route: Route,
+    *,
+    limits: LimitsByModel | None,
+    concurrency: int,
+    spare: int,
+    max_outage: float,
+    shared: bool,
 ) -> Addresses[Any]:
     """The lanes of a route; each endpoint and key has the declared limits to itself."""
     service = route.service
@@ -395,7 +412,10 @@ def _addresses(
             service=None if service is None else SharedService(service),
             limits=limits or Limits(),
             concurrency=concurrency if service is None else service.slots(concurrency),
+            spare=spare if service is None else 0,
             max_outage=max_outage,
+            # A local model runs in this process, for nobody else.
+            shared=shared and service is None,
         )
         for number, provider in enumerate(providers, 1)
     ]

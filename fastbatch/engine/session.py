@@ -19,8 +19,9 @@ from fastbatch.engine.descriptors import file_limit, room_for_connections
 from fastbatch.engine.events import Counters, Event, Listener, Meter, Notice, RunFinished, RunStarted, Ticker
 from fastbatch.engine.fallback import readdress
 from fastbatch.engine.gate import Gate
-from fastbatch.engine.hedge import Hedge
+from fastbatch.engine.hedge import Hedge, spare
 from fastbatch.engine.job import Job
+from fastbatch.engine.keeper import Keeper
 from fastbatch.engine.lane import Group, Lane, Way
 from fastbatch.engine.latencies import Latencies
 from fastbatch.engine.pipeline import Pipeline
@@ -75,6 +76,7 @@ class Settings(Generic[ResponseT]):
     identical: Identical
     progress: str | Listener | None
     hedge: float = 0.0
+    shared: bool | str = False
     transport: Callable[[], Transport] = aiohttp_transport
     clock: Clock = field(default_factory=SystemClock)
     dice: Callable[[], float] = random.random
@@ -109,7 +111,16 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
         self.meter = Meter(self.counters, settings.clock)
         self._concurrency = settings.concurrency
         self._groups = _groups(settings.lanes)
-        self._gate = Gate(self._groups, settings.clock)
+        self._keeper: Keeper | None = None
+        self._run: Run[ResponseT] | None = None
+        if settings.shared:
+            self._keeper = Keeper(settings.shared, settings.clock, look=self._look, fail=self._stop)
+        self._gate = Gate(
+            self._groups,
+            settings.clock,
+            opened=None if self._keeper is None else self._keeper.adopt,
+            waits=None if self._keeper is None else self._keeper.wake,
+        )
         self._transport = settings.transport()
         self._latencies = Latencies()
         hedge = (
@@ -135,9 +146,8 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
 
     async def __aenter__(self) -> Self:
         self._concurrency = self._clamped(self._settings.concurrency)
-        # A straggler's second request must not wait for a connection.
-        spare = int(self._concurrency * self._settings.hedge) + 1 if self._settings.hedge else 0
-        await self._transport.open(connections=self._concurrency + spare)
+        more = spare(self._concurrency, self._settings.hedge)
+        await self._transport.open(connections=self._concurrency + more)
         return self
 
     async def __aexit__(
@@ -147,6 +157,8 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
             self._ticker.stop()
         self._gate.shut()
         try:
+            if self._keeper is not None:
+                await self._keeper.close()
             await self._transport.close()
         finally:
             try:
@@ -166,11 +178,14 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
         settings = self._settings
         cache = settings.cache
         keeper = RecentAnswers(_OWN_MEMORY) if cache is None else cache
+        for way in self._ways:
+            with way.lane.lock:
+                way.lane.weather.begins(settings.clock.time())
         if self.listener is not None:
             self.tell(RunStarted(self._title, self.counters.total))
             self._ticker = Ticker(self.tell, self.picture, settings.clock)
             self._ticker.start()
-        return Run(
+        self._run = Run(
             source,
             pipeline=self._pipeline,
             provider=settings.provider,
@@ -183,19 +198,31 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
             recorder=self._recorder,
             patience=max(PATIENCE, 2 * settings.timeout.total),
         )
+        return self._run
 
     @property
     def _ways(self) -> list[Way[ResponseT]]:
         return [way for group in self._groups for way in group.ways]
 
-    def _readdress(self, job: Job[ResponseT]) -> None:
-        readdress(job, self._groups[job.group], sample=self._settings.identical == "sample")
+    def _look(self) -> None:
+        self._gate.look()
+
+    def _stop(self, error: Exception) -> None:
+        if self._run is not None:
+            self._run.stop(error)
+
+    def _readdress(self, job: Job[ResponseT]) -> Provider[ResponseT]:
+        group = self._groups[job.group]
+        readdress(job, group, sample=self._settings.identical == "sample")
+        return group.provider
 
     def _clamped(self, concurrency: int) -> int:
         """Not more connections than descriptors, with a word about it."""
-        room = room_for_connections()
-        if room is None or concurrency <= room:
+        hedge, room = self._settings.hedge, room_for_connections()
+        if room is None or concurrency + spare(concurrency, hedge) <= room:
             return concurrency
+        if hedge:
+            room = max(1, int((room - 1) / (1 + hedge)))
         self._notice(
             f"concurrency {concurrency:,} became {room:,}: this process may open {file_limit():,} files "
             "(ulimit -n)"

@@ -21,6 +21,7 @@ class Provider(Protocol[ResponseT]):
         name: shown to people and written into records, such as `openai`.
         identity: what the endpoint is, for the request hash: its base URL, or a local model's digest.
         reader: how its replies are read (text, typed form).
+        credential: tells one key from another without telling any (a digest); "" where there is none.
     """
 
     @property
@@ -31,6 +32,9 @@ class Provider(Protocol[ResponseT]):
 
     @property
     def reader(self) -> ReplyReader[ResponseT]: ...  # noqa: D102
+
+    @property
+    def credential(self) -> str: ...  # noqa: D102
 
     def build(self, request: LLMRequest) -> HTTPCall:
         """The HTTP call that asks for `request`.

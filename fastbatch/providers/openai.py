@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from hashlib import blake2b
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -99,6 +100,8 @@ class OpenAIProvider:
             for ours in [known for known in self._headers if known.lower() == header.lower()]:
                 del self._headers[ours]
             self._headers[header] = _checked_header(header, value)
+        # Tells keys apart without telling any: the accounts of limits that processes share are named by it.
+        self.credential = blake2b(key.encode(), digest_size=16).hexdigest() if key else ""
         self._has_key = bool(key) or any(_CREDENTIAL.search(header) for header in headers or ())
         # What a server may print back; the longest first, so that no part of one is left of it.
         self._secrets = sorted({key, *_values(headers or {})}, key=len, reverse=True)
