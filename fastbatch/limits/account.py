@@ -135,7 +135,7 @@ class Account:
         if reply.surprising(window.limit) and now >= self.raised + self.length / 4:
             self.margin, self.raised = min(_MOST, max(_MARGIN, self.margin * _MORE)), now
         used_then = window.used if reply.used_then is None else reply.used_then
-        ours = window.used - reply.own if reply.refused else used_then
+        ours = window.used if reply.refused else used_then
         self.lately = max(self.lately, used - max(used_then, window.used))
         if reply.sent >= self.heard:
             # A refusal is quick, so that its numbers are those of now.

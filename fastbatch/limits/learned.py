@@ -121,7 +121,10 @@ class LearnedLimits:
         Call it before `settle`; `refused` tells a 429, which is not counted unless the server says so.
         """
         changed = False
-        taken.refused = refused
+        if refused:
+            taken.refused = True
+            for account, entry in zip(self._accounts, taken.entries, strict=False):
+                account.window.settle(entry, 0, now)
         for each in stated:
             if each.what in self._ignore:
                 continue

@@ -38,6 +38,7 @@ _MILLISECOND = 0.0011  # resets are rounded to it where they are not whole secon
 _NEAR = 1.02  # a reset this little below a usual length was written a little after the arrival it counts from
 _SURE = 1.25  # bounds this close together decide
 _RANGE = 4.0  # times that `used` must have varied before a bucket is believed in
+_FAR = 2.0  # a bucket's window may be so much longer than any reset seen before it must be certain
 _TELLING = 0.2  # the most that rounding may be of a reset for it to count for that
 _SLACK = 1.01  # of each bound, for what servers do beside rounding
 # The longest reset of so many windows counts, so that a window which became shorter is found, too.
@@ -79,7 +80,7 @@ class Reading:
             by_reset.whole
         )  # the shortest window, and the error, where only whole seconds are told
         low = max(by_use.low, by_use.longest, coarse)
-        if by_use.high > _SURE * (low + coarse):
+        if by_use.high > _SURE * (low + coarse) or (low > _FAR * by_use.longest and not by_use.certain):
             return None
         return _usual(low, by_use.high, by_use.high)
 
