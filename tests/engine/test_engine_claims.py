@@ -256,14 +256,14 @@ async def test_waiting_rows_are_shown_and_drained(runs):
     async with runs.parts(concurrency=1) as (run, session, source), aclosing(run.blocks()) as blocks:
         counters = session.counters
         with runs.somebody_asking("a", "b"):
-            await source.put(runs.jobs("a", "b", "c", "d"))
+            await source.put(runs.jobs(*"abcdef"))
             taking = asyncio.ensure_future(anext(blocks))
             await runs.clock.run_until_idle()
             assert (counters.elsewhere, counters.waiting, runs.asked) == (2, 0, ["c"])
             await runs.look(3)
             assert counters.elsewhere == 2
             assert session.picture().waiting_for == "another process, which is asking 2 of these requests"
-            assert len(runs.cache.held) == 2 + 2, "theirs, and c and d"
+            assert len(runs.cache.held) == 2 + 3, "theirs, and c, d and e; f is still in line"
             run.drain()
             await source.put([])  # the source is not interrupted in what it does
             assert counters.elsewhere == 0
@@ -279,7 +279,13 @@ async def test_waiting_rows_are_shown_and_drained(runs):
 
 
 async def test_a_drain_while_claiming(runs, monkeypatch):
-    """Rows that are being looked up once more when the run is drained stay open and are not sent."""
+    """Rows that are being looked up once more when the run is drained stay open, found or not."""
+    before = await runs.start("b")
+    await runs.answer("b")
+    await before
+    runs.calls.clear()
+    answers = dict(runs.cache.values)
+    runs.cache.values.clear()
     lookups: list[asyncio.Future[None]] = []
     look_up = SharedCache.get_many
 
@@ -299,6 +305,7 @@ async def test_a_drain_while_claiming(runs, monkeypatch):
         run.drain()
         await source.put([])
         assert runs.cache.held == set()
+        runs.cache.values.update(answers)
         lookups[1].set_result(None)
         with pytest.raises(StopAsyncIteration):
             await taking
