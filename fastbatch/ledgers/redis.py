@@ -92,6 +92,11 @@ class RedisAccount:
                 return await self._exchange(holder, report, want)
         except (RedisError, OSError, TimeoutError) as error:
             raise self._away(error) from None
+        finally:
+            # The client waits with `asyncio.wait_for`, in which Python 3.11 may lose a cancellation.
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise asyncio.CancelledError
 
     async def _exchange(self, holder: str, report: Report, want: Want) -> Grant:
         began = time.monotonic()

@@ -66,10 +66,9 @@ class Report(NamedTuple):
 
 
 class Want(NamedTuple):
-    """For each window: what would be used at once, what is wanted in all, what the first request needs."""
+    """For each window: what those who wait would use at once, and what the first of them needs."""
 
     amounts: tuple[int, ...]
-    totals: tuple[int, ...]
     heads: tuple[int, ...]
 
 

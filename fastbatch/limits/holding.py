@@ -12,8 +12,7 @@ class Holding:
     Attributes:
         lease: granted, and perhaps used by now.
         lapses: the tick at which a lease that nobody gave back has left the window for certain.
-        want, total, head: what it would use at once, what it wants in all, and what its first request needs.
-        hungry: until this tick it counts as wanting all of that, as it did not get what it would have used.
+        want, head: what it would use at once, and what the first of its requests needs.
         stated: the limit that its user declared, 0 for none.
     """
 
@@ -25,11 +24,9 @@ class Holding:
         "_out_ticks",
         "_under_way",
         "head",
-        "hungry",
         "lapses",
         "lease",
         "stated",
-        "total",
         "want",
     )
 
@@ -45,9 +42,7 @@ class Holding:
         self.lease = 0
         self.lapses = 0
         self.want = 0
-        self.total = 0
         self.head = 0
-        self.hungry = 0
         self.stated = 0
 
     def add(self, tick: int, amount: int) -> None:
@@ -90,14 +85,6 @@ class Holding:
         """What counts in the window now, the lease included (call `leave` first)."""
         return self._arrived + self._under_way + self.lease
 
-    def demand(self, tick: int) -> int:
-        """What it would use of a whole window beyond what counts already, as far as is known.
-
-        Who gets all that it wants is taken at its word: its concurrency may not allow it more.
-        """
-        wanted = max(self.want, self.total) if tick < self.hungry else self.want
-        return max(wanted - self.lease, 0)
-
     def leaving(self, until: int) -> int:
         """How much of it leaves by the tick `until`."""
         gone = sum(self._amounts[: max(until + 1 - self._first, 0)])
@@ -108,7 +95,6 @@ class Holding:
         """The clock was set: everything leaves as much later as before."""
         self._first += ticks
         self.lapses += ticks
-        self.hungry += ticks
         self._out_ticks = [tick + ticks for tick in self._out_ticks]
 
     def to_list(self) -> list[Any]:
@@ -121,9 +107,7 @@ class Holding:
             self.lease,
             self.lapses,
             self.want,
-            self.total,
             self.head,
-            self.hungry,
             self.stated,
         ]
 
@@ -143,9 +127,7 @@ class Holding:
             holding.lease,
             holding.lapses,
             holding.want,
-            holding.total,
             holding.head,
-            holding.hungry,
             holding.stated,
         ) = fields
         holding._arrived = sum(holding._amounts)

@@ -17,6 +17,7 @@ _AHEAD = 1.5  # of what left since the last exchange is expected until the next 
 _GRAIN = 1 / 400  # of a window: arrivals this close together are reported as one, with the last of them
 _BUCKETS = 20  # in the time of transit, for requests that are on their way
 _SHORTEST = 0.0025  # seconds, of both
+_AT_LEAST = 0.25  # seconds between two exchanges where nobody waits
 _AFTER_A_LOSS = 0.25  # seconds until the account is tried again after an exchange that failed
 
 _FORGOTTEN = 30.0  # seconds after twice the window: an account may be given up when nobody used it for longer
@@ -189,14 +190,23 @@ class LeasedLimits:
         self._pause = (seconds, reason)
         self._again = 0.0
 
-    def next_exchange(self, waiting: bool, now: float) -> float:
-        """When to make an exchange; `waiting`: somebody stands in the queue. Infinity: when that changes."""
+    @property
+    def asking(self) -> bool:
+        """Whether an exchange is under way."""
+        return self._asking is not None
+
+    def next_exchange(self, waiting: bool) -> float:
+        """When to make an exchange; `waiting`: somebody stands in the queue. Infinity: when that changes.
+
+        The moment may be past. Nothing is due while an exchange is under way, or where nobody waits and the
+        account knows everything.
+        """
         if self._asking is not None:
             return float("inf")
         if waiting or self._pause or self._news:
-            return max(self._last + self._again, now)
+            return self._last + self._again
         if self._out or any(self._arrived) or any(self._left):
-            return max(self._last + max(self._again, _AFTER_A_LOSS), now)
+            return self._last + max(self._again, _AT_LEAST)
         return float("inf")
 
     def report(self, now: float, *, leaving: bool = False) -> Report:
@@ -226,17 +236,16 @@ class LeasedLimits:
         )
 
     def want(self, queued: Sequence[Cost], more: int = 0) -> Want:
-        """What is wanted: `queued` would leave at once, its first before the others; `more` come later."""
+        """What those who wait would use; `queued` are the first of them in their order, `more` the others."""
         looked_at = list(islice(queued, _LOOKED_AT))
         count = max(len(looked_at), 1)
-        amounts, totals, heads = [], [], []
+        amounts, heads = [], []
         for at, term in enumerate(self._terms):
             costs = sum([cost.of(term.what) for cost in looked_at])
-            amount = round(costs * len(queued) / count + self._departed[at] * _AHEAD)
-            amounts.append(amount)
-            totals.append(amount + round(costs * more / count))
+            waiting = costs * (len(queued) + more) / count
+            amounts.append(round(waiting + self._departed[at] * _AHEAD))
             heads.append(looked_at[0].of(term.what) if looked_at else 0)
-        return Want(tuple(amounts), tuple(totals), tuple(heads))
+        return Want(tuple(amounts), tuple(heads))
 
     def granted(self, grant: Grant, now: float) -> None:
         """The account answered."""

@@ -33,23 +33,30 @@ class Turn:
         comes: when it comes again, at the latest.
         served: how much it has used, of the window of which that is the most, in limits; it counts from where
             the others stand who were busy when it began.
+        charged: the part of that which is for its present lease, as if it used all of that.
         busy: it wanted something at its last exchange.
-        waits: it was granted nothing of that.
+        waits: it was granted less than that.
     """
 
-    __slots__ = ("busy", "comes", "served", "waits")
+    __slots__ = ("busy", "charged", "comes", "served", "waits")
 
     def __init__(
-        self, comes: float = float("inf"), served: float = 0.0, busy: bool = False, waits: bool = False
+        self,
+        comes: float = float("inf"),
+        served: float = 0.0,
+        charged: float = 0.0,
+        busy: bool = False,
+        waits: bool = False,
     ) -> None:
         self.comes = comes
         self.served = served
+        self.charged = charged
         self.busy = busy
         self.waits = waits
 
     def to_list(self) -> list[Any]:
         """For JSON."""
-        return [self.comes, self.served, self.busy, self.waits]
+        return [self.comes, self.served, self.charged, self.busy, self.waits]
 
 
 class LeaseBook:
@@ -61,9 +68,9 @@ class LeaseBook:
     >>> from fastbatch.limits.exchange import Report, Term, Want
     >>> book = LeaseBook(now=0.0)
     >>> report = Report((Term("requests", 10, 60.0),), arrived=((),), out=((),), unused=(0,))
-    >>> book.exchange(0.0, "one", report, Want((4,), (4,), (1,))).amounts
+    >>> book.exchange(0.0, "one", report, Want((4,), (1,))).amounts
     (4,)
-    >>> LeaseBook.from_bytes(book.to_bytes()).exchange(0.1, "two", report, Want((9,), (9,), (1,))).amounts
+    >>> LeaseBook.from_bytes(book.to_bytes()).exchange(0.1, "two", report, Want((9,), (1,))).amounts
     (5,)
     """
 
@@ -105,10 +112,13 @@ class LeaseBook:
         shortest = min([term.per for term in report.terms], default=60.0)
         valid = min(max(shortest * _LEASE, _SHORTEST_LEASE), _LONGEST_LEASE)
         wait = now
+        turn.charged = 0.0
         for at, window in enumerate(windows):
-            window.lease(holder, granted[at], now + valid + report.transit, now)
-            if turn.waits:
+            share = window.lease(holder, granted[at], now + valid + report.transit)
+            turn.charged = max(turn.charged, share)
+            if turn.waits and not granted[at]:
                 wait = max(wait, window.free_at(want.heads[at], self._turns, now))
+        turn.served += turn.charged
         again = min(max(shortest * _SHARE_OF_WINDOW, _SOONEST), _LATEST)
         if all(much >= wanted for much, wanted in zip(granted, want.amounts, strict=True)):
             turn.comes = now + _LATEST
@@ -134,7 +144,7 @@ class LeaseBook:
         Who waits and has used the least comes first. That is one order for all windows, or two processes
         could each wait for what is kept for the other one.
         """
-        wants = [max(window.holdings[holder].want, window.holdings[holder].head) for window in windows]
+        wants = [window.holdings[holder].want for window in windows]
         if not any(wants):
             turn.busy = turn.waits = False
             return [0] * len(windows)
@@ -143,21 +153,19 @@ class LeaseBook:
             # Who comes to where others are busy has no claim to what it did not want before.
             turn.served = max(turn.served, min([each.served for each in others.values()]))
         turn.busy = True
-        shares = {id(window): window.share(self._turns, now) for window in self._windows}
         first = [
             name
             for name, each in others.items()
             if each.waits and (each.served, name) < (turn.served, holder)
-            # Who has had its share of a window waits for that to leave, and not for others.
-            if all(window.has_room(name, shares[id(window)]) for window in self._windows)
         ]
         granted = []
         for window in windows:
-            share = shares[id(window)]
-            claimed = sum([window.claim(name, share) for name in first])
-            granted.append(window.grant(holder, self._turns, share, claimed))
-        turn.waits = any(wanted and not much for much, wanted in zip(granted, wants, strict=True))
-        return [0] * len(windows) if turn.waits else granted
+            claimed = sum([window.claim(name, self._turns, len(others)) for name in first])
+            granted.append(window.grant(holder, self._turns, len(others), claimed))
+        turn.waits = any(much < wanted for much, wanted in zip(granted, wants, strict=True))
+        if any(wanted and not much for much, wanted in zip(granted, wants, strict=True)):
+            return [0] * len(windows)
+        return granted
 
     def move(self, now: float) -> None:
         """Take `now` for the moment of the last exchange: everything in the book happened that much later."""
@@ -199,12 +207,13 @@ class LeaseBook:
             spent = max(spent, share)
             holding = window.holdings[holder]
             holding.stated = 0 if term.learned else term.limit
-            holding.want, holding.total, holding.head = want.amounts[at], want.totals[at], want.heads[at]
+            holding.head = want.heads[at]
+            holding.want = max(want.amounts[at], holding.head)
             window.learned = window.learned or term.limit
             if self._lost and now - self.birth < window.per + report.transit:
                 window.fill(self.birth + report.transit, self._turns)
             heard.append(window)
-        turn.served += spent
+        turn.served += spent - turn.charged
         return heard, list(known.values())
 
     def to_bytes(self) -> bytes:

@@ -17,6 +17,10 @@ _SHORTEST_TICK = 0.005
 # Of a tick: far more than floating point loses in a sum of times, far less than a request's way.
 _HAIR = 1e-3
 
+# Of a limit, for all together, in one round. One that could take everything that is free whenever it comes
+# would have more than the others, who can ask for no more than they have in flight at once.
+_ROUND = 1 / 10
+
 _LONGEST_WAY = 60.0  # seconds; only bounds a search
 
 LOST = "?"
@@ -29,8 +33,8 @@ class SharedWindow:
     A lease is therefore granted only where the limit has room for all of it, whatever becomes of who holds
     it, and in every sliding window of the server at most the limit arrives.
 
-    When not everybody can have what it wants, each may use as much of the window as the others; who wants
-    less than that leaves the rest to the others (max-min).
+    When several want something, they have it in rounds, a part of the window each; whose turn it is the
+    account says.
     """
 
     def __init__(self, what: Quantity, per: float, learned: int = 0) -> None:
@@ -95,50 +99,41 @@ class SharedWindow:
         lost = self.holdings.setdefault(LOST, Holding())
         lost.replace_out({self.leaves(latest): self.limit(active)})
 
-    def share(self, active: Collection[str], now: float) -> int:
-        """What each active process may use of the window, so that all who want more have the same."""
-        tick = floor(now / self._tick)
-        away, demands = 0, [0]
-        for name, holding in self.holdings.items():
-            if name in active:
-                demands.append(holding.used + holding.demand(tick))
-            else:
-                away += holding.used
-        return ceil(_level(self.limit(active) - away, demands))
-
-    def has_room(self, holder: str, share: int) -> bool:
-        """Whether somebody has less than its share."""
-        holding = self.holdings.get(holder)
-        return holding is None or holding.used < share
-
-    def claim(self, holder: str, share: int) -> int:
+    def claim(self, holder: str, active: Collection[str], rivals: int) -> int:
         """What to keep free for somebody who waits and is to be served first."""
         holding = self.holdings.get(holder)
-        if holding is None:
-            return 0
-        return max(holding.head, min(holding.want, share - holding.used))
+        return 0 if holding is None else min(holding.want, self._round(holding, active, rivals))
 
-    def grant(self, holder: str, active: Collection[str], share: int, claimed: int) -> int:
-        """How much `holder` may use of what it wants, 0 where that would not let its first request leave."""
+    def grant(self, holder: str, active: Collection[str], rivals: int, claimed: int) -> int:
+        """How much `holder` may use of what it wants, 0 where that would not let its first request leave.
+
+        `rivals` others want something, and `claimed` is kept for those of them who are to be served first.
+        """
         holding = self.holdings[holder]
-        want, head = max(holding.want, holding.head), holding.head
-        limit, mine = self.limit(active), holding.used
+        limit = self.limit(active)
         free = limit - self.used() - claimed
-        if head > limit:  # larger than the window: only when that is empty, and then it takes all of it
+        if (
+            holding.head > limit
+        ):  # larger than the window: only when that is empty, and then it takes all of it
             return limit if free >= limit else 0
-        if mine >= share:
-            return 0
-        # Whoever has less than its share may go beyond it by one request, which is held against it later on:
-        # else what lies between the shares and whole requests would be nobody's.
-        granted = min(want, free, max(share - mine, head))
-        return granted if granted >= head else 0
+        granted = min(holding.want, free, self._round(holding, active, rivals))
+        return granted if granted >= holding.head else 0
 
-    def lease(self, holder: str, amount: int, latest: float, now: float) -> None:
-        """What was granted counts as used, until it is reported or has left for certain."""
+    def _round(self, holding: Holding, active: Collection[str], rivals: int) -> int:
+        """The most that one may have before it is somebody else's turn."""
+        if not rivals:
+            return holding.want
+        return max(holding.head, ceil(self.limit(active) * _ROUND / (rivals + 1)))
+
+    def lease(self, holder: str, amount: int, latest: float) -> float:
+        """What was granted counts as used, until it is reported or has left for certain.
+
+        Returns:
+            Its share of the limit.
+        """
         holding = self.holdings[holder]
         holding.lease, holding.lapses = amount, self.leaves(latest)
-        if amount < holding.want:
-            holding.hungry = floor(now / self._tick) + self._span
+        return amount / max(self.limit(self.holdings), 1)
 
     def free_at(self, amount: int, active: Collection[str], now: float) -> float:
         """When `amount` will be free at the latest, if nobody takes more meanwhile."""
@@ -179,14 +174,3 @@ class SharedWindow:
         window = cls(what, per, learned)
         window.holdings = {name: Holding.from_list(each) for name, each in held.items()}
         return window
-
-
-def _level(total: int, demands: list[int]) -> float:
-    """The most that each may have of `total`, where that is not enough for all of them."""
-    left, count = float(max(total, 0)), len(demands)
-    for demand in sorted(demands):
-        if demand * count > left:
-            return left / count
-        left -= demand
-        count -= 1
-    return float(max(demands))

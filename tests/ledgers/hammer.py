@@ -52,7 +52,7 @@ class Keeper:
         """Make the exchanges for ever."""
         me = new_holder()
         while True:
-            wait = self.limits.next_exchange(bool(self.queue), time.monotonic()) - time.monotonic()
+            wait = self.limits.next_exchange(bool(self.queue)) - time.monotonic()
             if wait > 0:
                 self.bell.clear()
                 try:
@@ -61,7 +61,7 @@ class Keeper:
                 except TimeoutError:
                     pass
                 continue
-            want = self.limits.want([Cost()] * len(self.queue), 1_000)
+            want = self.limits.want([Cost()] * len(self.queue))
             report = self.limits.report(time.monotonic())
             began = time.process_time()
             grant = await self.account.exchange(me, report, want)

@@ -19,10 +19,10 @@ from fastbatch.limits.exchange import Grant, Report, Seen, Term, Want
 
 
 async def ask(account: SharedAccount, want: int, holder: str = "one", seen: Seen | None = None) -> Grant:
-    """Ask for some of ten requests in any minute; nothing is given back."""
-    known = (Term("requests", 10, 60.0),)
+    """Ask for some of ten tokens in any minute, for one request; nothing is given back."""
+    known = (Term("tokens", 10, 60.0),)
     return await account.exchange(
-        holder, Report(known, ((),), ((),), (0,), seen=seen), Want((want,), (want,), (1,))
+        holder, Report(known, ((),), ((),), (0,), seen=seen), Want((want,), (want,))
     )
 
 
@@ -30,7 +30,8 @@ async def test_processes_see_what_the_others_hold(tmp_path: Path) -> None:
     """Two objects with the same name share one account; another name is another account."""
     one, two, other = FileAccount("n", tmp_path), FileAccount("n", tmp_path), FileAccount("m", tmp_path)
     assert (await ask(one, 7)).amounts == (7,)
-    assert (await ask(two, 7, "two")).amounts == (3,)
+    assert (await ask(two, 4, "two")).amounts == (0,)
+    assert (await ask(two, 3, "two")).amounts == (3,)
     assert (await ask(other, 7)).amounts == (7,)
     for account in (one, two, other):
         await account.close()
@@ -67,7 +68,7 @@ async def test_a_writer_that_was_killed_leaves_the_state_before(tmp_path: Path) 
     for length in (0, 1, 27, 28, 29, 100):
         account.path.write_bytes(whole[:length] + before[length:])
         again = FileAccount("n", tmp_path)
-        assert (await ask(again, 10, "three")).amounts == (6,), length
+        assert (await ask(again, 6, "three")).amounts == (6,), length
         await again.close()
 
 
@@ -124,7 +125,8 @@ async def test_after_a_restart_what_was_used_still_counts(
     monkeypatch.setattr(module, "_start_of_the_machine", lambda: "another")
     after = FileAccount("n", tmp_path)
     assert after.path != before.path
-    assert (await ask(after, 7, "two")).amounts == (3,)
+    assert (await ask(after, 4, "two")).amounts == (0,)
+    assert (await ask(after, 3, "two")).amounts == (3,)
     await after.close()
 
 
@@ -176,7 +178,7 @@ async def test_a_full_disk_grants_nothing(tmp_path: Path, monkeypatch: pytest.Mo
         full.setattr(module.os, "pwrite", lambda *_: 10)
         with pytest.raises(AccountUnavailable, match="no space left"):
             await ask(account, 3, "two")
-    assert (await ask(account, 10, "three")).amounts == (8,)
+    assert (await ask(account, 8, "three")).amounts == (8,)
     await account.close()
 
 

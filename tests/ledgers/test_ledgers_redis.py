@@ -18,10 +18,10 @@ from fastbatch.limits.exchange import Grant, Report, Seen, Term, Want
 
 
 async def ask(account: RedisAccount, want: int, holder: str = "one", seen: Seen | None = None) -> Grant:
-    """Ask for some of ten requests in any minute; nothing is given back."""
-    known = (Term("requests", 10, 60.0),)
+    """Ask for some of ten tokens in any minute, for one request; nothing is given back."""
+    known = (Term("tokens", 10, 60.0),)
     return await account.exchange(
-        holder, Report(known, ((),), ((),), (0,), seen=seen), Want((want,), (want,), (1,))
+        holder, Report(known, ((),), ((),), (0,), seen=seen), Want((want,), (want,))
     )
 
 
@@ -45,7 +45,8 @@ async def test_machines_see_what_the_others_hold(server: Server, plain: Redis) -
     one, two, other = [RedisAccount(name, server.url) for name in ("n", "n", "m")]
     await one.open()
     assert (await ask(one, 7)).amounts == (7,)
-    assert (await ask(two, 7, "two")).amounts == (3,)
+    assert (await ask(two, 4, "two")).amounts == (0,)
+    assert (await ask(two, 3, "two")).amounts == (3,)
     assert (await ask(other, 7)).amounts == (7,)
     for account in (one, two, other):
         await account.close()

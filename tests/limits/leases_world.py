@@ -127,7 +127,7 @@ class Process:
             self.queue and self.in_flight < self.concurrency and self.limits.fits(self.queue[0], self.clock)
         ):
             self._send(self.queue.popleft())
-        due = self.limits.next_exchange(self._waits(), self.clock) - self.offset
+        due = self.limits.next_exchange(self._waits()) - self.offset
         if due < self._due:
             self._due = due
             self.world.at(due, lambda: self._exchange(due))
@@ -157,13 +157,13 @@ class Process:
         if not self.alive or due != self._due:
             return
         self._due = float("inf")
-        if self.limits.next_exchange(self._waits(), self.clock) > self.clock + 1e-9:
+        if self.limits.next_exchange(self._waits()) > self.clock + 1e-9:
             self.look()
             return
         world, limits = self.world, self.limits
         room = self.concurrency - self.in_flight
         queued: Sequence[Cost] = [self.queue[at] for at in range(min(room, len(self.queue)))]
-        want = limits.want(queued, len(self.queue) - len(queued))
+        want = limits.want(queued)
         report = limits.report(self.clock)
         lost = self.loses()
 

@@ -191,7 +191,7 @@ def test_exchanges_are_few() -> None:
 def exchanged(book: LeaseBook, now: float, holder: str, want: int, **fields: object) -> int:
     """One exchange about ten requests in ten seconds."""
     report = Report((Term("requests", 10, 10.0),), ((),), ((),), (0,), **fields)  # type: ignore[arg-type]
-    return book.exchange(now, holder, report, Want((want,), (want,), (1,))).amounts[0]
+    return book.exchange(now, holder, report, Want((want,), (1,))).amounts[0]
 
 
 def test_an_account_that_was_lost_counts_as_used_for_one_window() -> None:
@@ -208,7 +208,7 @@ def test_a_lease_whose_holder_vanished_counts_as_used_as_late_as_can_be() -> Non
     """It may have left until the lease was over, arrived a transit later, and counts a window from there."""
     book = LeaseBook(0.0)
     report = Report((Term("requests", 10, 10.0),), ((),), ((),), (0,), transit=2.0)
-    valid = book.exchange(0.0, "one", report, Want((10,), (10,), (1,))).valid
+    valid = book.exchange(0.0, "one", report, Want((10,), (1,))).valid
     assert exchanged(book, valid + 2.0 + 10.0 - 0.001, "two", 10) == 0
     assert exchanged(book, valid + 2.0 + 10.0 + 0.1, "two", 10) == 10
 
@@ -227,11 +227,11 @@ def test_a_pause_holds_for_everybody_until_it_is_over() -> None:
     book = LeaseBook(0.0)
     exchanged(book, 0.0, "one", 1, pause=(30.0, "the provider asked to wait"))
     report = Report((Term("requests", 10, 10.0),), ((),), ((),), (0,), pause=(1.0, "shorter"))
-    assert book.exchange(10.0, "two", report, Want((1,), (1,), (1,))).pause == (
+    assert book.exchange(10.0, "two", report, Want((1,), (1,))).pause == (
         20.0,
         "the provider asked to wait",
     )
-    assert book.exchange(31.0, "two", report._replace(pause=None), Want((1,), (1,), (1,))).pause is None
+    assert book.exchange(31.0, "two", report._replace(pause=None), Want((1,), (1,))).pause is None
 
 
 def test_a_limit_that_one_learned_is_everybodys() -> None:
@@ -264,10 +264,10 @@ def test_the_lowest_that_is_declared_holds_while_its_process_is_there() -> None:
         Report((Term("requests", 4, 10.0),), ((),), ((),), (0,)),
         Report((Term("requests", 9, 10.0),), ((),), ((),), (0,)),
     )
-    assert book.exchange(0.0, "high", high, Want((9,), (9,), (1,))).amounts == (9,)
-    assert book.exchange(0.1, "low", low, Want((0,), (0,), (0,))).terms[0].limit == 4
-    assert book.exchange(0.2, "high", high, Want((9,), (9,), (1,))).amounts == (4,)
-    assert book.exchange(5.0, "high", high, Want((9,), (9,), (1,))).amounts == (9,)
+    assert book.exchange(0.0, "high", high, Want((9,), (1,))).amounts == (9,)
+    assert book.exchange(0.1, "low", low, Want((0,), (0,))).terms[0].limit == 4
+    assert book.exchange(0.2, "high", high, Want((9,), (1,))).amounts == (4,)
+    assert book.exchange(5.0, "high", high, Want((9,), (1,))).amounts == (9,)
 
 
 @pytest.mark.parametrize(
@@ -285,5 +285,5 @@ def test_an_account_stays_small() -> None:
     for number in range(20_000):
         now = number * 0.003
         report = Report((Term("requests", 10**6, 60.0),), ((Amount(0.0, 1),),), ((),), (0,))
-        book.exchange(now, "one", report, Want((1,), (1,), (1,)))
+        book.exchange(now, "one", report, Want((1,), (1,)))
     assert len(book.to_bytes()) < 2_000
