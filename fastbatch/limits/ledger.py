@@ -148,6 +148,7 @@ class Ledger:
     def cancel(self, reservation: Reservation, now: float) -> None:
         """Give back room that was granted and not used: nothing was sent."""
         if self._ends(reservation):
+            self._adaptive.dropped(now)  # it may have been the one that tries after a pause
             for part, taken in zip(self._parts, reservation.taken, strict=True):
                 part.cancel(taken, now)
 

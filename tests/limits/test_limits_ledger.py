@@ -189,3 +189,12 @@ def test_requests_may_be_settled_during_a_pause() -> None:
     ledger.settle(first, None, 1.0)
     assert ledger.next_change(Cost(1), 5.0) == 11.0
     granted(ledger, 1, 11.0)
+
+
+def test_a_try_after_a_pause_that_was_never_sent_proves_nothing() -> None:
+    """It found no connection: the pause is not over by that, and the next one tries alone."""
+    ledger = Ledger(ceiling=8, slow_start=True)
+    ledger.refused(granted(ledger, 1, 0.0), 1.0, 0.0, 0.1)
+    ledger.cancel(granted(ledger, 1, 1.2), 1.3)
+    granted(ledger, 1, 5.0)
+    assert [ledger.reserve(Cost(1), 5.0) for _ in range(3)] == [None] * 3
