@@ -194,7 +194,11 @@ def test_requests_may_be_settled_during_a_pause() -> None:
 def test_a_try_after_a_pause_that_was_never_sent_proves_nothing() -> None:
     """It found no connection: the pause is not over by that, and the next one tries alone."""
     ledger = Ledger(ceiling=8, slow_start=True)
-    ledger.refused(granted(ledger, 1, 0.0), 1.0, 0.0, 0.1)
+    *others, last = [granted(ledger, 1, 0.0) for _ in range(8)]
+    ledger.refused(last, 1.0, 0.0, 0.1)
+    for reservation in (*others, last):
+        ledger.settle(reservation, None, 0.2)
     ledger.cancel(granted(ledger, 1, 1.2), 1.3)
     granted(ledger, 1, 5.0)
-    assert [ledger.reserve(Cost(1), 5.0) for _ in range(3)] == [None] * 3
+    assert ledger.reserve(Cost(1), 5.0) is None
+    assert ledger.waiting_reason(Cost(1), 5.0) == "refused by the provider, trying one request"
