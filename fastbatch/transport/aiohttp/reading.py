@@ -87,5 +87,4 @@ class Reader:
             return whole.getvalue()
 
     def _too_large(self, reply: aiohttp.ClientResponse) -> ResponseTooLarge:
-        reply.close()
         return ResponseTooLarge(f"the reply is larger than {self._bound} bytes", status=reply.status)

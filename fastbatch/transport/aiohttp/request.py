@@ -19,6 +19,7 @@ _ENCODINGS = {str(name): value for name, value in aiohttp.ClientRequest.DEFAULT_
     "Accept-Encoding"
 ]
 _PIECE = 1 << 16  # bytes; after so many aiohttp waits for the socket
+_NO_HEADERS = aiohttp.BytesPayload(b"").headers  # aiohttp wants some, and leaves out what is `_NOT_ADDED`
 
 
 class Body(aiohttp.Payload):
@@ -26,9 +27,9 @@ class Body(aiohttp.Payload):
 
     _autoclose = True  # there is nothing to close
 
-    def __init__(self, whole: bytes) -> None:
-        super().__init__(whole)
-        self.whole = whole
+    def __init__(self, whole: bytes) -> None:  # not aiohttp's, which makes headers for each body
+        self._value = self.whole = whole
+        self._headers = _NO_HEADERS
         self._size = len(whole)
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:

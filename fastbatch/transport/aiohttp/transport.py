@@ -73,25 +73,33 @@ class AiohttpTransport:
         url, proxy = address
         attempt = Attempt(timeout, self._loop)
         current.set(attempt)
+        reply: aiohttp.ClientResponse | None = None
         try:
             with attempt:
-                async with session.request(
+                reply = await session.request(
                     call.method,
                     url,
                     headers=call.headers,
                     data=Body(call.body),
                     allow_redirects=False,
                     proxy=proxy,
-                ) as reply:
-                    return HTTPReply(reply.status, reply.headers, await self._reader.read(reply, attempt))
+                )
+                # Read to its end a reply gives its connection back by itself; any other ends below.
+                return HTTPReply(reply.status, reply.headers, await self._reader.read(reply, attempt))
         except CAUGHT as error:
-            attempt.abort()
+            self._give_up(attempt, reply)
             name = (proxy or url).raw_host or ""
             resolving = name if name in self._resolver.asking else ""
             raise failure(error, attempt, url, resolving=resolving) from None
         except BaseException:
-            attempt.abort()
+            self._give_up(attempt, reply)
             raise
+
+    def _give_up(self, attempt: Attempt, reply: aiohttp.ClientResponse | None) -> None:
+        """Drop the connection of an attempt that failed or was cancelled."""
+        attempt.abort()
+        if reply is not None:
+            reply.close()
 
     async def close(self) -> None:
         """Close the session and its connections."""
