@@ -23,6 +23,7 @@ from fastbatch.errors import (
     RequestError,
     ServerError,
 )
+from fastbatch.limits.cost import QUANTITIES
 from fastbatch.models.http import HTTPReply
 from fastbatch.models.response import Usage
 
@@ -199,9 +200,11 @@ def test_the_key_is_sent_and_never_shown(provider: Provider[Any], case: Case) ->
 def test_tokens_are_whole_numbers(provider: Provider[Any]) -> None:
     """What is reserved and settled is counted in whole tokens, and never below 0."""
     body = request().body
-    assert isinstance(provider.reserve_tokens(body, 10), int)
-    assert provider.reserve_tokens(body, 10) >= 10
-    assert provider.settle_tokens(body, Usage(14, 0, 1, 0)) >= 15
+    reserved, settled = provider.reserve(body, 10), provider.settle(body, Usage(14, 0, 1, 0))
+    assert (reserved.prompt, settled.prompt) == (10, 14)
+    assert all(isinstance(reserved.of(what), int) for what in QUANTITIES)
+    assert reserved.of("tokens") >= 10
+    assert settled.of("tokens") >= 15
 
 
 def test_it_can_move(provider: Provider[Any]) -> None:

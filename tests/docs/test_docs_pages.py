@@ -66,4 +66,10 @@ def test_every_exit_code_is_told() -> None:
 
 def test_the_pages_come_with_the_package() -> None:
     """They lie inside the package, so that an installed copy has them."""
-    assert sorted(page.name for page in DOCS.iterdir()) == ["command-line.md", "library.md", "reliability.md"]
+    assert sorted(page.name for page in DOCS.iterdir()) == [
+        "command-line.md",
+        "faults.md",
+        "library.md",
+        "limits.md",
+        "reliability.md",
+    ]
