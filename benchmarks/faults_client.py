@@ -41,7 +41,9 @@ async def openai(job: dict[str, Any]) -> Counter[str]:
                 said = answer.choices[0].message.content if answer.choices else None
             except Exception as error:  # noqa: BLE001  (whatever it raises is the figure)
                 return type(error).__name__
-            return "answered" if said == f"You said {prompt}" else "a success without an answer"
+            if said is None:
+                return "success without an answer"
+            return "answered" if said == f"You said {prompt}" else "somebody else's answer"
 
     async with client:
         if job["warm"]:
@@ -89,6 +91,8 @@ def main() -> None:
     client = {"openai": openai, "fastbatch": fastbatch}[job["client"]]
     for module in _LOADED[job["client"]]:
         import_module(module)
+    print("ready", flush=True)  # the fault begins now, not while we were imported
+    sys.stdin.readline()
     before = memory("VmRSS")
     began = time.perf_counter()
     outcomes = asyncio.run(client(job))

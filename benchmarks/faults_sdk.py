@@ -144,8 +144,25 @@ def main() -> None:
                 print(*lines[-1], sep=" | ", flush=True)
     print(f"\nopenai {release}, timeout 3 s, 2 retries\n")
     print(table(("fault", "client", "outcome", "s", "requests", "elsewhere", "MiB"), lines))
+    if options.markdown:
+        print("\n".join(page_lines(results)))
     if options.json:
         write_json(options.json, "faults", {"timeout": 3, "retries": 2, "openai": release}, results)
+
+
+def page_lines(results: list[dict[str, Any]]) -> list[str]:
+    """The table as the page `faults.md` has it."""
+    found: dict[str, dict[str, str]] = {}
+    for told in results:
+        outcomes = told["outcomes"]
+        many = sum(outcomes.values()) > 1
+        words = ", ".join(f"{number} {name}" if many else name for name, number in outcomes.items())
+        words += f"; {told['requests']} request" + "s" * (told["requests"] != 1)
+        words += f" and {told['elsewhere']} elsewhere" if told["elsewhere"] else ""
+        words += f"; {told['seconds']:.1f} s" if told["seconds"] < _PATIENCE else ""
+        words += f"; {told['grew_mib']} MiB more" if told["grew_mib"] >= 32 else ""
+        found.setdefault(told["fault"], {})[told["client"]] = words
+    return [f"| {name} | {by['openai']} | {by['fastbatch']} |" for name, by in found.items()]
 
 
 def measure(case: Case, client: str, python: Path) -> dict[str, Any]:
@@ -156,7 +173,7 @@ def measure(case: Case, client: str, python: Path) -> dict[str, Any]:
     """
     with Clinic(case.act) as clinic:
         if case.late:
-            clinic.late(case.late)
+            clinic.call(clinic.server.shut())
         job = {
             "client": client,
             "url": clinic.url,
@@ -166,29 +183,31 @@ def measure(case: Case, client: str, python: Path) -> dict[str, Any]:
             "files": case.files,
         }
         command = [str(python), str(_CLIENT), json.dumps(job)]
+        pipe = subprocess.PIPE
+        child = subprocess.Popen(
+            command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=child_environment()
+        )
+        assert child.stdout is not None
+        child.stdout.readline()
+        if case.late:
+            clinic.late(case.late)
         try:
-            ran = subprocess.run(
-                command,
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=_PATIENCE,
-                env=child_environment(),
-            )
-            if ran.returncode:
-                raise RuntimeError(f"{client} at {case.name!r}: {ran.stderr[-1500:]}")
-            told = json.loads(ran.stdout)
+            printed, said = child.communicate("go\n", timeout=_PATIENCE)
+            if child.returncode:
+                raise RuntimeError(f"{client} at {case.name!r}: {said[-1500:]}")
+            told = json.loads(printed)
         except subprocess.TimeoutExpired:
-            told = {
-                "outcomes": {f"no end in {_PATIENCE:.0f} s": len(case.prompts())},
-                "seconds": _PATIENCE,
-                "grew_mib": 0,
-            }
+            child.kill()
+            child.communicate()
+            ended = f"no end in {_PATIENCE:.0f} s"
+            told = {"outcomes": {ended: len(case.prompts())}, "seconds": _PATIENCE, "grew_mib": 0}
+        keys = sum("authorization" in seen.headers for seen in clinic.elsewhere.seen)
         return {
             "fault": case.name,
             "client": client,
             "requests": len(clinic.arrivals) - case.warm,
             "elsewhere": len(clinic.elsewhere.seen),
+            "keys_elsewhere": keys,
             **told,
         }
 
@@ -196,6 +215,7 @@ def measure(case: Case, client: str, python: Path) -> dict[str, Any]:
 def _parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(description="The official client at the faults of the matrix.")
     made.add_argument("--only", default="", help="faults whose name holds this")
+    made.add_argument("--markdown", action="store_true", help="print the lines of the page")
     made.add_argument("--json", metavar="OUT", help="write all raw figures")
     return made
 

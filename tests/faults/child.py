@@ -190,7 +190,7 @@ def _manager(job: dict[str, Any]) -> Any:
         from fastbatch import Timeout
 
         given["timeout"] = Timeout(total=job["timeout"], **deadlines)
-    retry = {"attempts": job["attempts"], "base": 0.05}
+    retry = {"attempts": job["attempts"], "base": job["base"]}
     if "max_wait" in options:
         retry["max_wait"] = options["max_wait"]
     if "max_outage" in options:

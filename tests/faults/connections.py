@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from faults.acts import everybody_for, everybody_from, sick_always, sick_once, well
+from faults.acts import chance, everybody_for, everybody_from, sick_always, sick_once, well
 from faults.clinic import Visit
 from faults.evidence import Evidence
 from faults.fault import Act, Fault
@@ -127,6 +127,8 @@ CONNECTIONS = (
         row="stale connections",
         act=on_a_used_connection(reset),
         concurrency=1,
+        attempts=1,  # which this is not
+        base=2.0,
         sent=(2, 2),
         holds=(again_at_once,),
     ),
@@ -135,6 +137,8 @@ CONNECTIONS = (
         row="stale connections",
         act=on_a_used_connection(end),
         concurrency=1,
+        attempts=1,  # which this is not
+        base=2.0,
         sent=(2, 2),
         holds=(again_at_once,),
     ),
@@ -161,6 +165,18 @@ CONNECTIONS = (
         may_fail=30,
         total=60 + 10,
         says="broke|outage|answer",
+    ),
+    Fault(
+        name="one reply in three breaks off",
+        row="torn replies",
+        act=chance(0.35, torn(TORN["body"], reset=False)),
+        rows=100,
+        attempts=6,
+        code=1,
+        kind="ConnectionLost",
+        may_fail=45,
+        billed=True,
+        total=100 + 10 + 10,  # the retry budget: ten, and one for every ten answers
     ),
     Fault(
         name="refused in the middle of a run, back soon",

@@ -73,6 +73,7 @@ def _job(fault: Fault, door: Door, folder: Path, url: str, key: str, certificate
         "key": key,
         "timeout": fault.timeout,
         "attempts": fault.attempts,
+        "base": fault.base,
         "concurrency": fault.concurrency,
         "options": dict(fault.options),
         "run_file": {},

@@ -30,6 +30,7 @@ class Fault:
         rows, sick: how many rows in all, and how many of them are sick.
         concurrency, attempts, timeout: as the run is told; `options` are its further ones, by the command
             line's names with underscores.
+        base: seconds of the first wait of ours; the command line's is always 0.5.
         code: exit code of the first run, or codes that it may have.
         kind: class of the error of each sick row; None where they are answered in the end, or stay open.
         may_fail: how many other rows may fail, with the same class.
@@ -57,6 +58,7 @@ class Fault:
     attempts: int = 2
     timeout: float = 10.0
     options: Mapping[str, Any] = field(default_factory=dict)
+    base: float = 0.05
     code: int | tuple[int, ...] = 0
     kind: str | None = None
     may_fail: int = 0
