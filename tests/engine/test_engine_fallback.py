@@ -202,6 +202,7 @@ async def test_identical_rows_share_the_fallbacks_answer(clock):
     places = Places(a=lambda call: refusal(404), b=from_b)
     results = await clock.run(manager_of(places, clock).run_async(asks("x", "x", "x")))
     assert [result.text for result in results] == ["b says x"] * 3
+    assert {(result.provider, result.model) for result in results} == {("b", "m-b")}
     assert len(places.asked["b"]) == 1
 
 

@@ -144,6 +144,7 @@ async def test_a_second_request_keeps_to_the_limits(clock):
     assert all(result.ok for result in results)
     times = sorted(answer.times)
     assert max(sum(at <= each < at + 1.0 for each in times) for at in times) <= 20
+    assert max(result.latency for result in results) < 30.0, "each found its room when the queue was gone"
 
 
 async def test_a_row_cancelled_with_two_requests_under_way_leaves_nothing(clock):

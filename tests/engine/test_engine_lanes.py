@@ -268,13 +268,16 @@ async def test_cancelling_at_any_moment_leaves_nothing(clock, seed):
 
 
 def test_two_runs_of_one_manager_in_two_threads():
-    """They share limits and weather, and both come to their end."""
+    """They share limits and weather, an outage at the beginning, too, and both come to their end."""
 
     def answer(call):
+        if len(failing) < 4:
+            failing.append(call)
+            raise ConnectFailed("cannot connect")
         number = int(prompt_of(call)) % 7
         return refusal(500) if number == 3 and dice.random() < 0.3 else echo(call)
 
-    dice = Random(1)
+    dice, failing = Random(1), []
     manager = RequestManager(
         [key("a"), key("b")],
         model="m",
@@ -297,6 +300,7 @@ def test_two_runs_of_one_manager_in_two_threads():
     assert all(result.ok for results in found.values() for result in results)
     for lane in lanes_of(manager):
         assert [ledger.in_flight for ledger in lane.ledgers().values()] == [0]
+        assert not lane.weather.parked
 
 
 async def test_a_listener_that_raises_costs_nothing(clock, caplog):

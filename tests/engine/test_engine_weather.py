@@ -292,6 +292,17 @@ async def test_an_empty_budget_ends_retries_that_may_cost(clock):
     assert 20 <= len(failed) <= 45, "of fifty"
 
 
+@pytest.mark.parametrize("how", ["reset", "hang"])
+async def test_looking_is_not_paid_from_the_budget(clock, how):
+    """Soon after the start, with hardly a retry in the budget: probes that break fail no row."""
+    sky = Sky(clock, outages=((1.0, 181.0, how),))
+    manager = manager_on(FakeTransport(sky), clock=clock, concurrency=4)
+    results = await clock.run(manager.run_async(numbered(200)))
+    assert [result for result in results if not result.ok] == []
+    assert len(sky.between(1.0, 181.0)) >= 12, "there were more of them than retries to be had"
+    assert_clean(manager, clock)
+
+
 async def test_a_stale_connection_is_replaced_at_once_and_free(clock):
     """The server closed a kept connection as the request left: it is sent again next, once a row."""
     came = []
