@@ -80,7 +80,9 @@ class Reading:
             by_reset.whole
         )  # the shortest window, and the error, where only whole seconds are told
         low = max(by_use.low, by_use.longest, coarse)
-        if by_use.high > _SURE * (low + coarse) or (low > _FAR * by_use.longest and not by_use.certain):
+        if by_use.high > _SURE * (low + coarse) or (
+            by_use.low > _FAR * by_use.longest and not by_use.certain
+        ):
             return None
         return _usual(low, by_use.high, by_use.high)
 
