@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,15 +15,16 @@ from fastbatch.errors import ConfigError
 from fastbatch.ledgers import redis as module
 from fastbatch.ledgers.base import AccountUnavailable
 from fastbatch.ledgers.redis import RedisAccount
-from fastbatch.limits.exchange import Grant, Report, Seen, Term, Want
+from fastbatch.limits.exchange import Amount, Grant, Report, Seen, Term, Want
 
 
-async def ask(account: RedisAccount, want: int, holder: str = "one", seen: Seen | None = None) -> Grant:
-    """Ask for some of ten tokens in any minute, for one request; nothing is given back."""
+async def ask(
+    account: RedisAccount, want: int, holder: str = "one", *, seen: Seen | None = None, arrived: int = 0
+) -> Grant:
+    """Ask for some of ten tokens in any minute, for one request; what was leased is given back, or arrived."""
     known = (Term("tokens", 10, 60.0),)
-    return await account.exchange(
-        holder, Report(known, ((),), ((),), (0,), seen=seen), Want((want,), (want,))
-    )
+    report = Report(known, ((Amount(0.0, arrived),),), ((),), (0,), seen=seen)
+    return await account.exchange(holder, report, Want((want,), (want,)))
 
 
 @pytest.fixture(scope="module")
@@ -126,3 +128,40 @@ def test_an_address_that_is_none_is_refused() -> None:
     """The scheme is not one of Redis's."""
     with pytest.raises(ConfigError, match="no address"):
         RedisAccount("n", "http://127.0.0.1")
+
+
+@pytest.mark.parametrize("seconds", [3600.0, -3600.0])
+async def test_a_server_whose_clock_is_set_frees_nothing_early(
+    server: Server, plain: Redis, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    """An hour ahead or back: who has seen its time before enters that, and whoever comes then is told."""
+    one, two = RedisAccount("n", server.url), RedisAccount("n", server.url)
+    await ask(one, 10)
+    assert (await ask(one, 0, arrived=10)).used == (10,)
+    real = module._seconds
+    monkeypatch.setattr(module, "_seconds", lambda moment: real(moment) + seconds)
+    assert (await ask(one, 0)).used == (10,)
+    assert (await ask(two, 1, "two")).amounts == (0,)
+    await one.close()
+    await two.close()
+
+
+async def test_an_exchange_that_is_cancelled_ends(
+    server: Server, plain: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even where the client loses the word, as it may on Python 3.11."""
+    account = RedisAccount("n", server.url)
+    began = asyncio.Event()
+
+    async def deaf(*_: object) -> None:
+        began.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(account, "_exchange", deaf)
+    exchange = asyncio.create_task(ask(account, 1))
+    await began.wait()
+    exchange.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await exchange
+    await account.close()
