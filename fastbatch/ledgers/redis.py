@@ -42,8 +42,8 @@ class RedisAccount:
     """One key of the server, read and put back at each exchange: two round trips, when nobody comes between.
 
     The clock is the server's. When it is set back, everything counts as later. When it is set ahead, which
-    would empty all windows at once, the first process to see that more time has passed there than here since its
-    last exchange enters by how much (`ahead`), for all.
+    would empty all windows at once, the first process to see that more time has passed there than here since
+    its last exchange enters by how much (`ahead`), for all.
 
     The key goes by itself when nobody has used it for longer than it means anything. A server that forgets
     (restarted without its data, or a replica that was behind) is noticed by whoever saw a later state: then

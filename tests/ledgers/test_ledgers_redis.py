@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -11,7 +12,8 @@ import pytest
 from redis.asyncio import Redis
 from redisserver import Server, free_port, running_redis
 
-from fastbatch.errors import ConfigError
+from fastbatch import registry
+from fastbatch.errors import ConfigError, MissingExtra
 from fastbatch.ledgers import redis as module
 from fastbatch.ledgers.base import AccountUnavailable
 from fastbatch.ledgers.redis import RedisAccount
@@ -21,7 +23,7 @@ from fastbatch.limits.exchange import Amount, Grant, Report, Seen, Term, Want
 async def ask(
     account: RedisAccount, want: int, holder: str = "one", *, seen: Seen | None = None, arrived: int = 0
 ) -> Grant:
-    """Ask for some of ten tokens in any minute, for one request; what was leased is given back, or arrived."""
+    """Ask for some of ten tokens in any minute, for one request; nothing is given back."""
     known = (Term("tokens", 10, 60.0),)
     report = Report(known, ((Amount(0.0, arrived),),), ((),), (0,), seen=seen)
     return await account.exchange(holder, report, Want((want,), (want,)))
@@ -40,6 +42,14 @@ async def plain(server: Server) -> AsyncIterator[Redis]:
     await client.flushall()
     yield client
     await client.aclose()
+
+
+def test_without_the_extra_one_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client is optional."""
+    monkeypatch.setitem(sys.modules, "redis.asyncio", None)
+    monkeypatch.delitem(sys.modules, "fastbatch.ledgers.redis")
+    with pytest.raises(MissingExtra, match=r"pip install 'fastbatch\[redis\]'"):
+        registry.find("ledgers", "redis")
 
 
 async def test_machines_see_what_the_others_hold(server: Server, plain: Redis) -> None:
