@@ -25,6 +25,7 @@ _PATIENCE_LEAST, _PATIENCE = 0.02, 2.0  # a refusal is back within so many round
 # Of its pace, how much a server let in while a try above the bound was refused: in between the pace was not
 # what held requests back, and not much beside the point either.
 _UNBOUND = (0.75, 0.9)
+_RETURN = 0.93  # of the pace before a mood that was none
 
 
 class Pause(NamedTuple):
@@ -68,6 +69,7 @@ class Adaptive:
         # The paces to come back to.
         self._before_mood: float | None = None
         self._before_dip: float | None = None
+        self._return_to: float | None = None  # after a mood that was none, whose refusals say nothing
 
     # -- what may leave ------------------------------------------------------------------------------------
 
@@ -214,7 +216,10 @@ class Adaptive:
         ramp.cut(max(1, self._held), tried=self._above)
         if self._try_above:
             ramp.refute(at)
-        if not self._above or self._try_above or self._blames_pace(cycle):
+        if self._return_to is not None:
+            self._follow(self._findings.plain(_RETURN * self._return_to, sure=True), at)
+            self._return_to = None
+        elif not self._above or self._try_above or self._blames_pace(cycle):
             noisy = self._noise.cycle(
                 at, let_in=let_in, lost=self._lost, rate=cycle.rate, pace=self._pace.rate, probes=still.vain
             )
@@ -270,6 +275,7 @@ class Adaptive:
         elif change is Change.LIMIT:
             if young:
                 self._take_up(self._before_mood, now)
+                self._return_to = self._before_mood
             self._findings.settle(now)
             self._restart(now)
 

@@ -13,10 +13,11 @@ _ENOUGH = 50  # requests that say something all the same
 _FEW = 12
 _PROVEN = 5.0  # seconds that a start without any pace must have gone well to be taken up again as it was
 _NEEDLESS = 0.75  # of what may have been needless of a pause, how much is believed to have been
+_TOUCH, _DEAR = 5, 0.1  # the most that a touch is counted to have cost, requests or of what was let in
 _WEIGHT = 0.3  # of the newest touch in the running means
 # Of the rate, taken off after a refusal: more where a window holds many, which draws two clients of one
 # server together; so many requests in a window have the middle one.
-_CUT_LEAST, _CUT, _CUT_MOST, _CUT_AT = 0.055, 0.07, 0.12, 300
+_CUT_LEAST, _CUT, _CUT_MOST, _CUT_AT = 0.05, 0.07, 0.15, 300
 # How far one doubtful cycle may lower the rate: a bucket's initial fill hides its rate by orders of
 # magnitude, but only at the very beginning.
 _FLOOR_LATER, _FLOOR_LONG, _LONG_CYCLE = 0.75, 0.3, 3.0
@@ -24,7 +25,7 @@ _FLOOR_LULL = 0.1
 _LULL = (
     0.3  # spans in which the rate is back after a lull: what filled a window in one go leaves it in one go
 )
-_SPAN_LEAST, _SPAN_KNOWN, _SPAN_UNKNOWN, _SPAN_MOST = 1.0, 0.9, 10.0, 60.0  # seconds
+_SPAN_LEAST, _SPAN_KNOWN, _SPAN_UNKNOWN, _SPAN_MOST = 1.0, 0.9, 15.0, 60.0  # seconds
 _REQUESTS_A_SPAN = 150  # times what a touch costs: so that touches are few of all requests
 _PAUSES_A_SPAN = 30  # and their pauses little of the time
 _SPAN_LONGEST = 720.0
@@ -77,9 +78,11 @@ class Findings:
     def __init__(self) -> None:
         self.span = _SPAN_LEAST
         """The window's length in seconds, as far as it is known."""
+        self._known = False  # whether a pause as long as a window was seen
         self._recent = Recent()
-        self._cost = 1.0  # requests refused by a touch
-        self._wasted = 0.0  # seconds a touch wastes
+        self._cost = 1.0  # requests refused by a touch and the lulls before it, running mean
+        self._spent = 0  # refused since the last touch
+        self._wasted = 0.0  # seconds a touch wastes, running mean
         self._settled = 0.0  # since when the present rate is believed
         self._storm = False  # the last long pause was taken for one
         self._doubts = 0  # estimates in a row
@@ -110,7 +113,10 @@ class Findings:
         if touch or storm:
             self._doubts = 0
             needless = _NEEDLESS * min(cycle.slack, cycle.blocked)
-            self._cost += _WEIGHT * (min(cycle.lost, _ENOUGH) - self._cost)
+            self._spent += cycle.lost
+            if not lull:
+                self._cost += _WEIGHT * (min(self._spent, max(_TOUCH, _DEAR * cycle.let_in)) - self._cost)
+                self._spent = 0
             self._wasted += _WEIGHT * (min(needless, 1.0) - self._wasted)
         if touch:
             return self._after_lull(cycle, pace) if lull and pace else self._after_touch(cycle, pace)
@@ -157,6 +163,7 @@ class Findings:
 
     def _estimate(self, cycle: Cycle, pace: float | None) -> Course:
         known, self.span = max(self.span, _SPAN_LEAST), cycle.lasted
+        self._known = cycle.lasted > _SPAN_KNOWN
         self._doubts += 1
         # The window opened some time between the last two tries.
         needless = _NEEDLESS * min(cycle.slack, cycle.blocked)
@@ -177,13 +184,13 @@ class Findings:
         return (held / self.span if self._recent.covers(begin) else 0.9 * pace), held
 
     def _kept(self, rate: float) -> float:
-        cut = _CUT * sqrt(sqrt(rate * self.span / _CUT_AT))
+        cut = _CUT * sqrt(rate * (self.span if self._known else _SPAN_MOST) / _CUT_AT)
         return 1 - min(_CUT_MOST, max(_CUT_LEAST, cut))
 
     def _course(self, rate: float, top: float, *, sure: bool, credit: float = 0.0) -> Course:
         span = min(_SPAN_MOST, max(_SPAN_LEAST, self.span))
         if sure:
-            known = span if self.span > _SPAN_KNOWN else _SPAN_UNKNOWN
+            known = span if self._known else _SPAN_UNKNOWN
             span = max(known, _REQUESTS_A_SPAN * self._cost / rate, _PAUSES_A_SPAN * self._wasted)
             span = min(span, _SPAN_LONGEST)
         return Course(rate, top, span, span, _BURST * self.span, credit)

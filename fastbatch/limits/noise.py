@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from math import inf, sqrt
 
-_SHORT = 12  # let in between two pauses: a pace just below a limit is let in oftener than this
+_SHORT = 8  # let in between two pauses: a pace just below a limit is let in oftener than this
 _SHORT_CYCLES, _SHORT_FALLEN = 5, 0.6  # so many short ones in a row, the pace of the last against the first
 _CYCLES, _FALLEN = 6, 0.4  # or so many of any length, and the rate of the last against the best
 _LONG = 400  # let in between two pauses: that is no mood
@@ -123,7 +123,7 @@ class Noise:
     def _fallen(self, let_in: int, lost: int, rate: float, pace: float | None) -> bool:
         """Whether the rate has sunk far and as large a part is refused as ever."""
         if pace is not None and (rate > self._best or let_in > _LONG):
-            self._best, self._best_pace = rate, pace
+            self._best, self._best_pace = rate, min(pace, 1.5 * rate)  # an idle pace has proved nothing
             self._cycles = self._all_sent = self._all_lost = 0
             return False
         self._cycles += 1
