@@ -303,10 +303,11 @@ async def test_a_drain_while_claiming(runs, monkeypatch):
         await runs.clock.run_until_idle()
         assert (len(lookups), len(runs.cache.held)) == (2, 2)
         run.drain()
-        await source.put([])
         assert runs.cache.held == set()
         runs.cache.values.update(answers)
         lookups[1].set_result(None)
+        await runs.clock.run_until_idle()
+        await source.put([])
         with pytest.raises(StopAsyncIteration):
             await taking
     assert runs.asked == []
