@@ -13,16 +13,16 @@ from fastbatch.models.request import LLMRequest
 ResponseT = TypeVar("ResponseT")
 
 
-def elsewhere(groups: Sequence[Group[ResponseT]], number: int) -> int | None:
+def elsewhere(groups: Sequence[Group[ResponseT]], number: int, now: float) -> int | None:
     """The group that answers what `number` cannot; None where there is none.
 
-    It is the one behind it. Where that leads nowhere and `number` itself is closed, rows go back to the first
-    that is open: there they came from when it was only away for a while.
+    It is the one behind it. Where that leads nowhere rows go back: from one that is away to the first that is
+    there, from one that is closed to the first that is open.
     """
     if groups[number].has_next:
         return number + 1
     if groups[number].open:
-        return None
+        return next((place for place in range(number) if groups[place].takes(now)), None)
     return next((place for place, group in enumerate(groups) if group.open), None)
 
 
@@ -47,6 +47,8 @@ def readdress(job: Job[ResponseT], group: Group[ResponseT], *, sample: bool) -> 
     occurrence = int(job.key[:15], 16) if sample and job.key else 0
     identity = group.provider.identity
     job.kept_as = compute_request_hash(identity, job.asked.endpoint, job.asked.body, occurrence)
-    job.tries = job.broken = job.refused = 0
-    job.stale = False
-    job.weather = None
+    if job.group > job.reached:  # who only comes back has no attempts anew
+        job.reached = job.group
+        job.tries = job.broken = job.refused = 0
+        job.stale = False
+        job.weather = None

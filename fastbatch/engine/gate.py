@@ -48,8 +48,11 @@ class Admission(NamedTuple):
 class Line(Generic[ResponseT]):
     """The queue of one group and model, and the accounts that may let its head through."""
 
-    def __init__(self, group: Group[ResponseT], model: str | None) -> None:
+    def __init__(
+        self, group: Group[ResponseT], model: str | None, before: Sequence[Group[ResponseT]] = ()
+    ) -> None:
         self.group = group
+        self.before = before
         self.model = model
         self.accounts = [(way, way.lane.ledger(model)) for way in group.ways]
         self.queue: deque[_Waiting] = deque()
@@ -102,11 +105,14 @@ class Line(Generic[ResponseT]):
 
     def to_be_left(self, now: float) -> bool:
         """Whether nobody gets through for a good while and a fallback should answer; or nobody ever."""
-        group = self.group
-        if not group.open:
-            return True
-        if not group.has_next:
-            return False
+        return not self.group.open or (self.group.has_next and self._away(now))
+
+    def going_back(self, now: float) -> int:
+        """How many should wait no longer for a fallback that is away: where they came from takes so many."""
+        return max((other.takes(now) for other in self.before), default=0) if self._away(now) else 0
+
+    def _away(self, now: float) -> bool:
+        """Whether all that is open here is in an outage, or in a long pause."""
         for way, ledger in self.accounts:
             if way.closed is None:
                 with way.lane.lock:
@@ -138,9 +144,10 @@ class Line(Generic[ResponseT]):
 class _Waiting:
     """One request in a queue; what it costs is found out when somebody asks."""
 
-    __slots__ = ("_cost", "_weigh", "number", "turn")
+    __slots__ = ("_cost", "_weigh", "number", "stays", "turn")
 
-    def __init__(self, weigh: Callable[[], Cost], number: int = 0) -> None:
+    def __init__(self, weigh: Callable[[], Cost], number: int = 0, stays: bool = False) -> None:
+        self.stays = stays
         self._weigh = weigh
         self.number = number  # in the order of coming, over all queues
         self._cost: Cost | None = None
@@ -179,13 +186,17 @@ class Gate(Generic[ResponseT]):
         """The queue for a group and a model."""
         line = self._lines.get((group, model))
         if line is None:
-            line = self._lines[group, model] = Line(self._groups[group], model)
+            line = self._lines[group, model] = Line(self._groups[group], model, self._groups[:group])
             if self._opened is not None:
                 self._opened(line)
         return line
 
-    async def enter(self, line: Line[ResponseT], weigh: Callable[[], Cost]) -> Admission:
+    async def enter(
+        self, line: Line[ResponseT], weigh: Callable[[], Cost], *, stays: bool = False
+    ) -> Admission:
         """Wait until a request may leave; `weigh` says what it will cost, where that matters.
+
+        One that `stays` waits for a fallback as long as it is away: it could not be answered before it.
 
         Raises:
             GateShut: the run lets nobody through any more.
@@ -193,13 +204,13 @@ class Gate(Generic[ResponseT]):
         """
         if self._shut:
             raise GateShut
-        waiting = _Waiting(weigh, next(self._numbers))
+        waiting = _Waiting(weigh, next(self._numbers), stays)
         if not line.queue:
             now = self._clock.time()
             granted = line.admit(waiting, now, self._kept(now))
             if granted is not None:
                 return granted
-            if line.to_be_left(now):
+            if line.to_be_left(now) or (not stays and line.going_back(now)):
                 raise Elsewhere
         turn: asyncio.Future[Admission] = asyncio.get_running_loop().create_future()
         waiting.turn = turn
@@ -303,9 +314,11 @@ class Gate(Generic[ResponseT]):
                     lines.remove(line)
                 continue
             lines.remove(line)
-            if line.to_be_left(now):
-                while line.queue:
-                    _refuse(line.queue.popleft(), Elsewhere())
+            if gone := self._gone(line, now):
+                line.queue = deque(each for each in line.queue if each not in gone)
+                for each in gone:
+                    _refuse(each, Elsewhere())
+            if not line.queue:
                 continue
             due = min(due, line.next_change(line.queue[0], now, kept))
             if lines:
@@ -324,6 +337,13 @@ class Gate(Generic[ResponseT]):
             turn.set_result(granted)
         line.queue.popleft()
         return True
+
+    def _gone(self, line: Line[ResponseT], now: float) -> set[_Waiting]:
+        """Those of a queue who are of more use elsewhere."""
+        if line.to_be_left(now):
+            return set(line.queue)
+        number = line.going_back(now)
+        return set(islice((each for each in line.queue if not each.stays), number)) if number else set()
 
     def _kept(self, now: float) -> Sequence[Part]:
         """What a newcomer must leave to those who wait in other queues."""

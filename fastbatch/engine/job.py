@@ -22,6 +22,7 @@ class Job(Generic[ResponseT]):
         "asked",
         "attempts",
         "broken",
+        "failed_before",
         "followers",
         "group",
         "index",
@@ -29,6 +30,7 @@ class Job(Generic[ResponseT]):
         "key",
         "maybe_billed",
         "outcome",
+        "reached",
         "refused",
         "request",
         "stale",
@@ -45,6 +47,8 @@ class Job(Generic[ResponseT]):
         self.kept_as = key  # the key of what is sent, where it is kept
         self.tag = tag
         self.group = 0  # 0: where it belongs; else the number of the fallback
+        self.failed_before = False  # could not be answered by the group before this one
+        self.reached = 0  # the last group that it came to
         self.attempts = 0  # times it was sent
         self.tries = 0  # those of them that count
         self.broken = 0  # replies that were no answer

@@ -158,6 +158,19 @@ class Group(Generic[ResponseT]):
         """Whether anything may be sent here."""
         return any(way.closed is None for way in self.ways)
 
+    def takes(self, now: float) -> int:
+        """How many requests of others could come now: none in a pause, one in an outage as its probe."""
+        most = 0
+        for way in self.ways:
+            lane = way.lane
+            if way.closed is None:
+                with lane.lock:
+                    if lane.weather.allows(now) and not any(
+                        each.paused(now) for each in lane.ledgers().values()
+                    ):
+                        most = max(most, 1 if lane.weather.parked else lane.concurrency)
+        return most
+
     @property
     def has_next(self) -> bool:
         """Whether there is a group behind it to which anything may be sent."""

@@ -84,13 +84,14 @@ class Pipeline(Generic[ResponseT]):
             return group.provider.reserve(body, self._estimator.prompt_tokens(body))
 
         try:
-            admission = await self._gate.enter(line, weigh)
+            admission = await self._gate.enter(line, weigh, stays=job.failed_before)
         except Elsewhere:
-            place = elsewhere(self._groups, job.group)
-            if place is None:
+            place = elsewhere(self._groups, job.group, self._clock.time())
+            if place is not None:
+                job.group = place
+            elif not group.open:
                 raise GateShut from None  # the last endpoint was closed a moment ago, which ends the run
-            job.group = place
-            return ELSEWHERE
+            return ELSEWHERE  # or to the same place: where it was to go another one went
         try:
             way = admission.way
             provider = way.endpoint.provider if way.endpoint.ready else await way.endpoint.open()

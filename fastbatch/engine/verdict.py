@@ -103,7 +103,7 @@ class Judge(Generic[ResponseT]):
             with lane.lock:
                 ledger.refused(admission.reservation, error.retry_after, self._dice(), now)
         if decision.action == "stop":
-            return self._close(way, error, job, decision)
+            return self._close(way, error, job, decision, now)
         if decision.action == "fail":
             return self._fall_back(error, job)
         return decision
@@ -126,7 +126,12 @@ class Judge(Generic[ResponseT]):
         return decision
 
     def _close(
-        self, way: Way[ResponseT], error: RequestError, job: Job[ResponseT], decision: RetryDecision
+        self,
+        way: Way[ResponseT],
+        error: RequestError,
+        job: Job[ResponseT],
+        decision: RetryDecision,
+        now: float,
     ) -> RetryDecision | None:
         """Nothing more is sent this way; the run goes on where there is another."""
         group = self._groups[job.group]
@@ -136,7 +141,7 @@ class Judge(Generic[ResponseT]):
                 self._notice(f"{way.name or 'an endpoint'} is not used any more: {error.message}")
         if group.open:
             return RetryDecision("retry", decision.reason)
-        if (place := elsewhere(self._groups, job.group)) is None:
+        if (place := elsewhere(self._groups, job.group, now)) is None:
             return decision
         job.group = place
         return ELSEWHERE
@@ -148,6 +153,7 @@ class Judge(Generic[ResponseT]):
         if not self._groups[job.group].has_next:
             return None
         job.group += 1
+        job.failed_before = True
         return ELSEWHERE
 
 

@@ -286,3 +286,66 @@ async def test_a_fallback_that_is_never_there_costs_no_row(clock):
     assert {result.provider for result in results} == {"a"}
     assert clock.time() <= 150.0
     assert_clean(manager, clock)
+
+
+async def test_rows_that_wait_for_a_fallback_go_back_when_the_first_is_there_again(clock):
+    """Both are away, and the first comes back: nobody waits for the second any longer."""
+    places = Places(
+        a=Sky(clock, outages=((2.0, 8.0, 503), (20.0, 50.0, 503))),
+        b=Sky(clock, outages=((20.0, 1e9, "refused"),)),
+    )
+    manager = manager_of(places, clock, concurrency=8)
+    results = await clock.run(manager.run_async(asks(*map(str, range(600)))))
+    assert [result for result in results if not result.ok] == []
+    assert {result.provider for result in results} == {"a", "b"}
+    assert clock.time() <= 85.0
+    assert len(places.asked["a"]) + len(places.asked["b"]) <= 1.2 * 600
+    assert_clean(manager, clock)
+
+
+async def test_a_row_of_its_own_fault_goes_round_only_so_often(clock):
+    """It fails at the first while the fallback is away: bounded, and then it has failed."""
+    places = Places(
+        a=Sky(clock, otherwise=lambda call: refusal(500) if prompt_of(call) == "50" else echo(call)),
+        b=Sky(clock, outages=((0.0, 1e9, "refused"),)),
+    )
+    manager = manager_of(places, clock, concurrency=2)
+    results = await clock.run(manager.run_async(asks(*map(str, range(400)))))
+    assert [result.index for result in results if not result.ok] == [50]
+    assert places.prompts("a").count("50") <= 60
+    assert_clean(manager, clock)
+
+
+@pytest.mark.parametrize("status", [403, 404])
+async def test_what_the_first_has_not_waits_for_the_fallback(clock, status):
+    """It is asked for once there, and then waited for where it may be answered, however long that is away."""
+
+    async def a(call):
+        await pass_time(clock, 0.5)
+        return refusal(status) if int(prompt_of(call)) % 10 == 0 else echo(call)
+
+    places = Places(a=a, b=Sky(clock, outages=((0.0, 25.0, "refused"),)))
+    manager = manager_of(places, clock, concurrency=16)
+    results = await clock.run(manager.run_async(asks(*map(str, range(100)))))
+    assert [result for result in results if not result.ok] == []
+    assert {result.index for result in results if result.provider == "b"} == set(range(0, 100, 10))
+    assert len(places.asked["a"]) == 100
+
+
+async def test_two_long_pauses_send_nobody_to_and_fro(clock):
+    """Both told to wait for long: everybody waits where they are, and the run goes on after it."""
+    told = {"a": [], "b": []}
+
+    def pausing(name, seconds):
+        async def answer(call):
+            await pass_time(clock, 0.2)
+            told[name].append(clock.time())
+            return refusal(429, retry_after=seconds) if len(told[name]) <= 8 else echo(call)
+
+        return answer
+
+    places = Places(a=pausing("a", "60"), b=pausing("b", "90"))
+    manager = manager_of(places, clock, concurrency=4)
+    results = await clock.run(manager.run_async(asks(*map(str, range(100)))))
+    assert [result for result in results if not result.ok] == []
+    assert_clean(manager, clock)
