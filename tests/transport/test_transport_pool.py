@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 
 import pytest
 from faultserver import FaultServer, Line
@@ -238,3 +239,54 @@ async def test_too_many_open_files_is_not_the_servers_fault(
         await transport.send(post("http://127.0.0.1:1/v1"), TIMEOUT)
     assert failed.value.fault == "you"
     assert "ulimit -n" in failed.value.cure
+
+
+async def test_a_reply_that_is_too_large_harms_no_other() -> None:
+    """It is complete and its connection serves the next call already when it is judged: that one goes on."""
+    transport = AiohttpTransport(max_response_bytes=1000)
+    await transport.open(connections=1)
+
+    async def behave(line: Line) -> None:
+        if line.request.body != b"large":
+            await line.reply(line.request.body)
+            return
+        await line.send(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1f4\r\n" + b"x" * 500 + b"\r\n"
+        )
+        await turns()
+        await line.send((b"1f4\r\n" + b"x" * 500 + b"\r\n") * 2 + b"0\r\n\r\n")
+
+    async with FaultServer(behave) as server:
+        bodies = [b"large", b"b", b"c", b"large", b"d"]
+        calls = [transport.send(post(server.url, body), TIMEOUT) for body in bodies]
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    await transport.close()
+    told = [type(out).__name__ if isinstance(out, BaseException) else out.body for out in outcomes]
+    assert told == ["ResponseTooLarge", b"b", b"c", "ResponseTooLarge", b"d"]
+
+
+OPEN = Path("/proc/self/fd")
+
+
+def open_files() -> int:
+    return len(list(OPEN.iterdir()))
+
+
+@pytest.mark.skipif(not OPEN.exists(), reason="this system does not show what is open")
+async def test_a_connection_that_is_given_up_is_gone_at_once(transport: AiohttpTransport) -> None:
+    """Even with a body unsent that its server does not take: nothing lingers."""
+    gone = asyncio.Event()
+
+    async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await gone.wait()
+        writer.transport.abort()
+
+    async with await asyncio.start_server(deaf, "127.0.0.1", 0, limit=1024) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        before = open_files()
+        with pytest.raises(RequestError):
+            await transport.send(post(url, b"x" * 20_000_000), Timeout(0.2))
+        await turns()
+        assert open_files() <= before + 1  # the server's end, which does not look
+        gone.set()

@@ -65,7 +65,7 @@ class Resolver(AbstractResolver):
 
 def lookup(host: str, port: int, family: int) -> list[ResolveResult]:
     """What the system says, as aiohttp wants to have it."""
-    flags = socket.AI_ADDRCONFIG
+    flags = socket.AI_ADDRCONFIG & getattr(socket, "AI_MASK", -1)  # macOS refuses what is not in its mask
     found: list[ResolveResult] = []
     for kind, _, protocol, _, address in socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, family=family, flags=flags

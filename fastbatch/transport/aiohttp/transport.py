@@ -87,25 +87,25 @@ class AiohttpTransport:
                 # Read to its end a reply gives its connection back by itself; any other ends below.
                 return HTTPReply(reply.status, reply.headers, await self._reader.read(reply, attempt))
         except CAUGHT as error:
-            self._give_up(attempt, reply)
+            _give_up(reply)
             name = (proxy or url).raw_host or ""
             resolving = name if name in self._resolver.asking else ""
             raise failure(error, attempt, url, resolving=resolving) from None
         except BaseException:
-            self._give_up(attempt, reply)
+            _give_up(reply)
             raise
-
-    def _give_up(self, attempt: Attempt, reply: aiohttp.ClientResponse | None) -> None:
-        """Drop the connection of an attempt that failed or was cancelled."""
-        attempt.abort()
-        if reply is not None:
-            reply.close()
 
     async def close(self) -> None:
         """Close the session and its connections."""
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+
+def _give_up(reply: aiohttp.ClientResponse | None) -> None:
+    """Drop the connection of an attempt that failed or was cancelled; without a reply aiohttp has done it."""
+    if reply is not None:
+        reply.close()
 
 
 def _proxy(url: URL) -> URL | None:

@@ -36,7 +36,7 @@ _ASIDES = 100  # "100 Continue" or "102 Processing" before a reply; a server may
 class Attempt(Deadline):
     """What is known about one attempt, and its deadlines."""
 
-    __slots__ = ("heard", "linked", "reused", "sent", "wire")
+    __slots__ = ("heard", "linked", "reused", "sent")
 
     def __init__(self, timeout: Timeout, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(timeout, loop)
@@ -44,7 +44,6 @@ class Attempt(Deadline):
         self.reused = False  # the connection had served an earlier request
         self.sent = False  # something of the request was handed to the socket
         self.heard = False  # a byte of the reply came
-        self.wire: asyncio.Transport | None = None
 
     def hear(self) -> None:
         """A piece of the reply came."""
@@ -53,11 +52,6 @@ class Attempt(Deadline):
         self.heard = True
         if self.timeout.idle is not None:
             self.since = self._loop.time()
-
-    def abort(self) -> None:
-        """Drop the connection at once; closing would first wait for a peer to take what is unsent."""
-        if self.wire is not None:
-            self.wire.abort()
 
 
 current: ContextVar[Attempt] = ContextVar("attempt")
@@ -102,7 +96,6 @@ class Handler(ResponseHandler):
     def attach(self, attempt: Attempt) -> None:
         """From now on what comes is for `attempt`."""
         attempt.reused = self.served
-        attempt.wire = self.transport
         self.asides = 0
         self.attempt = attempt
         self.served = True
@@ -159,4 +152,6 @@ class Connector(aiohttp.TCPConnector):
         """The reply is complete, or given up."""
         if isinstance(protocol, Handler):
             protocol.attempt = None
+            if should_close and protocol.transport is not None:
+                protocol.transport.abort()  # closing would first wait for the peer to take what is unsent
         super()._release(key, protocol, should_close=should_close)
