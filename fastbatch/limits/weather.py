@@ -12,7 +12,7 @@ from __future__ import annotations
 # is taken for one once in 100,000 requests, and a wrong alarm costs a single round trip.
 _IN_A_ROW = 5
 _WEIGHT = {"connect": 3, "down": 1, "maybe": 1}  # two refused connections are enough
-_SAID = {"connect": "no connection", "down": "the endpoint fails", "maybe": "the endpoint does not answer"}
+_SAID = {"connect": "no connection", "down": "the endpoint has failed", "maybe": "no answer has come"}
 # Seconds from one probe to the next: half the time the outage has lasted, so that a server which is just
 # starting is found quickly, at most 5 s.
 _SHORTEST, _LONGEST, _SHARE = 0.25, 5.0, 0.5

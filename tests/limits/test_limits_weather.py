@@ -185,13 +185,13 @@ def test_what_it_says() -> None:
     assert weather.waiting_reason(0.0) == ""
     for _ in range(5):
         weather.failed("down", 10.0)
-    assert weather.waiting_reason(10.0) == "the endpoint fails for 0 s, next try in 0 s"
+    assert weather.waiting_reason(10.0) == "the endpoint has failed for 0 s, next try in 0 s"
     weather.left()
-    assert weather.waiting_reason(14.0) == "the endpoint fails for 4 s, trying again"
+    assert weather.waiting_reason(14.0) == "the endpoint has failed for 4 s, trying again"
     weather.failed("maybe", 20.0)
     weather.ended()
-    assert weather.waiting_reason(21.0) == "the endpoint does not answer for 11 s, next try in 4 s"
-    assert weather.verdict(45.0) == "the endpoint does not answer for 35 s"
+    assert weather.waiting_reason(21.0) == "no answer has come for 11 s, next try in 4 s"
+    assert weather.verdict(45.0) == "no answer has come for 35 s"
     assert parked(answered=False).verdict(31.0) == "the endpoint cannot be reached"
     assert parked().verdict(601.0) == "no connection for 601 s"
 
