@@ -44,8 +44,8 @@ def be(job: dict[str, Any]) -> None:
     code = 70
     try:
         os.chdir(job["folder"])
-        for number, name, flags in ((0, os.devnull, os.O_RDONLY), (1, "stdout", 0), (2, "stderr", 0)):
-            opened = os.open(name, flags or os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        for number, name in enumerate((os.devnull, "stdout", "stderr")):
+            opened = os.open(name, os.O_RDWR | os.O_CREAT | os.O_APPEND)
             os.dup2(opened, number)
             os.close(opened)
         os.environ.clear()
