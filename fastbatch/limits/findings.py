@@ -10,7 +10,7 @@ from fastbatch.limits.recent import Recent
 _LONG = 0.3  # a pause that took more of its cycle than this was no touch of the limit from below
 _SHORT = 0.5  # of a window: cycles much shorter than that say nothing about it
 _ENOUGH = 50  # requests that say something all the same
-_FEW = 12
+_FEW, _NOTHING = 12, 2
 _PROVEN = 5.0  # seconds that a start without any pace must have gone well to be taken up again as it was
 _NEEDLESS = 0.75  # of what may have been needless of a pause, how much is believed to have been
 _TOUCH, _DEAR = 5, 0.1  # the most that a touch is counted to have cost, requests or of what was let in
@@ -121,6 +121,11 @@ class Findings:
         if touch:
             return self._after_lull(cycle, pace) if lull and pace else self._after_touch(cycle, pace)
         self._settled = cycle.at
+        if pace is None and cycle.let_in <= _NOTHING and not self._doubts:
+            self._doubts = (
+                1  # refused from the first request on: nothing is known yet, and a second such says more
+            )
+            return None
         return self._after_storm(cycle, pace) if storm else self._estimate(cycle, pace)
 
     def plain(self, rate: float, *, sure: bool) -> Course:

@@ -1,0 +1,144 @@
+"""One refusal at a time: who stands still, who tries, what counts and what is said about it."""
+
+from __future__ import annotations
+
+import pytest
+
+from fastbatch.limits.adaptive import Adaptive, Pause
+from fastbatch.limits.pace import Pace
+from fastbatch.limits.ramp import Ramp
+from fastbatch.limits.recent import Recent
+
+
+def started(ceiling: int = 64, *, slow_start: bool = False) -> Adaptive:
+    """With four requests in flight, which left at 0."""
+    adaptive = Adaptive(ceiling=ceiling, slow_start=slow_start)
+    for in_flight in range(4):
+        assert adaptive.allows(in_flight, 0.0)
+        adaptive.left(0.0)
+    return adaptive
+
+
+def test_a_stated_wait_is_never_shortened():
+    """Nobody leaves before the time the server named, whatever else comes back."""
+    adaptive = started()
+    assert adaptive.refused(1.0, 7.0, 4, latency=1.0) == Pause(7.0, "refused, as told")
+    assert adaptive.refused(1.1, 2.0, 3, latency=1.1).seconds == pytest.approx(6.9)
+    assert adaptive.refused(1.2, None, 2, latency=1.2).seconds == pytest.approx(6.8)
+    assert adaptive.refused(1.3, 9.0, 1, latency=1.3).seconds == pytest.approx(9.0)
+    assert adaptive.next_change(0, 2.0) == pytest.approx(10.3)
+    assert not adaptive.allows(0, 10.2)
+    assert adaptive.allows(0, 10.31)
+
+
+def test_after_a_pause_one_request_tries_alone():
+    """The others wait until it came back, or until a refusal would have."""
+    adaptive = started()
+    adaptive.refused(0.1, 1.0, 4, latency=0.1)
+    assert adaptive.allows(0, 1.1)
+    adaptive.left(1.1)
+    assert not adaptive.allows(1, 1.1)
+    assert not adaptive.allows(1, 1.3)
+    assert adaptive.next_change(1, 1.3) == pytest.approx(1.35)  # a refusal would be back, and then some
+    assert adaptive.allows(1, 1.36) or adaptive.next_change(1, 1.36) > 1.36  # paced from here on
+    assert adaptive.rate is not None
+
+
+def test_waits_that_nobody_states_double_up_to_five_seconds():
+    """One try after each; an accepted one ends it."""
+    adaptive = started()
+    waits, now = [], 1.0
+    adaptive.refused(now, None, 4, latency=1.0)
+    for _ in range(8):
+        now = adaptive.next_change(0, now)
+        assert adaptive.allows(0, now)
+        adaptive.left(now)
+        waits.append(adaptive.refused(now + 0.01, None, 1, latency=0.01).seconds)
+        now += 0.01
+    assert waits == pytest.approx([0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0])
+    now = adaptive.next_change(0, now)
+    assert adaptive.allows(0, now)
+    adaptive.left(now)
+    adaptive.accepted(now + 0.3, 0.3)
+    assert adaptive.waiting_reason().startswith("finding the provider's rate, now ")
+
+
+def test_an_older_reply_does_not_end_a_pause():
+    """Only a request that left after the refusal proves that requests are let in again."""
+    adaptive = started()
+    adaptive.refused(0.1, 1.0, 4, latency=0.1)
+    adaptive.accepted(0.5, 0.5)
+    assert not adaptive.allows(0, 0.6)
+    assert adaptive.allows(0, 1.1)
+    adaptive.left(1.1)
+    adaptive.accepted(1.15, 1.15)
+    assert not adaptive.allows(1, 1.15)
+
+
+def test_a_lost_try_is_followed_by_another():
+    """A connection that breaks says nothing about the limit."""
+    adaptive = started()
+    adaptive.refused(0.1, 1.0, 4, latency=0.1)
+    assert adaptive.allows(0, 1.1)
+    adaptive.left(1.1)
+    adaptive.dropped(1.12)
+    assert not adaptive.allows(0, 1.13)
+    assert adaptive.allows(0, 1.3)
+
+
+def test_the_reason_is_told_truthfully():
+    """Each state has its phrase."""
+    adaptive = Adaptive(ceiling=64, slow_start=True)
+    adaptive.left(0.0)
+    assert adaptive.waiting_reason() == "starting slowly, now 8 at once"
+    adaptive.refused(0.1, 2.0, 1, latency=0.1)
+    assert adaptive.waiting_reason() == "refused by the provider, waiting to try again"
+    assert adaptive.allows(0, 2.1)
+    adaptive.left(2.1)
+    assert adaptive.waiting_reason() == "refused by the provider, trying one request"
+
+
+@pytest.mark.parametrize(("now", "level"), [(0.0, 8), (0.21, 16), (0.61, 64), (1.01, 256), (1.5, 1000)])
+def test_slow_start_rises_by_time_alone(now, level):
+    """Twice as many every fifth of a second, though nothing has come back."""
+    ramp = Ramp(1000, slow_start=True)
+    ramp.left(0.0)
+    assert ramp.allows(level - 1, now, patience=0.1)
+    assert not ramp.allows(int(level * 1.1) + 1, now, patience=0.1)
+
+
+def test_the_pace_grows_only_while_it_is_used():
+    """An hour in which nothing was asked for proves nothing."""
+    idle, busy = Pace(), Pace()
+    for pace in (idle, busy):
+        pace.set(10.0, top=10.0, below=10.0, above=10.0, now=0.0)
+    now = 0.0
+    while now < 15.0:
+        now = busy.next_change()
+        busy.left(now)
+    for hour in range(1, 10):
+        idle.left(3600.0 * hour)
+    assert idle.rate == 10.0
+    assert busy.rate is not None
+    assert busy.rate > 20.0
+
+
+def test_a_pace_lets_no_burst_gather():
+    """After a rest as many may leave at once as a late timer costs, not as many as were not sent."""
+    pace = Pace()
+    pace.set(100.0, top=100.0, below=60.0, above=60.0, now=0.0)
+    left = 0
+    while pace.ready(50.0):
+        pace.left(50.0)
+        left += 1
+    assert left <= 4
+
+
+def test_what_was_let_in_is_counted_in_bounded_memory():
+    """However many leave, the counters stay few."""
+    recent = Recent()
+    for thousandth in range(100_000):
+        recent.left(thousandth / 1000, span=1.0)
+    assert recent.count(99.0) == pytest.approx(1000, abs=25)
+    assert not recent.covers(0.0)
+    assert len(recent._counts) <= 256

@@ -1,0 +1,85 @@
+"""Limits that change, storms and outages, in virtual time: what was known is found again soon."""
+
+from __future__ import annotations
+
+import pytest
+from virtual import Bucket, Client, Fixed, Sliding, Storm, Unlimited, drive
+
+from fastbatch.limits.adaptive import Adaptive
+
+KINDS = {"sliding": Sliding, "bucket": Bucket, "fixed": Fixed}
+
+
+def client(concurrency: int) -> Client:
+    """One that has never heard of the server."""
+    return Client(Adaptive(ceiling=concurrency, slow_start=True), concurrency)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("stated", ["none", "exact", "whole"])
+@pytest.mark.parametrize("limit", [1000, 3000])
+def test_a_limit_that_halves_and_comes_back_is_found_within_a_window(kind, stated, limit):
+    """From one window after each change most of the new limit is used, and hardly more is refused."""
+    server = KINDS[kind](limit, 60.0)
+    one = client(1000)
+
+    def become(new):
+        return lambda: setattr(server, "limit", new)
+
+    changes = [(378.0, become(limit // 2)), (738.0, become(limit))]
+    drive([one], server, until=1080.0, latency=(0.2, 0.8), stated=stated, changes=changes)
+    halved = one.rate(438, 738) * 60 / (limit // 2)
+    back = one.rate(798, 1080) * 60 / limit
+    assert min(halved, back) >= 0.8, (halved, back)
+    assert (halved + back) / 2 >= 0.85, (halved, back)
+    assert one.share_refused(60) <= 0.03
+
+
+@pytest.mark.parametrize("stated", ["none", "exact"])
+def test_after_a_storm_an_unlimited_server_gets_its_rate_at_once(stated):
+    """Thirty seconds of refusals cost a few tries; ten seconds later everything goes as before."""
+    one = client(64)
+    drive([one], Storm(60.0, 90.0), until=150.0, latency=(0.3, 1.5), stated=stated)
+    before = one.rate(30, 60)
+    assert sum(60.1 <= at < 90 for at in one.refused) <= 12
+    assert one.rate(100, 110) >= 0.9 * before
+    assert one.rate(110, 150) >= 0.9 * before
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("stated", ["none", "exact"])
+def test_after_a_storm_the_rate_that_was_found_before_is_taken_up(kind, stated):
+    """A pace that has held for minutes is not forgotten: most of it is back within ten seconds."""
+    one = client(64)
+    server = Storm(400.0, 430.0, KINDS[kind](2000, 60.0))
+    drive([one], server, until=500.0, latency=(0.3, 1.5), stated=stated)
+    before = one.rate(340, 400)
+    assert sum(400.1 <= at < 430 for at in one.refused) <= 12
+    assert one.rate(440, 450) >= 0.8 * before
+
+
+def test_a_storm_while_nothing_is_known_yet_is_survived():
+    """Refused from the first request on: a try every few seconds, then slow start as ever."""
+    one = client(64)
+    drive([one], Storm(0.0, 60.0), until=100.0, latency=(0.3, 1.5))
+    assert len([at for at in one.refused if at < 60]) <= 8 + 20
+    assert one.rate(80, 100) >= 0.8 * 64 / 0.92
+
+
+def test_after_an_outage_it_rises_again_from_a_few():
+    """What was learned stands, but not everything leaves at once."""
+    adaptive = Adaptive(ceiling=64, slow_start=False)
+    assert adaptive.concurrency == 64
+    adaptive.left(0.0)
+    adaptive.dropped(1.0)
+    adaptive.reopen(10.0)
+    assert adaptive.concurrency == 8
+    assert not adaptive.allows(8, 10.0)
+    assert adaptive.allows(63, 10.7)
+
+
+def test_without_slow_start_and_without_limits_nothing_is_held_back():
+    """Who declared limits gets the ceiling at once."""
+    one = Client(Adaptive(ceiling=1000, slow_start=False), 1000)
+    drive([one], Unlimited(), until=0.01, latency=(3.0, 7.0))
+    assert (one.most, one.adaptive.waiting_reason()) == (1000, "")
