@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Callable
 from typing import Any
 
 
@@ -90,6 +91,20 @@ class Holding:
         gone = sum(self._amounts[: max(until + 1 - self._first, 0)])
         gone += sum(self._out[: bisect_right(self._out_ticks, until)])
         return gone + (self.lease if self.lapses <= until else 0)
+
+    def moved(self, leaves: Callable[[int], int]) -> Holding:
+        """The same in other ticks."""
+        moved = Holding()
+        for at, amount in enumerate(self._amounts):
+            if amount:
+                moved.add(leaves(self._first + at), amount)
+        out: dict[int, int] = {}
+        for tick, amount in zip(self._out_ticks, self._out, strict=True):
+            out[leaves(tick)] = out.get(leaves(tick), 0) + amount
+        moved.replace_out(out)
+        moved.lease, moved.lapses = self.lease, leaves(self.lapses)
+        moved.want, moved.head, moved.stated = self.want, self.head, self.stated
+        return moved
 
     def shift(self, ticks: int) -> None:
         """The clock was set: everything leaves as much later as before."""

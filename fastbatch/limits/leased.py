@@ -2,40 +2,44 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 from itertools import islice
+from math import floor
 
-from fastbatch.limits.cost import Cost, Quantity
-from fastbatch.limits.declared import said, span
+from fastbatch.limits.cost import QUANTITIES, Cost, Quantity
 from fastbatch.limits.exchange import Amount, Grant, Report, Seen, Term, Want
+from fastbatch.limits.leasedwindow import LeasedWindow
 from fastbatch.limits.options import Limits
 from fastbatch.models.stats import Saturation
 
 _LOOKED_AT = 256  # requests of a queue that are added up; the others cost as much as these on average
 _AHEAD = 1.5  # of what left since the last exchange is expected until the next one
-_GRAIN = 1 / 400  # of a window: arrivals this close together are reported as one, with the last of them
 _BUCKETS = 20  # in the time of transit, for requests that are on their way
-_SHORTEST = 0.0025  # seconds, of both
+_SHORTEST = 0.0025  # seconds of a bucket
 _AT_LEAST = 0.25  # seconds between two exchanges where nobody waits
 _AFTER_A_LOSS = 0.25  # seconds until the account is tried again after an exchange that failed
-
 _FORGOTTEN = 30.0  # seconds after twice the window: an account may be given up when nobody used it for longer
+_REMEMBERED = 60.0  # seconds of arrivals that are kept for a window that is yet to be learned
+_STEP = 0.25  # seconds of them that are kept together
 
-Bucket = list[int]
-"""How many requests left in a stretch of time and have no reply, then what they take of each window."""
+Amounts = tuple[int, ...]
+"""What a request takes of each quantity, in the order of `QUANTITIES`."""
+
+_NOTHING = (0,) * len(QUANTITIES)
 
 
 class Lease:
     """What one request took; give it back to `settle` or `cancel`."""
 
-    __slots__ = ("amounts", "bucket", "number", "sent")
+    __slots__ = ("amounts", "bucket", "number", "sent", "windows")
 
-    def __init__(self, amounts: tuple[int, ...], sent: float, bucket: int, number: int) -> None:
+    def __init__(self, amounts: Amounts, sent: float, bucket: int, number: int, windows: int) -> None:
         self.amounts = amounts
         self.sent = sent
         self.bucket = bucket
         self.number = number
+        self.windows = windows  # how many there were
 
 
 class LeasedLimits:
@@ -59,21 +63,20 @@ class LeasedLimits:
         for window in limits.declared():
             for what, amount in window.amounts():
                 lowest[what, window.per] = min(amount, lowest.get((what, window.per), amount))
-        declared = [Term(what, amount, per) for (what, per), amount in lowest.items()]
+        self._windows = [
+            LeasedWindow(Term(what, amount, per), own=True) for (what, per), amount in lowest.items()
+        ]
         self._transit = limits.transit
         self._grain = max(limits.transit / _BUCKETS, _SHORTEST)
-        self._terms = declared
-        self._limits = [term.limit for term in declared]
-        self._news: dict[tuple[str, float], Term] = {}
-        self._left = [0] * len(declared)  # of the lease
+        self._news: dict[Quantity, Term] = {}
+        self._told: dict[Quantity, Term] = {}  # the news of a report that has no answer yet
         self._valid = float("-inf")
         self._number = 0  # of the lease; goes up with each report
         self._asking: float | None = None  # when the report was made that has no answer yet
-        self._out: OrderedDict[int, Bucket] = OrderedDict()
-        self._arrived: list[list[list[float]]] = [[] for _ in declared]  # [first, latest, amount] of each
-        self._reported: list[list[list[float]]] = []
-        self._departed: list[int] = [0] * len(declared)  # since the last report
-        self._used = [0] * len(declared)  # by everybody, as of the last grant
+        # Requests that left in a stretch of time and have no reply: how many, then their amounts.
+        self._out: OrderedDict[int, list[int]] = OrderedDict()
+        # What arrived in the last minute, by steps: a window that is learned later has seen it, too.
+        self._history: deque[tuple[int, list[int]]] | None = deque() if not lowest else None
         self._pause: tuple[float, str] | None = None
         self._seen: Seen | None = None
         self._last = float("-inf")
@@ -85,69 +88,60 @@ class LeasedLimits:
     @property
     def counts_tokens(self) -> bool:
         """Whether costs matter."""
-        return any(term.what != "requests" for term in self._terms)
+        return any(window.index for window in self._windows)
 
     def terms(self) -> tuple[Term, ...]:
         """The windows that are shared, with the limits in force."""
-        return tuple(
-            [term._replace(limit=limit) for term, limit in zip(self._terms, self._limits, strict=True)]
-        )
+        return tuple([window.term for window in self._windows])
 
     # --- as a part of a ledger
 
     def fits(self, cost: Cost, now: float) -> bool:
         """Whether a request of this cost may leave now."""
-        if not self._terms:
+        if not self._windows:
             return True
         if now >= self._valid or self._asking is not None:
             return False
-        for term, left, limit in zip(self._terms, self._left, self._limits, strict=True):
-            amount = cost.of(term.what)
-            if amount > left and not (amount > limit and left >= limit > 0):
-                return False
-        return True
+        return all(window.fits(cost.of(window.term.what)) for window in self._windows)
 
     def take(self, cost: Cost, now: float) -> Lease:
         """Count a request that leaves now."""
-        amounts = tuple([cost.of(term.what) for term in self._terms])
+        amounts = _amounts(cost)
         number = int(now / self._grain)
         bucket = self._out.get(number)
         if bucket is None:
-            bucket = self._out[number] = [0] * (1 + len(amounts))
-        self._count(bucket, amounts, 1)
-        for at, amount in enumerate(amounts):
-            self._left[at] -= amount
-            self._departed[at] += amount
-        return Lease(amounts, now, number, self._number)
+            bucket = self._out[number] = [0, *_NOTHING]
+        bucket[0] += 1
+        for index, amount in enumerate(amounts, 1):
+            bucket[index] += amount
+        for window in self._windows:
+            amount = amounts[window.index]
+            window.left -= amount
+            window.departed += amount
+        return Lease(amounts, now, number, self._number, len(self._windows))
 
     def settle(self, taken: Lease, cost: Cost | None, now: float) -> None:
         """The reply came, or the request failed; it counts as `cost` now, None leaves what was taken."""
-        bucket = self._out.get(taken.bucket)
-        if bucket is None:
+        if not self._ended(taken):
             return  # it left the windows, one of them after its latest possible arrival
-        self._count(bucket, taken.amounts, -1)
+        amounts = taken.amounts if cost is None else _amounts(cost)
         latest = min(now, taken.sent + self._transit)
-        for at, reserved in enumerate(taken.amounts):
-            amount = reserved if cost is None else cost.of(self._terms[at].what)
-            if taken.number == self._number:
-                self._left[at] += reserved - amount
+        for at, window in enumerate(self._windows):
+            amount = amounts[window.index]
+            if taken.number == self._number and at < taken.windows:
+                window.left += taken.amounts[window.index] - amount
             if amount:
-                self._arrive(at, latest, amount)
-        if not bucket[0]:
-            del self._out[taken.bucket]
+                window.arrive(latest, amount)
+        if self._history is not None:
+            self._remember(latest, amounts, now)
 
     def cancel(self, taken: Lease, now: float) -> None:
         """Give back what was taken: nothing was sent."""
-        bucket = self._out.get(taken.bucket)
-        if bucket is None:
-            return
-        self._count(bucket, taken.amounts, -1)
-        if not bucket[0]:
-            del self._out[taken.bucket]
-        if taken.number == self._number:
-            for at, amount in enumerate(taken.amounts):
-                self._left[at] += amount
-                self._departed[at] -= amount
+        if self._ended(taken) and taken.number == self._number:
+            for window in self._windows[: taken.windows]:
+                amount = taken.amounts[window.index]
+                window.left += amount
+                window.departed -= amount
 
     def next_change(self, cost: Cost, now: float) -> float:
         """When a request of this cost is expected to leave; an exchange is what changes it."""
@@ -159,11 +153,7 @@ class LeasedLimits:
             return ""
         if self._seen is None:
             return "the account shared with other processes"
-        full = [
-            f"{said(term.what)}/{span(term.per)}"
-            for term, left in zip(self._terms, self._left, strict=True)
-            if cost.of(term.what) > left
-        ]
+        full = [window.name for window in self._windows if not window.fits(cost.of(window.term.what))]
         with_whom = f", shared by {self.holders} processes" if self.holders > 1 else ""
         return f"limit of {' and '.join(full)}{with_whom}" if full else "its turn at the shared account"
 
@@ -171,9 +161,11 @@ class LeasedLimits:
         """How full each window is, by the use of all processes, as of the last exchange."""
         return tuple(
             [
-                Saturation(f"{said(term.what)}/{span(term.per)}", min(used, limit), limit, term.per)
-                for term, used, limit in zip(self._terms, self._used, self._limits, strict=True)
-                if limit
+                Saturation(
+                    window.name, min(window.used, window.term.limit), window.term.limit, window.term.per
+                )
+                for window in self._windows
+                if window.term.limit
             ]
         )
 
@@ -182,8 +174,8 @@ class LeasedLimits:
     def learn(self, terms: Sequence[Term]) -> None:
         """A provider's headers state these windows: tell the others at the next exchange."""
         for term in terms:
-            self._adopt(term._replace(learned=True))
-            self._news[term.what, term.per] = term._replace(learned=True)
+            self._news[term.what] = term = term._replace(learned=True)
+            self._adopt(term)
 
     def pause(self, seconds: float, reason: str) -> None:
         """Tell the others at the next exchange that nobody may send for so long."""
@@ -205,30 +197,28 @@ class LeasedLimits:
             return float("inf")
         if waiting or self._pause or self._news:
             return self._last + self._again
-        if self._out or any(self._arrived) or any(self._left):
+        if self._out or any(window.busy for window in self._windows):
             return self._last + max(self._again, _AT_LEAST)
         return float("inf")
 
     def report(self, now: float, *, leaving: bool = False) -> Report:
         """What to tell the account; from here until its answer nothing leaves."""
-        longest = max([term.per for term in self._terms], default=0.0)
+        longest = max([window.term.per for window in self._windows], default=_REMEMBERED)
         oldest = now - self._transit - longest - self._grain
         while self._out and (next(iter(self._out)) + 1) * self._grain < oldest:
             self._out.popitem(last=False)
         if now - self._last > 2 * longest + _FORGOTTEN:
             self._seen = None  # nothing of ours counts any more, so a new account has lost nothing of it
-        arrived, self._arrived = self._arrived, [[] for _ in self._terms]
-        # Answered or not: what may have been entered twice is counted twice, and that is on the safe side.
-        self._reported = arrived
         self._asking = now
         self._number += 1
-        unused, self._left = self._left, [0] * len(self._terms)
+        self._told, self._news = self._news, {}
+        reports = [window.report(now) for window in self._windows]
         return Report(
-            tuple(self._terms),
-            tuple([tuple([Amount(latest - now, int(much)) for _, latest, much in each]) for each in arrived]),
-            tuple([self._under_way(at, now) for at in range(len(self._terms))]),
-            tuple([max(left, 0) for left in unused]),
-            tuple(self._news.values()),
+            tuple([window.to_report for window in self._windows]),
+            tuple([arrived for arrived, _ in reports]),
+            tuple([self._under_way(window.index, now) for window in self._windows]),
+            tuple([left for _, left in reports]),
+            tuple(self._told.values()),
             self._pause,
             self._transit,
             self._seen,
@@ -240,11 +230,12 @@ class LeasedLimits:
         looked_at = list(islice(queued, _LOOKED_AT))
         count = max(len(looked_at), 1)
         amounts, heads = [], []
-        for at, term in enumerate(self._terms):
-            costs = sum([cost.of(term.what) for cost in looked_at])
+        for window in self._windows:
+            what = window.term.what
+            costs = sum([cost.of(what) for cost in looked_at])
             waiting = costs * (len(queued) + more) / count
-            amounts.append(round(waiting + self._departed[at] * _AHEAD))
-            heads.append(looked_at[0].of(term.what) if looked_at else 0)
+            amounts.append(round(waiting + window.departed * _AHEAD))
+            heads.append(looked_at[0].of(what) if looked_at else 0)
         return Want(tuple(amounts), tuple(heads))
 
     def granted(self, grant: Grant, now: float) -> None:
@@ -256,61 +247,76 @@ class LeasedLimits:
         self._free = now + grant.wait
         self._seen = grant.seen
         self.holders = grant.holders
-        self._left = [*grant.amounts, *[0] * (len(self._terms) - len(grant.amounts))]
-        self._departed = [0] * len(self._terms)
-        self._reported, self._pause = [], None
-        self._news.clear()
-        for term in grant.terms:
-            self._adopt(term)
-        used = {(term.what, term.per): used for term, used in zip(grant.terms, grant.used, strict=True)}
-        self._used = [used.get((term.what, term.per), 0) for term in self._terms]
+        self._pause, self._told = None, {}
+        mine = len(grant.amounts)
+        for at, window in enumerate(self._windows):
+            window.granted(grant.amounts[at] if at < mine else 0)
+        # Its windows first, in its order: of a learned one even the length may have changed.
+        for window, term, used in zip(self._windows[:mine], grant.terms, grant.used, strict=False):
+            window.term, window.used = term, used
+        for term, used in zip(grant.terms[mine:], grant.used[mine:], strict=True):
+            self._adopt(term).used = used
 
     def failed(self, now: float) -> None:
         """The account did not answer: nobody knows what it entered, so what was leased is lost."""
         self._last, self._asking = now, None
         self._again = _AFTER_A_LOSS
         self._valid = float("-inf")
-        for mine, reported in zip(self._arrived, self._reported, strict=False):
-            mine[:0] = reported
-        self._reported = []
+        self._news = self._told | self._news
+        self._told = {}
+        for window in self._windows:
+            window.failed()
 
-    def _adopt(self, term: Term) -> None:
-        """A window as it is in force."""
-        for at, known in enumerate(self._terms):
-            if (known.what, known.per) == (term.what, term.per):
-                self._limits[at] = term.limit
-                if known.learned:
-                    self._terms[at] = term
-                return
-        self._terms.append(term)
-        self._limits.append(term.limit)
-        self._left.append(0)
-        self._arrived.append([])
-        self._departed.append(0)
-        self._used.append(0)
+    def _adopt(self, term: Term) -> LeasedWindow:
+        """A window as it is in force; what is learned anew takes the place of what was learned before."""
+        for window in self._windows:
+            known = window.term
+            same = known.per == term.per or (known.learned and term.learned and not window.own)
+            if known.what == term.what and same:
+                if not window.own:
+                    window.term = term
+                return window
+        window = LeasedWindow(term, own=False)
+        for step, amounts in self._history or ():
+            if amounts[window.index]:
+                window.arrive((step + 1) * _STEP, amounts[window.index])
+        self._windows.append(window)
+        return window
 
-    def _arrive(self, at: int, latest: float, amount: int) -> None:
-        arrived = self._arrived[at]
-        grain = max(self._terms[at].per * _GRAIN, _SHORTEST)
-        if arrived and abs(latest - arrived[-1][0]) < grain:
-            arrived[-1][1] = max(arrived[-1][1], latest)
-            arrived[-1][2] += amount
+    def _remember(self, latest: float, amounts: Amounts, now: float) -> None:
+        history = self._history
+        assert history is not None
+        step = floor(latest / _STEP)
+        if history and history[-1][0] >= step:
+            for index, amount in enumerate(amounts):
+                history[-1][1][index] += amount
         else:
-            arrived.append([latest, latest, amount])
+            history.append((step, list(amounts)))
+            while history[0][0] * _STEP < now - _REMEMBERED:
+                history.popleft()
 
-    def _under_way(self, at: int, now: float) -> tuple[Amount, ...]:
+    def _under_way(self, index: int, now: float) -> tuple[Amount, ...]:
         late = self._grain + self._transit - now
         return tuple(
             [
-                Amount(number * self._grain + late, bucket[at + 1])
+                Amount(number * self._grain + late, bucket[index + 1])
                 for number, bucket in self._out.items()
-                if len(bucket) > at + 1 and bucket[at + 1]
+                if bucket[index + 1]
             ]
         )
 
-    def _count(self, bucket: Bucket, amounts: tuple[int, ...], sign: int) -> None:
-        if len(bucket) < len(amounts) + 1:
-            bucket.extend([0] * (len(amounts) + 1 - len(bucket)))
-        bucket[0] += sign
-        for at, amount in enumerate(amounts, 1):
-            bucket[at] += sign * amount
+    def _ended(self, taken: Lease) -> bool:
+        """Whether it was still under way, as far as the account is told."""
+        bucket = self._out.get(taken.bucket)
+        if bucket is None:
+            return False
+        bucket[0] -= 1
+        for index, amount in enumerate(taken.amounts, 1):
+            bucket[index] -= amount
+        if not bucket[0]:
+            del self._out[taken.bucket]
+        return True
+
+
+def _amounts(cost: Cost) -> Amounts:
+    return tuple([cost.of(what) for what in QUANTITIES])

@@ -131,7 +131,12 @@ class LeaseBook:
             valid,
             again,
             wait - now,
-            tuple([Term(each.what, each.limit(self._turns), each.per, True) for each in (*windows, *rest)]),
+            tuple(
+                [
+                    Term(each.what, each.limit(self._turns), each.per, not each.is_declared(self._turns))
+                    for each in (*windows, *rest)
+                ]
+            ),
             tuple([each.used() for each in (*windows, *rest)]),
             (paused, self._paused[1]) if paused > 0 else None,
             len(self._turns),
@@ -191,18 +196,22 @@ class LeaseBook:
         self, now: float, holder: str, report: Report, want: Want, turn: Turn
     ) -> tuple[list[SharedWindow], list[SharedWindow]]:
         """The report's windows, and the other ones."""
-        known = {(window.what, window.per): window for window in self._windows}
-        for term in (*report.news, *report.terms):
-            if (term.what, term.per) not in known:
-                window = SharedWindow(term.what, term.per)
-                known[term.what, term.per] = window
-                self._windows.append(window)
         for term in report.news:
-            known[term.what, term.per].learned = term.limit
+            window = self._window(term, self._windows)
+            if window.per != term.per:
+                window.respan(term.per)
+            window.learned = term.limit
+        rest = list(self._windows)
+        found: dict[Term, SharedWindow] = {}
+        # What is known exactly first, so that a learned one takes no other's place.
+        for term in sorted(report.terms, key=lambda term: term.learned and not _exact(term, rest)):
+            found[term] = self._window(term, rest)
+            if found[term] in rest:
+                rest.remove(found[term])
         heard: list[SharedWindow] = []
         spent = 0.0
         for at, term in enumerate(report.terms):
-            window = known.pop((term.what, term.per))
+            window = found[term]
             share = window.hear(holder, now, report.arrived[at], report.out[at], report.unused[at])
             spent = max(spent, share)
             holding = window.holdings[holder]
@@ -214,7 +223,18 @@ class LeaseBook:
                 window.fill(self.birth + report.transit, self._turns)
             heard.append(window)
         turn.served += spent - turn.charged
-        return heard, list(known.values())
+        return heard, rest
+
+    def _window(self, term: Term, among: list[SharedWindow]) -> SharedWindow:
+        """The window that a term is about; of what is learned there is one, whatever length it had before."""
+        found = _exact(term, among)
+        if found is None and term.learned:
+            same = [each for each in among if each.what == term.what and not each.is_declared(self._turns)]
+            found = same[0] if same else None
+        if found is None:
+            found = SharedWindow(term.what, term.per)
+            self._windows.append(found)
+        return found
 
     def to_bytes(self) -> bytes:
         """The whole account, for `from_bytes`."""
@@ -251,3 +271,7 @@ class LeaseBook:
         except (TypeError, AttributeError) as error:
             raise ValueError(str(error)) from None
         return book
+
+
+def _exact(term: Term, among: list[SharedWindow]) -> SharedWindow | None:
+    return next((each for each in among if (each.what, each.per) == (term.what, term.per)), None)

@@ -42,8 +42,25 @@ class SharedWindow:
         self.per = per
         self.learned = learned
         self.holdings: dict[str, Holding] = {}
-        self._tick = max(per / _TICKS, _SHORTEST_TICK)
-        self._span = ceil(per / self._tick - _HAIR)
+        self._measure()
+
+    def _measure(self) -> None:
+        self._tick = max(self.per / _TICKS, _SHORTEST_TICK)
+        self._span = ceil(self.per / self._tick - _HAIR)
+
+    def respan(self, per: float) -> None:
+        """It was learned that the window is shorter, or longer; what is in it stays as long as that says."""
+        span, tick = self._span, self._tick
+        self.per = per
+        self._measure()
+        self.holdings = {
+            name: holding.moved(lambda leaves: self.leaves((leaves - span) * tick))
+            for name, holding in self.holdings.items()
+        }
+
+    def is_declared(self, active: Collection[str]) -> bool:
+        """Whether a user of an active process declared it."""
+        return any(holding.stated for name, holding in self.holdings.items() if name in active)
 
     def limit(self, active: Collection[str]) -> int:
         """The limit in force: the lowest that an active process declared, else what was learned last."""

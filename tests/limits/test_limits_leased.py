@@ -168,17 +168,20 @@ def test_the_lowest_of_two_limits_on_the_same_is_the_one() -> None:
     assert limits.counts_tokens
 
 
-def test_requests_of_before_a_limit_was_learned_are_settled_like_others() -> None:
-    """They took nothing of a window that was not known."""
+def test_requests_of_before_a_limit_was_learned_count_in_it() -> None:
+    """What arrived before, and what was on its way: the server counted that, too."""
     limits = LeasedLimits(Limits())
+    limits.settle(limits.take(Cost(3), -1.0), None, -0.9)
     taken = limits.take(Cost(5), 0.0)
     limits.learn([TOKENS])
-    later = grant(limits, 50, 0.1)
-    assert later.news == (TOKENS._replace(learned=True),)
+    first = grant(limits, 50, 0.1)
+    assert first.news == (TOKENS._replace(learned=True),)
+    assert first.arrived == ((Amount(pytest.approx(-0.85), 3),),)
+    assert [each.amount for each in first.out[0]] == [5]
     newer = limits.take(Cost(7), 0.2)
     limits.settle(taken, None, 0.2)
     limits.settle(newer, None, 0.25)
-    assert reported(limits, 0.3) == ([(-0.05, 7)], 0, 43)
+    assert reported(limits, 0.3) == ([(-0.1, 5), (-0.05, 7)], 0, 43)
 
 
 def test_a_long_queue_is_not_looked_through() -> None:

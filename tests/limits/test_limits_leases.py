@@ -257,6 +257,31 @@ def test_a_limit_that_one_learned_is_everybodys() -> None:
     assert one.terms()[0].limit == 4
 
 
+def test_a_window_whose_length_is_learned_anew_is_still_one_window() -> None:
+    """A guess of a minute becomes five seconds for all who share it, with what is in it."""
+    book = LeaseBook(0.0)
+    one, two = LeasedLimits(Limits()), LeasedLimits(Limits())
+
+    def exchange(limits: LeasedLimits, name: str, now: float) -> None:
+        limits.granted(book.exchange(now, name, limits.report(now), limits.want([Cost()] * 8)), now)
+
+    one.learn([Term("requests", 8, 60.0)])
+    exchange(one, "one", 0.0)
+    exchange(one, "one", 0.1)
+    for _ in range(8):
+        one.settle(one.take(Cost(), 0.1), None, 0.15)
+    exchange(one, "one", 0.2)
+    exchange(two, "two", 0.2)
+    assert not two.fits(Cost(), 0.25)
+    one.learn([Term("requests", 8, 5.0)])
+    exchange(one, "one", 1.0)
+    for now in (1.1, 5.0, 5.6):
+        exchange(two, "two", now)
+        assert [(term.limit, term.per) for term in two.terms()] == [(8, 5.0)]
+        assert two.fits(Cost(), now + 0.01) == (now > 5.5)
+    assert len(book.exchange(5.7, "one", one.report(5.7), one.want([])).terms) == 1
+
+
 def test_the_lowest_that_is_declared_holds_while_its_process_is_there() -> None:
     """Two users of one key disagree: nobody sends more than the careful one allows."""
     book = LeaseBook(0.0)
