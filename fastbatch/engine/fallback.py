@@ -47,8 +47,6 @@ def readdress(job: Job[ResponseT], group: Group[ResponseT], *, sample: bool) -> 
     occurrence = int(job.key[:15], 16) if sample and job.key else 0
     identity = group.provider.identity
     job.kept_as = compute_request_hash(identity, job.asked.endpoint, job.asked.body, occurrence)
-    if job.group > job.reached:  # who only comes back has no attempts anew
-        job.reached = job.group
-        job.tries = job.broken = job.refused = 0
-        job.stale = False
-        job.weather = None
+    job.tries = job.broken = job.refused = 0
+    job.stale = False
+    job.weather = None

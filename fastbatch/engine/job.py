@@ -30,7 +30,6 @@ class Job(Generic[ResponseT]):
         "key",
         "maybe_billed",
         "outcome",
-        "reached",
         "refused",
         "request",
         "stale",
@@ -48,7 +47,6 @@ class Job(Generic[ResponseT]):
         self.tag = tag
         self.group = 0  # 0: where it belongs; else the number of the fallback
         self.failed_before = False  # could not be answered by the group before this one
-        self.reached = 0  # the last group that it came to
         self.attempts = 0  # times it was sent
         self.tries = 0  # those of them that count
         self.broken = 0  # replies that were no answer
