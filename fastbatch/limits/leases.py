@@ -70,8 +70,8 @@ class LeaseBook:
     >>> report = Report((Term("requests", 10, 60.0),), arrived=((),), out=((),), unused=(0,))
     >>> book.exchange(0.0, "one", report, Want((4,), (1,))).amounts
     (4,)
-    >>> LeaseBook.from_bytes(book.to_bytes()).exchange(0.1, "two", report, Want((9,), (1,))).amounts
-    (5,)
+    >>> LeaseBook.from_bytes(book.to_bytes()).exchange(0.1, "two", report, Want((9,), (6,))).amounts
+    (6,)
     """
 
     def __init__(self, now: float, *, lost: bool = False) -> None:
