@@ -74,7 +74,7 @@ class Adaptive:
     # -- what may leave ------------------------------------------------------------------------------------
 
     def allows(self, in_flight: int, now: float) -> bool:
-        """Whether one more may leave now beside `in_flight`."""
+        """Whether one more may leave now beside `in_flight`; ask this last, for a yes may be a try."""
         still, patience = self._still, self._patience()
         self._in_flight = in_flight
         if still.since is not None:

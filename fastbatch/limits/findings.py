@@ -10,7 +10,7 @@ from fastbatch.limits.recent import Recent
 _LONG = 0.3  # a pause that took more of its cycle than this was no touch of the limit from below
 _SHORT = 0.5  # of a window: cycles much shorter than that say nothing about it
 _ENOUGH = 50  # requests that say something all the same
-_FEW, _NOTHING = 12, 2
+_FEW, _NOTHING = 12, 2  # requests that say little, and none at all
 _PROVEN = 5.0  # seconds that a start without any pace must have gone well to be taken up again as it was
 _NEEDLESS = 0.75  # of what may have been needless of a pause, how much is believed to have been
 _TOUCH, _DEAR = 5, 0.1  # the most that a touch is counted to have cost, requests or of what was let in
@@ -22,9 +22,8 @@ _CUT_LEAST, _CUT, _CUT_MOST, _CUT_AT = 0.05, 0.07, 0.15, 300
 # magnitude, but only at the very beginning.
 _FLOOR_LATER, _FLOOR_LONG, _LONG_CYCLE = 0.75, 0.3, 3.0
 _FLOOR_LULL = 0.1
-_LULL = (
-    0.3  # spans in which the rate is back after a lull: what filled a window in one go leaves it in one go
-)
+# Spans in which the rate is back after a lull: what filled a window in one go leaves it in one go.
+_LULL = 0.3
 _SPAN_LEAST, _SPAN_KNOWN, _SPAN_UNKNOWN, _SPAN_MOST = 1.0, 0.9, 15.0, 60.0  # seconds
 _REQUESTS_A_SPAN = 150  # times what a touch costs: so that touches are few of all requests
 _PAUSES_A_SPAN = 30  # and their pauses little of the time

@@ -79,6 +79,16 @@ def test_most_of_a_hidden_limit_is_used_and_little_is_refused(kind, limit, per):
         assert refused <= most, (load, case, used, refused)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("stated", ["none", "exact"])
+def test_it_gets_by_without_the_latency_of_refusals(kind, stated):
+    """Who does not say when a refused request left gets the same rate at a few more refusals."""
+    one = client(64)
+    drive([one], KINDS[kind](2000, 60.0), until=720.0, latency=(0.3, 1.5), stated=stated, told=False)
+    assert one.rate(60, 720) * 60 / 2000 >= 0.8
+    assert one.share_refused(60) <= 0.05
+
+
 @pytest.mark.parametrize("stated", ["none", "exact"])
 @pytest.mark.parametrize(("limit", "slack"), [(6000, 1.0), (600, 2.0)])
 def test_a_strict_share_in_every_second_is_found_too(limit, slack, stated):
