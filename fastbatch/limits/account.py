@@ -8,8 +8,9 @@ between its request's departure and its arrival here, so:
   account: requests that left after this one, or were still out when it left. What we hold above that is let
   go of, the oldest first. This is true of every reply, in whatever order they come, and of any server; while
   the window's length is unknown it is the only way in which anything leaves.
-- *At least* what the server counts beyond ours at the request's departure is somebody else's (or counted
-  otherwise than we do): it takes room, too, as the reply to the latest departure states it.
+- *At least* what the server counts beyond all that was in our window, at the request's departure and now, is
+  somebody else's (or counted otherwise than we do). That much is kept free for another window or two, so that
+  two clients do not drive each other out.
 - When the stated reset has passed, everything that was counted is free, whatever the server means by it.
 - A server that is certainly a bucket is followed itself: what it states, less what has flowed off since, and
   what may be missing in it. Others need no estimate there, each reply brings the truth.
@@ -76,7 +77,6 @@ class Account:
         "index",
         "lately",
         "margin",
-        "others",
         "peak",
         "raised",
         "reading",
@@ -92,8 +92,7 @@ class Account:
         self.window = SlidingWindow("", stated.limit, stated.per or _INFINITY, transit)
         self.reading = Reading()
         self.heard = -_INFINITY  # departure of the latest request whose reply stated this limit
-        # What others seem to take by the newest reply; and at least, in this window and the one before it.
-        self.others = self.lately = self.before = 0
+        self.lately = self.before = 0  # what others certainly took, in this window and the one before it
         self.rotated = -_INFINITY
         self.margin, self.raised = 0.0, -_INFINITY  # the part left free for others, and when it grew
         # When everything is free again that had been answered with the last reply: the latest of all resets,
@@ -135,11 +134,8 @@ class Account:
         if reply.surprising(window.limit) and now >= self.raised + self.length / 4:
             self.margin, self.raised = min(_MOST, max(_MARGIN, self.margin * _MORE)), now
         used_then = window.used if reply.used_then is None else reply.used_then
-        ours = window.used if reply.refused else used_then
         self.lately = max(self.lately, used - max(used_then, window.used))
         if reply.sent >= self.heard:
-            # A refusal is quick, so that its numbers are those of now.
-            self.others = max(0, used - ours)
             self.base, self.base_at, self.base_gone = used, now, reply.gone - reply.missing
             if self.refills and reset is not None and used >= window.limit:
                 self.base = max(used, round(reset * window.limit / window.per))  # overdrawn
@@ -153,11 +149,8 @@ class Account:
             if self.peak < most:
                 self.base, self.base_at, self.base_gone = int(self.peak), now, reply.gone
             most, self.peak = min(most, self.peak), 0
-        excess = window.used + self.others - most
-        if excess > 0:
-            theirs = min(int(excess), self.others)
-            self.others -= theirs
-            window.forgive(int(excess) - theirs)
+        if window.used > most:
+            window.forgive(window.used - int(most))
 
     def _measure(self, stated: Stated, reply: Reply) -> bool:
         """Bring the window's length up to date; True when it changed noticeably."""
@@ -183,7 +176,7 @@ class Account:
         if self.refills:
             drained = (now - self.base_at) * self.window.limit / self.window.per
             return max(0.0, self.base - drained) + gone - self.base_gone
-        return self.window.used + max(self.others, self.lately, self.before)
+        return self.window.used + max(self.lately, self.before)
 
     def fits(self, amount: int, now: float, gone: int) -> bool:
         """Whether so much more may leave now; what does not fit beside a margin may leave alone."""
@@ -210,7 +203,6 @@ class Account:
         if now >= self.free_at:
             window.forgive(window.used - (gone - self.answered))
             self.base, self.base_at, self.base_gone = 0, now, self.answered
-            self.others = 0
             # Nobody has said for a whole window how much the others take: half of it, and half again.
             self.lately, self.before = max(self.lately, self.before) // 2, 0
             self.answered = answered

@@ -28,19 +28,11 @@ _NOTHING: Amounts = (0, 0, 0, 0)
 class _Moment:
     """Departures so close together that they may overtake each other, and the most that our windows held."""
 
-    __slots__ = ("began", "next", "used")
+    __slots__ = ("began", "used")
 
     def __init__(self, began: float) -> None:
         self.began = began
         self.used: list[int] = []
-        self.next: _Moment | None = None
-
-    def held(self, place: int) -> int | None:
-        """The most in a window now and in the next moment, None where it did not exist."""
-        if place >= len(self.used):
-            return None
-        later = self.next
-        return max(self.used[place], later.used[place]) if later is not None else self.used[place]
 
 
 class Taken:
@@ -107,7 +99,7 @@ class LearnedLimits:
         self._gone = _sum(self._gone, amounts)
         moment = self._moment
         if now - moment.began > _JITTER:
-            moment.next = self._moment = moment = _Moment(now)
+            self._moment = moment = _Moment(now)
         taken = Taken(amounts, self._answered, now, moment)
         if accounts := self._accounts:
             taken.entries = tuple([each.window.take(amounts[each.index], now) for each in accounts])
@@ -190,12 +182,12 @@ class LearnedLimits:
     def _reply(self, place: int, taken: Taken, now: float) -> Reply:
         account = self._accounts[place]
         index = account.index
-        own = taken.amounts[index]
+        own, held = taken.amounts[index], taken.moment.used
         return Reply(
             now,
             taken.sent,
             own,
-            taken.moment.held(place),
+            held[place] if place < len(held) else None,
             taken.answered[index],
             self._answered[index] + (own if taken.open else 0),
             self._gone[index],
