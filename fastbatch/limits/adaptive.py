@@ -74,7 +74,7 @@ class Adaptive:
     # -- what may leave ------------------------------------------------------------------------------------
 
     def allows(self, in_flight: int, now: float) -> bool:
-        """Whether one more may leave now beside `in_flight`; ask this last, for a yes may be a try."""
+        """Whether one more may leave now beside `in_flight`; asking changes nothing."""
         still, patience = self._still, self._patience()
         self._in_flight = in_flight
         if still.since is not None:
@@ -83,7 +83,7 @@ class Adaptive:
             self._resume()  # refusals come back fast: this one was let in
         if self._noise.on and now < self._noise.holds(now, patience):
             return False
-        return self._pace.ready(now) and self._ramp.allows(in_flight, now, patience)
+        return self._pace.ready(now) and self._ramp.allows(in_flight, now)
 
     def next_change(self, in_flight: int, now: float) -> float:
         """When it is worth asking again, infinity where only a reply can change it."""
@@ -107,7 +107,7 @@ class Adaptive:
                 self._try_above = self._in_flight >= self._held
             return
         self._pace.left(now)
-        self._ramp.left(now)
+        self._ramp.left(self._in_flight, now, self._patience())
         if self._noise.on:
             self._in_mood(now)
 

@@ -53,7 +53,7 @@ class Ramp:
         """Whether the server, not the user, sets the bound."""
         return self._target < self._ceiling
 
-    def allows(self, in_flight: int, now: float, patience: float) -> bool:
+    def allows(self, in_flight: int, now: float) -> bool:
         """Whether one more may leave beside `in_flight`."""
         if now > self._grown_at and self.level < self._target:
             # By time alone, and little by little: a jump would be refused as a whole.
@@ -62,12 +62,7 @@ class Ramp:
             self.level = min(self._target, int(self._rise))
         if in_flight < self.level:
             return True
-        if not self.bounded or self.rising or self._quiet < self._hold or now < self._try_at:
-            return False
-        self.level = self._target = min(self._ceiling, self._target + self._step)
-        self._step = min(self._step * 2, self._target)
-        self._tried, self._try_at = now, now + patience
-        return True
+        return self.bounded and not self.rising and self._quiet >= self._hold and now >= self._try_at
 
     def next_change(self, in_flight: int, now: float) -> float:
         """When more may leave without a reply; infinity where only a reply changes it."""
@@ -77,9 +72,13 @@ class Ramp:
             return self._grown_at + _DOUBLING * log2((in_flight + 1) / self._rise)
         return self._try_at if self.bounded and self._quiet >= self._hold else inf
 
-    def left(self, now: float) -> None:
-        """One leaves."""
+    def left(self, in_flight: int, now: float, patience: float) -> None:
+        """One leaves beside `in_flight`: a try where that is the bound, refused within `patience` if at all."""
         self._quiet += 1
+        if in_flight >= self.level and self.bounded and not self.rising:
+            self.level = self._target = min(self._ceiling, self._target + self._step)
+            self._step = min(self._step * 2, self._target)
+            self._tried, self._try_at = now, now + patience
         if self._grown_at == inf and self.level < self._target:
             self._grown_at = now
 

@@ -98,13 +98,25 @@ def test_the_reason_is_told_truthfully():
     assert adaptive.waiting_reason() == "refused by the provider, trying one request"
 
 
+def test_asking_changes_nothing():
+    """A display may ask whenever it likes: only who leaves above the bound tries it."""
+    ramp = Ramp(64, slow_start=False)
+    ramp.cut(10, tried=False)
+    for _ in range(16):
+        ramp.left(5, 0.0, patience=0.1)
+    assert all(ramp.allows(10, 1.0) for _ in range(5))
+    assert ramp.level == 10
+    ramp.left(10, 1.0, patience=0.1)
+    assert ramp.level == 11
+
+
 @pytest.mark.parametrize(("now", "level"), [(0.0, 8), (0.21, 16), (0.61, 64), (1.01, 256), (1.5, 1000)])
 def test_slow_start_rises_by_time_alone(now, level):
     """Twice as many every fifth of a second, though nothing has come back."""
     ramp = Ramp(1000, slow_start=True)
-    ramp.left(0.0)
-    assert ramp.allows(level - 1, now, patience=0.1)
-    assert not ramp.allows(int(level * 1.1) + 1, now, patience=0.1)
+    ramp.left(0, 0.0, patience=0.1)
+    assert ramp.allows(level - 1, now)
+    assert not ramp.allows(int(level * 1.1) + 1, now)
 
 
 def test_the_pace_grows_only_while_it_is_used():
