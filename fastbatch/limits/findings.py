@@ -84,6 +84,7 @@ class Findings:
         self._wasted = 0.0  # seconds a touch wastes, running mean
         self._settled = 0.0  # since when the present rate is believed
         self._storm = False  # the last long pause was taken for one
+        self._fresh = True  # nothing has been learned yet, not even in vain
         self._doubts = 0  # estimates in a row
         self._lull_in, self._lull = 0, 0.0  # over lulls in a row
 
