@@ -6,12 +6,13 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import count, islice
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
 from fastbatch.engine.clock import Clock, Timer
-from fastbatch.engine.lane import Group, Way
+from fastbatch.engine.lane import Group
+from fastbatch.engine.line import Admission, Line, Waiting
 from fastbatch.limits.cost import Cost
-from fastbatch.limits.ledger import Ledger, Part, Reservation
+from fastbatch.limits.ledger import Part
 from fastbatch.models.stats import Saturation
 
 ResponseT = TypeVar("ResponseT")
@@ -22,10 +23,6 @@ _LOOK_AGAIN = 1.0
 # Seconds until the next look at the least: a moment that is reached but for the rounding of a float must not
 # be looked at over and over, nor a lease that is being asked for.
 _NEXT_LOOK = 1e-3
-# Seconds that a request waits for its own endpoint rather than go to the fallback at once.
-_LOYAL = 10.0
-
-_FREE = Cost()
 
 
 class GateShut(Exception):
@@ -34,131 +31,6 @@ class GateShut(Exception):
 
 class Elsewhere(Exception):
     """Nothing can be sent to this group just now and there is another, or never again; nothing was sent."""
-
-
-class Admission(NamedTuple):
-    """Leave to send: where, and the room that was granted there."""
-
-    way: Way[Any]
-    ledger: Ledger
-    reservation: Reservation
-    probe: bool
-
-
-class Line(Generic[ResponseT]):
-    """The queue of one group and model, and the accounts that may let its head through."""
-
-    def __init__(
-        self, group: Group[ResponseT], model: str | None, before: Sequence[Group[ResponseT]] = ()
-    ) -> None:
-        self.group = group
-        self.before = before
-        self.model = model
-        self.accounts = [(way, way.lane.ledger(model)) for way in group.ways]
-        self.queue: deque[_Waiting] = deque()
-
-    def costs(self, most: int) -> list[Cost]:
-        """What the first `most` of those who wait will take."""
-        return [waiting.cost(self.counts_tokens) for waiting in islice(self.queue, most)]
-
-    @property
-    def counts_tokens(self) -> bool:
-        """Whether somebody looks at costs."""
-        return any(ledger.counts_tokens for _, ledger in self.accounts)
-
-    def admit(self, waiting: _Waiting, now: float, kept: Sequence[Part] = ()) -> Admission | None:
-        """Room for a request, at the account with the most of it; None: nowhere yet.
-
-        What is `kept` is for somebody who waits for longer.
-        """
-        cost = waiting.cost(self.counts_tokens)
-        for way, ledger in self._by_room(now):
-            if kept and any(map(ledger.shares, kept)):
-                continue
-            lane = way.lane
-            with lane.lock:
-                if lane.weather.allows(now) and (granted := ledger.reserve(cost, now)) is not None:
-                    return Admission(way, ledger, granted, lane.weather.left())
-        return None
-
-    def scarce(self, now: float) -> list[Part]:
-        """What the head of the queue waits for and others may share: none of them may pass it there."""
-        cost = self.queue[0].cost(self.counts_tokens)
-        found = []
-        for way, ledger in self.accounts:
-            if way.closed is None:
-                with way.lane.lock:
-                    if way.lane.weather.allows(now) and (part := ledger.scarce(cost, now)) is not None:
-                        found.append(part)
-        return found
-
-    def next_change(self, waiting: _Waiting, now: float, kept: Sequence[Part] = ()) -> float:
-        """When it is worth asking again; what is `kept` for others changes when they leave."""
-        cost = waiting.cost(self.counts_tokens)
-        soonest = float("inf")
-        for way, ledger in self.accounts:
-            if way.closed is None and not (kept and any(map(ledger.shares, kept))):
-                with way.lane.lock:
-                    due = max(way.lane.weather.next_change(now), ledger.next_change(cost, now))
-                soonest = min(soonest, due)
-        return soonest
-
-    def to_be_left(self, now: float) -> bool:
-        """Whether nobody gets through for a good while and a fallback should answer; or nobody ever."""
-        return not self.group.open or (self.group.has_next and self._away(now))
-
-    def going_back(self, now: float) -> int:
-        """How many should wait no longer for a fallback that is away: where they came from takes so many."""
-        return max((other.takes(now) for other in self.before), default=0) if self._away(now) else 0
-
-    def _away(self, now: float) -> bool:
-        """Whether all that is open here is in an outage, or in a long pause."""
-        for way, ledger in self.accounts:
-            if way.closed is None:
-                with way.lane.lock:
-                    weather = way.lane.weather
-                    if (not weather.parked or weather.allows(now)) and ledger.paused(now) <= _LOYAL:
-                        return False
-        return True
-
-    def waiting_reason(self, now: float) -> str:
-        """Why the head of the queue stands still, by the account that will let it through first."""
-        reasons = []
-        cost = self.queue[0].cost(self.counts_tokens)
-        for way, ledger in self.accounts:
-            if way.closed is None:
-                with way.lane.lock:
-                    weather = way.lane.weather
-                    reason = weather.waiting_reason(now) or ledger.waiting_reason(cost, now)
-                    due = max(weather.next_change(now), ledger.next_change(cost, now))
-                reasons.append((due, reason))
-        return min(reasons, default=(0.0, ""))[1]
-
-    def _by_room(self, now: float) -> Sequence[tuple[Way[ResponseT], Ledger]]:
-        if len(self.accounts) == 1:
-            return self.accounts if self.accounts[0][0].closed is None else ()
-        unclosed = [account for account in self.accounts if account[0].closed is None]
-        return sorted(unclosed, key=lambda account: _load(account, now))
-
-
-class _Waiting:
-    """One request in a queue; what it costs is found out when somebody asks."""
-
-    __slots__ = ("_cost", "_weigh", "number", "stays", "turn")
-
-    def __init__(self, weigh: Callable[[], Cost], number: int = 0, stays: bool = False) -> None:
-        self.stays = stays
-        self._weigh = weigh
-        self.number = number  # in the order of coming, over all queues
-        self._cost: Cost | None = None
-        self.turn: asyncio.Future[Admission] | None = None
-
-    def cost(self, counted: bool) -> Cost:
-        if not counted:
-            return _FREE
-        if self._cost is None:
-            self._cost = self._weigh()
-        return self._cost
 
 
 class Gate(Generic[ResponseT]):
@@ -204,7 +76,7 @@ class Gate(Generic[ResponseT]):
         """
         if self._shut:
             raise GateShut
-        waiting = _Waiting(weigh, next(self._numbers), stays)
+        waiting = Waiting(weigh, next(self._numbers), stays)
         if not line.queue:
             now = self._clock.time()
             granted = line.admit(waiting, now, self._kept(now))
@@ -234,7 +106,7 @@ class Gate(Generic[ResponseT]):
         if self._shut or line.queue:
             return None
         now = self._clock.time()
-        return line.admit(_Waiting(weigh), now, self._kept(now))
+        return line.admit(Waiting(weigh), now, self._kept(now))
 
     def leave(self, admission: Admission, cost: Cost | None) -> None:
         """The request's outcome is known: it took `cost`, None if nobody can tell."""
@@ -338,7 +210,7 @@ class Gate(Generic[ResponseT]):
         line.queue.popleft()
         return True
 
-    def _gone(self, line: Line[ResponseT], now: float) -> set[_Waiting]:
+    def _gone(self, line: Line[ResponseT], now: float) -> set[Waiting]:
         """Those of a queue who are of more use elsewhere."""
         if line.to_be_left(now):
             return set(line.queue)
@@ -373,12 +245,6 @@ def _came(line: Line[Any]) -> int:
     return line.queue[0].number
 
 
-def _load(account: tuple[Way[Any], Ledger], now: float) -> float:
-    way, ledger = account
-    with way.lane.lock:  # it lets go of what has left a window
-        return ledger.load(now)
-
-
-def _refuse(waiting: _Waiting, error: Exception) -> None:
+def _refuse(waiting: Waiting, error: Exception) -> None:
     if waiting.turn is not None and not waiting.turn.done():
         waiting.turn.set_exception(error)

@@ -12,8 +12,9 @@ from typing import Any
 
 from fastbatch.engine.clock import Clock
 from fastbatch.engine.events import Counters
-from fastbatch.engine.gate import Admission, Gate
+from fastbatch.engine.gate import Gate
 from fastbatch.engine.latencies import Latencies
+from fastbatch.engine.line import Admission
 from fastbatch.models.http import HTTPCall, HTTPReply
 from fastbatch.transport.base import Transport
 from fastbatch.transport.timeout import Timeout

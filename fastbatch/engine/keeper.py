@@ -10,8 +10,8 @@ from typing import Any
 
 from fastbatch import registry
 from fastbatch.engine.clock import Clock
-from fastbatch.engine.gate import Line
 from fastbatch.engine.lane import Account, Lane
+from fastbatch.engine.line import Line
 from fastbatch.errors import ConfigError, FastbatchError
 from fastbatch.ledgers.base import AccountUnavailable, SharedAccount
 

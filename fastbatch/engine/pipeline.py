@@ -9,11 +9,12 @@ from typing import Any, Generic, Protocol, TypeVar
 from fastbatch.engine.clock import Clock
 from fastbatch.engine.events import Counters
 from fastbatch.engine.fallback import elsewhere
-from fastbatch.engine.gate import Admission, Elsewhere, Gate, GateShut, Line
+from fastbatch.engine.gate import Elsewhere, Gate, GateShut
 from fastbatch.engine.hedge import Again, Hedge
 from fastbatch.engine.job import Job
 from fastbatch.engine.lane import Group
 from fastbatch.engine.latencies import Latencies
+from fastbatch.engine.line import Admission, Line
 from fastbatch.engine.verdict import ELSEWHERE, Judge
 from fastbatch.errors import ConnectFailed, RequestError
 from fastbatch.limits.cost import Cost

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from fastbatch.engine.fallback import elsewhere
-from fastbatch.engine.gate import Admission
 from fastbatch.engine.job import Job
 from fastbatch.engine.lane import Group, Way
+from fastbatch.engine.line import Admission
 from fastbatch.errors import (
     BadResponse,
     ConnectFailed,
@@ -26,6 +26,7 @@ ResponseT = TypeVar("ResponseT")
 # A row that is turned away so often (429, no connection) while as many others are answered meanwhile is
 # turned away for something of its own: it fails.
 _REFUSALS = 30
+_ABSENT = frozenset((502, 503, 504, 529))
 
 AT_ONCE = RetryDecision("retry", "a kept connection had been closed")
 ELSEWHERE = RetryDecision("retry", "the fallback answers")
@@ -75,7 +76,9 @@ class Judge(Generic[ResponseT]):
             weather = lane.weather
             away = error.effect in ("down", "maybe") and not isinstance(error, BadResponse)  # that is a reply
             failing = away and (isinstance(error, ServerError) or (probe and error.effect == "maybe"))
-            counted = not failing or job.weather.counts(weather, now, probe=probe)
+            # What stands before the endpoint says that there is none: that is no row's doing.
+            absent = error.status in _ABSENT and weather.parked
+            counted = not absent and (not failing or job.weather.counts(weather, now, probe=probe))
             if away:
                 how = "connect" if isinstance(error, ConnectFailed) else error.effect
                 parked = weather.failed(how, now, error.retry_after or 0.0)
