@@ -79,7 +79,7 @@ class Adaptive:
         self._in_flight = in_flight
         if still.since is not None:
             if still.tried is None or now < still.tried + patience:
-                return still.may_try(now)
+                return still.may_try(now - self._for_a_reply(in_flight))
             self._resume()  # refusals come back fast: this one was let in
         if self._noise.on and now < self._noise.holds(now, patience):
             return False
@@ -89,7 +89,9 @@ class Adaptive:
         """When it is worth asking again, infinity where only a reply can change it."""
         still = self._still
         if still.since is not None:
-            return still.until if still.tried is None else still.tried + self._patience()
+            if still.tried is not None:
+                return still.tried + self._patience()
+            return still.until + self._for_a_reply(in_flight)
         soonest = self._noise.holds(now, self._patience()) if self._noise.on else now
         return max(soonest, self._pace.next_change(), self._ramp.next_change(in_flight, now))
 
@@ -192,6 +194,10 @@ class Adaptive:
 
     def _patience(self) -> float:
         return max(_PATIENCE_LEAST, _PATIENCE * self._round_trip)
+
+    def _for_a_reply(self, in_flight: int) -> float:
+        """How much longer a reply is waited for, where the number in flight was likely too much."""
+        return _PAUSE_MOST if self._above and in_flight >= self._held > 0 else 0.0
 
     def _first_step(self) -> float:
         if self._pace.rate is None:

@@ -73,7 +73,7 @@ class Ramp:
         return self._try_at if self.bounded and self._quiet >= self._hold else inf
 
     def left(self, in_flight: int, now: float, patience: float) -> None:
-        """One leaves beside `in_flight`: where that is the bound, a try, refused within `patience` or let in."""
+        """One leaves beside `in_flight`; where that is the bound, it is a try: refused within `patience`."""
         self._quiet += 1
         if in_flight >= self.level and self.bounded and not self.rising:
             self.level = self._target = min(self._ceiling, self._target + self._step)
