@@ -9,6 +9,7 @@ from fastbatch.errors import (
     AuthenticationFailed,
     BadRequest,
     NotFound,
+    Overloaded,
     PermissionDenied,
     QuotaExhausted,
     RateLimited,
@@ -40,7 +41,19 @@ _BY_STATUS: dict[int, type[RequestError]] = {
     409: ServerError,  # a lock timeout, retried by OpenAI's own client
     413: RequestTooLarge,
     429: RateLimited,
+    529: Overloaded,
 }
+
+# `error.type` where the status tells nothing, since it is that of a success.
+_BY_TYPE: dict[str, type[RequestError]] = {
+    "invalid_request_error": BadRequest,
+    "authentication_error": AuthenticationFailed,
+    "permission_error": PermissionDenied,
+    "not_found_error": NotFound,
+    "rate_limit_error": RateLimited,
+    "overloaded_error": Overloaded,
+}
+_NO_ROOM = frozenset(("overloaded_error", "overloaded", "server_overloaded", "engine_overloaded"))
 
 
 def classify(
@@ -67,7 +80,8 @@ def classify(
     if status < 300 and isinstance(code, int) and 400 <= code < 600:
         status = code  # OpenRouter and others: the true status inside a 200
     code = None if code is None else str(code)
-    kind = QuotaExhausted if isinstance(group, str) and _means_quota(group) else _kind(status, code)
+    group = group if isinstance(group, str) else ""
+    kind = QuotaExhausted if _means_quota(group) else _kind(status, code, group)
     fields: dict[str, Any] = {
         "status": status,
         "code": code,
@@ -97,14 +111,16 @@ def advise(error: RequestError, body: Any, *, base_url: str, has_key: bool) -> N
         error.advise("does the base URL end in /v1?")
 
 
-def _kind(status: int, code: str | None) -> type[RequestError]:
+def _kind(status: int, code: str | None, group: str) -> type[RequestError]:
     if code is not None and _means_quota(code):
         return QuotaExhausted
     if code == "invalid_api_key":
         return AuthenticationFailed
     if code == "rate_limit_exceeded":
         return RateLimited
-    if found := _BY_STATUS.get(status):
+    if status >= 500 and (code in _NO_ROOM or group in _NO_ROOM):
+        return Overloaded
+    if found := _BY_TYPE.get(group) if status < 300 else _BY_STATUS.get(status):
         return found
     return ServerError if status >= 500 or status < 300 else BadRequest
 

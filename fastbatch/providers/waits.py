@@ -31,9 +31,12 @@ def read_wait(headers: Mapping[str, str]) -> Wait:
     Wait(seconds=360.0, daily=False)
     """
     stated = read_retry_after(headers)
-    resets = [
-        limit.reset for limit in read_limits(headers) if limit.remaining == 0 and limit.reset is not None
+    limits = [limit for limit in read_limits(headers) if limit.reset is not None]
+    # Azure says -1, which is no number of requests that are left: it counts where no limit says 0.
+    empty = [limit for limit in limits if limit.remaining == 0] or [
+        limit for limit in limits if limit.remaining is None
     ]
+    resets = [limit.reset for limit in empty if limit.reset is not None]
     longest = max(resets, default=None)
     seconds = longest if stated is None else stated
     # A day's bucket refills all the time: who is asked back within the hour has not lost the day.

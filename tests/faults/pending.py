@@ -9,12 +9,7 @@ _MEMORY = "failed outcomes keep the whole reply, also while they wait for their 
 # Name of an entry, or `name [door]`: why.
 PENDING: dict[str, str] = {
     "five of 30 MB in chunks at once": _MEMORY,
-    "429, reset in whole seconds, as Azure": "remaining -1 is not taken for nothing left",
     "429 for ever, and nobody says how long": "an endless 429 without a stated wait never ends the run",
-    "an error in a 200, the context is too long": (
-        "an error in a 200 is told by a status in its code alone, not by its type"
-    ),
-    "one row is 529 every time, the others are well": "529 is a plain ServerError",
 }
 
 

@@ -48,7 +48,7 @@ def coded(code: Any = None, type: Any = None) -> dict[str, Any]:
         (502, "ServerError"),
         (503, "ServerError"),
         (504, "ServerError"),
-        (529, "ServerError"),
+        (529, "Overloaded"),
         (599, "ServerError"),
     ],
 )
@@ -94,7 +94,7 @@ def test_codes_that_mean_no_money_whatever_the_status(status: int, code: str) ->
         (400, coded("context_length_exceeded"), "BadRequest", "context_length_exceeded"),
         (400, coded(400, "invalid_request_error"), "BadRequest", "400"),
         (429, coded(429), "RateLimited", "429"),
-        (503, coded(type="overloaded_error"), "ServerError", "overloaded_error"),
+        (503, coded(type="overloaded_error"), "Overloaded", "overloaded_error"),
         (500, coded({"deep": 1}), "ServerError", None),
         (500, coded(0), "ServerError", "0"),
         (500, coded(""), "ServerError", ""),
@@ -300,3 +300,21 @@ def test_an_echoed_key_is_hidden_whatever_its_shape() -> None:
         assert error is not None
         assert "…" in error.message
         assert "0123456789abcdef" not in error.message
+
+
+@pytest.mark.parametrize(
+    ("type", "kind"),
+    [
+        ("invalid_request_error", "BadRequest"),
+        ("authentication_error", "AuthenticationFailed"),
+        ("permission_error", "PermissionDenied"),
+        ("not_found_error", "NotFound"),
+        ("rate_limit_error", "RateLimited"),
+        ("overloaded_error", "Overloaded"),
+        ("something_new", "ServerError"),
+        (None, "ServerError"),
+    ],
+)
+def test_an_error_in_a_success_is_told_by_its_type(type: Any, kind: str) -> None:
+    """Its status tells nothing, since it is that of a success."""
+    assert error_of(200, coded("some_code", type)).__class__.__name__ == kind

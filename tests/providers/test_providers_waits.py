@@ -35,6 +35,8 @@ DAY = {**NOTHING_LEFT, "x-ratelimit-reset-requests": "23h59m"}
         ({**NOTHING_LEFT, "retry-after": "7"}, Wait(7.0)),
         ({**NOTHING_LEFT, "x-ratelimit-reset-requests": "-5"}, Wait(None)),
         (TOKENS_LEFT, Wait(None)),
+        ({**TOKENS_LEFT, "x-ratelimit-remaining-tokens": "-1"}, Wait(50.0)),
+        ({**NOTHING_LEFT, **TOKENS_LEFT, "x-ratelimit-remaining-tokens": "-1"}, Wait(20.0)),
         (DAY, Wait(86340.0, daily=True)),
         ({**DAY, "retry-after": "86400"}, Wait(86400.0, daily=True)),
         ({**DAY, "retry-after": "6"}, Wait(6.0)),
