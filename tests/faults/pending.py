@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from faults.fault import Door, Fault
 
-_MEMORY = "failed outcomes keep the whole reply, also while they wait for their retry"
-
 # Name of an entry, or `name [door]`: why.
 PENDING: dict[str, str] = {
-    "five of 30 MB in chunks at once": _MEMORY,
     "429 for ever, and nobody says how long": "an endless 429 without a stated wait never ends the run",
 }
 
