@@ -5,9 +5,7 @@ from __future__ import annotations
 from faults.fault import Door, Fault
 
 # Name of an entry, or `name [door]`: why.
-PENDING: dict[str, str] = {
-    "429 for ever, and nobody says how long": "an endless 429 without a stated wait never ends the run",
-}
+PENDING: dict[str, str] = {}
 
 
 def pending(fault: Fault, door: Door) -> str:

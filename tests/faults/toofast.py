@@ -172,7 +172,7 @@ TOO_FAST = (
         options={"max_wait": 1.5},
         code=4,
         total=30,
-        says="limit|wait",
+        says="refused|limit|wait",
         within=5.0,
     ),
     Fault(
@@ -215,6 +215,16 @@ def storms(scale: float) -> tuple[Fault, ...]:
             attempts=6,
             total=round(1.2 * rows),
             within=2 * seconds + 10,
+        ),
+        Fault(
+            name="a storm of 429 is forgotten within ten seconds",
+            row="storms",
+            act=everybody_for(3.0, limited("Retry-After: 1")),
+            rows=600,
+            concurrency=16,
+            attempts=6,
+            total=720,
+            within=3 + 10 + 1,
         ),
         Fault(
             name="half of all are 429",
