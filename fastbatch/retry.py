@@ -14,11 +14,14 @@ from fastbatch.errors import (
     ConfigError,
     ConnectFailed,
     ConnectionLost,
+    NameNotResolved,
+    Overloaded,
     QuotaExhausted,
     RateLimited,
     RequestError,
     RequestTimeout,
     ServerError,
+    TLSFailed,
 )
 
 
@@ -117,7 +120,10 @@ _REASONS: dict[type, str] = {
     AuthenticationFailed: "the key is not accepted",
     QuotaExhausted: "the quota is used up",
     RateLimited: "rate limited",
+    Overloaded: "the provider is overloaded",
     ServerError: "the provider failed",
+    NameNotResolved: "the name cannot be resolved",
+    TLSFailed: "the connection is not to be trusted",
     ConnectFailed: "no connection",
     ConnectionLost: "the connection broke",
     RequestTimeout: "no answer in time",

@@ -189,7 +189,7 @@ class Pipeline(Generic[ResponseT]):
             if ledger.counts_tokens:
                 cost = provider.settle(body, outcome.tokens)
                 self._estimator.learn(body, outcome.tokens.prompt_tokens)
-        stated = provider.read_limits(reply.headers)
+        stated = provider.read_limits(reply.headers, refused=error is not None and error.effect == "refused")
         with lane.lock:
             refused = error is not None and error.effect == "refused"
             if stated and ledger.hear(stated, admission.reservation, now, refused=refused):

@@ -105,6 +105,9 @@ class Judge(Generic[ResponseT]):
         if decision.pause:
             with lane.lock:
                 ledger.refused(admission.reservation, error.retry_after, self._dice(), now)
+                refusing = ledger.refusing(now)
+            if refusing > self._retry.max_wait:
+                decision = RetryDecision("stop", f"everything was refused for {refusing:.0f} s")
         if decision.action == "stop":
             return self._close(way, error, job, decision, now)
         if decision.action == "fail":

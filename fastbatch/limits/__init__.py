@@ -8,7 +8,9 @@ Laws
   never starve a large one.
 - A request larger than a token window waits until the window is empty and takes it whole.
 
-`Limits` and `Window` are what a user declares, `Ledger` is the account kept for one endpoint and credential,
-`TokenEstimator` says what a request will cost before it is sent. Absent here: waiting (the gate), counting
-for people (events), learning limits from headers.
+`Limits` and `Window` are what a user declares; a `Ledger` is the account of one endpoint, credential and
+model: what was declared, what was learned from headers (`learned`) and from refusals (`adaptive`), or what
+was leased from an account of several processes (`leased`). `Weather` and `RetryBudget` decide for an
+endpoint, `TokenEstimator` says what a request will cost before it is sent. Absent here: waiting (the gate),
+exchanges with other processes (the keeper), counting for people (events).
 """

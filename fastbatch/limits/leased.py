@@ -90,6 +90,11 @@ class LeasedLimits:
         """Whether costs matter."""
         return any(window.index for window in self._windows)
 
+    @property
+    def knows(self) -> bool:
+        """Whether there are any windows."""
+        return bool(self._windows)
+
     def terms(self) -> tuple[Term, ...]:
         """The windows that are shared, with the limits in force."""
         return tuple([window.term for window in self._windows])

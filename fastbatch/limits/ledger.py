@@ -99,6 +99,7 @@ class Ledger:
         self._paused_for = ""
         self.in_flight = 0
         """Requests that left and whose outcome is not known."""
+        self._refused_since: float | None = None
         self.refusals = 0
         """How often the provider refused a request as too many."""
 
@@ -119,16 +120,23 @@ class Ledger:
         if now < self._paused_until or not self._adaptive.allows(self.in_flight, now):
             return None
         parts = self._parts
-        for part in parts:
+        for part in self._deciding():
             if not part.fits(cost, now):
                 return None
         self._adaptive.left(now)
         self.in_flight += 1
         return Reservation([part.take(cost, now) for part in parts], now)
 
+    def _deciding(self) -> list[Part]:
+        """The parts that must have room. What others lease is strangers' use to what is learned here, so that
+        where learned limits are shared the account alone decides.
+        """
+        shared = self._shared
+        return self._parts[:-1] if self._teach and shared is not None and shared.knows else self._parts
+
     def scarce(self, cost: Cost, now: float) -> Part | None:
         """The part that other models' ledgers may share, where nothing but that has no room for `cost`."""
-        first, *others = self._parts
+        first, *others = self._deciding()
         if not others or now < self._paused_until or not self._adaptive.allows(self.in_flight, now):
             return None
         if first.fits(cost, now) or not all(part.fits(cost, now) for part in others):
@@ -165,6 +173,7 @@ class Ledger:
     def accepted(self, reservation: Reservation, now: float) -> None:
         """The provider took a request and answered it."""
         self._unheard = False
+        self._refused_since = None
         self._adaptive.accepted(now, now - reservation.sent)
 
     def dropped(self, now: float) -> None:
@@ -178,6 +187,8 @@ class Ledger:
             Seconds of the pause.
         """
         self.refusals += 1
+        if self._refused_since is None:
+            self._refused_since = now
         pause = self._adaptive.refused(now, stated, self.in_flight, now - reservation.sent)
         if pause.seconds:
             spread = min(_MOST_JITTER, pause.seconds * _JITTER) * jitter
@@ -185,6 +196,10 @@ class Ledger:
             if self._shared is not None:
                 self._shared.pause(pause.seconds + spread, pause.reason)
         return pause.seconds
+
+    def refusing(self, now: float) -> float:
+        """Seconds in which nothing but refusals came."""
+        return 0.0 if self._refused_since is None else now - self._refused_since
 
     def reopen(self, now: float) -> None:
         """The endpoint is back after an outage: not everybody at once."""
@@ -205,7 +220,7 @@ class Ledger:
         due = self._paused_until
         if not self._adaptive.allows(self.in_flight, now):
             due = max(due, self._adaptive.next_change(self.in_flight, now))
-        for part in self._parts:
+        for part in self._deciding():
             if not part.fits(cost, now):
                 due = max(due, part.next_change(cost, now))
         return max(due, now)
@@ -214,14 +229,14 @@ class Ledger:
         """A phrase for why a request of `cost` may not leave now; empty when it may."""
         if now < self._paused_until:
             return f"{self._paused_for}, {self._paused_until - now:.0f} s left"
-        reasons = [part.waiting_reason(cost, now) for part in self._parts]
+        reasons = [part.waiting_reason(cost, now) for part in self._deciding()]
         if said := " and ".join(filter(None, reasons)):
             return said
         return "" if self._adaptive.allows(self.in_flight, now) else self._adaptive.waiting_reason()
 
     def saturation(self, now: float) -> tuple[Saturation, ...]:
         """How full each window is at this moment."""
-        return tuple([window for part in self._parts for window in part.saturation(now)])
+        return tuple([window for part in self._deciding() for window in part.saturation(now)])
 
     def _ends(self, reservation: Reservation) -> bool:
         first, reservation.over = not reservation.over, True

@@ -94,8 +94,11 @@ class Noise:
             self._forget()
             return False
         fallen = self._fallen(let_in, lost, rate, pace)
-        if not (self._short_ones(let_in, lost, pace) or fallen):
+        short = self._short_ones(let_in, lost, pace)
+        if not (short or fallen):
             return False
+        if short and self._first < inf:  # sinking was not the server's doing, so the first of them stands
+            self._best_pace = max(self._first, self._best_pace or 0.0)
         sent, lost = (self._all_sent, self._all_lost) if fallen else (self._sent, self._lost)
         if lost > _MOST * sent:
             return False

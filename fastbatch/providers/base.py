@@ -56,8 +56,11 @@ class Provider(Protocol[ResponseT]):
         """What an answered request took of token limits: the provider's settle rule."""
         ...
 
-    def read_limits(self, headers: Mapping[str, str]) -> tuple[Stated, ...]:
-        """The limits that a reply's headers state; empty where they state none. Called for every reply."""
+    def read_limits(self, headers: Mapping[str, str], *, refused: bool = False) -> tuple[Stated, ...]:
+        """The limits that a reply's headers state; empty where they state none.
+
+        Called for every reply; `refused` tells those that say "too many".
+        """
         ...
 
     def at(self, base_url: str) -> Provider[ResponseT]:

@@ -32,6 +32,8 @@ _WHO_ASKS = re.compile(
     re.IGNORECASE,
 )
 
+_KEPT_OF_FAILURES = 64 * 1024  # bytes; larger replies that are no answers are let go of
+
 # What an answer of each endpoint must hold; one of these in a 200, and not empty.
 _ANSWERS = ("choices", "output", "data", "results")
 
@@ -161,9 +163,9 @@ class OpenAIProvider:
         allowed = output_allowance(body)
         return Cost(prompt, max(completion, allowed), max(prompt + completion, allowed))
 
-    def read_limits(self, headers: Mapping[str, str]) -> tuple[Stated, ...]:
-        """What `x-ratelimit-*` and the like state."""
-        return self._limit_headers.read(headers)
+    def read_limits(self, headers: Mapping[str, str], *, refused: bool = False) -> tuple[Stated, ...]:
+        """What `x-ratelimit-*` and the like state; a refusal may say more than an answer."""
+        return self._limit_headers.read(headers, thorough=refused)
 
     def _outcome(
         self, reply: HTTPReply, body: Any = None, error: RequestError | None = None
@@ -175,7 +177,8 @@ class OpenAIProvider:
             self.reader,
             provider=self.name,
             status=reply.status,
-            raw=reply.body,
+            # What is no answer may be as large as a hostile server likes; its beginning is in the error.
+            raw=reply.body if error is None or len(reply.body) <= _KEPT_OF_FAILURES else b"",
             tokens=read_usage(body),
             provider_request_id=_request_id(reply.headers),
             error=error,
