@@ -40,12 +40,13 @@ _NO_TLS = frozenset(
 )
 
 
-def context(ca_file: str | None, environment: Mapping[str, str] = os.environ) -> ssl.SSLContext | None:
+def context(ca_file: str | None, environment: Mapping[str, str] | None = None) -> ssl.SSLContext | None:
     """What trusts `ca_file` alone, else what SSL_CERT_FILE and SSL_CERT_DIR name; None: the system's.
 
     Raises:
         ConfigError: the file cannot be read, or holds no certificate.
     """
+    environment = os.environ if environment is None else environment
     key, source = "ca_file", ""
     file = ca_file
     folder = None
