@@ -227,6 +227,16 @@ def storms(scale: float) -> tuple[Fault, ...]:
             within=3 + 10 + 1,
         ),
         Fault(
+            name="a storm of 429 that begins when some have been answered is forgotten, too",
+            row="storms",
+            act=everybody_for(6.0, limited(), after=0.05),
+            rows=600,
+            concurrency=16,
+            attempts=6,
+            total=720,
+            within=6 + 10 + 1,
+        ),
+        Fault(
             name="half of all are 429",
             row="storms",
             act=chance(0.5, limited("Retry-After-Ms: 5")),
