@@ -148,7 +148,7 @@ class Adaptive:
         if still.since is None:
             if left <= self._stopped and not stated:
                 return Pause(0.0, "")  # it left before a pause that is over
-            still.begin(now, self._first_step())
+            still.begin(now, self._first_step(), quick=self._noise.suspected)
             self._above = self._ramp.trying(left, self._patience())
             self._held = in_flight - 1
         return Pause(still.refused(now, stated), reason)
@@ -203,6 +203,8 @@ class Adaptive:
         if self._pace.rate is None:
             return _PAUSE_FIRST
         least = min(_PAUSE_FIRST, max(_PAUSE_LEAST, _PAUSE_OF_SPAN * self._findings.span))
+        if self._noise.suspected:
+            return _PAUSE_FIRST
         return min(_PAUSE_MOST, max(least, 1 / self._pace.rate))  # the pace would send none before
 
     def _restart(self, now: float) -> None:

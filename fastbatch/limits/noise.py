@@ -6,13 +6,15 @@ from enum import Enum
 from math import inf, sqrt
 
 _SHORT = 8  # let in between two pauses: a pace just below a limit is let in oftener than this
+_MIXED = 0.33  # refused for each that was let in: such a pause counts as short, however many it was
 _SHORT_CYCLES, _SHORT_FALLEN = 5, 0.6  # so many short ones in a row, the pace of the last against the first
+_SUSPECTED = 2  # so many short ones in a row
 _CYCLES, _FALLEN = 6, 0.4  # or so many of any length, and the rate of the last against the best
 _LONG = 400  # let in between two pauses: that is no mood
 # Refused of all sent: one that refuses more is full or down, whoever fills it.
 _LEAST, _MOST = 0.01, 0.75
 _MOST_EVER = 0.85  # the same of one sample, which has its chances
-_PROBES = 5  # refused in a row: that is a closed door, not a mood
+_PROBES, _PROBES_SUSPECTED = 5, 8  # refused in a row: that is a closed door, not a mood
 _SAMPLE, _SAMPLE_FIRST = 100, 25  # requests whose refusals are counted together
 _YOUNG = 300  # requests after which it is no false alarm any more
 _DIP_LEAST, _DIP_HITS = 40, 20  # requests at half the rate, and refusals expected among them
@@ -57,6 +59,7 @@ class Noise:
         "_since",
         "_size",
         "_to_dip",
+        "_unpaced",
         "_until",
         "half_rate",
         "on",
@@ -78,6 +81,7 @@ class Noise:
         self._best = 0.0
         self._best_pace: float | None = None
         self._first = inf
+        self._unpaced = True
         self._cycles = self._all_sent = self._all_lost = 0
         self._short = self._sent = self._lost = 0
 
@@ -90,15 +94,15 @@ class Noise:
 
         `pace` is what spaced them, `probes` how many tries the pause took. True when this recognises noise.
         """
-        if probes >= _PROBES:
+        if probes >= (_PROBES_SUSPECTED if self.suspected else _PROBES):
             self._forget()
             return False
         fallen = self._fallen(let_in, lost, rate, pace)
         short = self._short_ones(let_in, lost, pace)
         if not (short or fallen):
             return False
-        if short and self._first < inf:  # sinking was not the server's doing, so the first of them stands
-            self._best_pace = max(self._first, self._best_pace or 0.0)
+        if short:  # sinking was not the server's doing, so what was before the first of them stands
+            self._best_pace = None if self._unpaced else max(self._first, self._best_pace or 0.0)
         sent, lost = (self._all_sent, self._all_lost) if fallen else (self._sent, self._lost)
         if lost > _MOST * sent:
             return False
@@ -112,8 +116,9 @@ class Noise:
 
     def _short_ones(self, let_in: int, lost: int, pace: float | None) -> bool:
         """Whether pauses come one after the other, however slow the pace becomes."""
-        if let_in >= _SHORT or (self._short and pace is not None and pace > self._first):
+        if (let_in >= _SHORT and lost < _MIXED * let_in) or (self._short and pace is not None and pace > self._first):
             self._short = self._sent = self._lost = 0
+            self._unpaced = pace is None
         if self._short <= 1 and pace is not None:
             self._first = pace
         self._short += 1
@@ -135,6 +140,11 @@ class Noise:
         if self._cycles < _CYCLES * self._needed or rate > _FALLEN * self._best:
             return False
         return self._all_lost >= _LEAST * self._all_sent
+
+    @property
+    def suspected(self) -> bool:
+        """Whether the last pauses came one so soon after the other that there may be noise."""
+        return self._short >= _SUSPECTED
 
     @property
     def pace(self) -> float | None:

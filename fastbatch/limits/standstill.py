@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 _LONGEST = 5.0
+_QUICK = 3  # tries that may be refused by chance before the waits double
 
 
 class Standstill:
@@ -18,7 +19,7 @@ class Standstill:
     (False, True)
     """
 
-    __slots__ = ("_step", "since", "slack", "tried", "until", "vain")
+    __slots__ = ("_quick", "_step", "since", "slack", "tried", "until", "vain")
 
     def __init__(self) -> None:
         self.since: float | None = None
@@ -32,16 +33,22 @@ class Standstill:
         self.slack = 0.0
         """How much of the last wait may have been needless."""
         self._step = 0.0
+        self._quick = 0
 
-    def begin(self, now: float, step: float) -> None:
-        """Stand still from now on; `step` is the first wait where none is stated."""
-        self.since, self.tried, self.vain, self._step = now, None, -1, step / 2
+    def begin(self, now: float, step: float, *, quick: bool = False) -> None:
+        """Stand still from now on; `step` is the first wait where none is stated.
+
+        `quick` when refusals may be noise, of which a few in a row say nothing.
+        """
+        self.since, self.tried, self.vain, self._step = now, None, -1, step if quick else step / 2
+        self._quick = _QUICK if quick else 0
 
     def refused(self, now: float, stated: float | None) -> float:
         """The request that began it, or the try, was refused: seconds to wait from now."""
         self.vain += 1
         self.tried = None
-        self._step = min(_LONGEST, 2 * self._step)
+        if self.vain >= self._quick:
+            self._step = min(_LONGEST, 2 * self._step)
         if stated is None:
             wait = self.slack = self._step
         else:
