@@ -32,11 +32,12 @@ def open_account(name: str, shared: bool | str) -> SharedAccount:
     if not isinstance(shared, str):
         made: SharedAccount = registry.find("ledgers", "file")(name)
         return made
-    scheme = shared.partition("://")[0]
+    scheme, colon, _ = shared.partition("://")
     known = [kind for kind in registry.names("ledgers") if kind != "file"]
-    if scheme not in known:
+    if scheme not in known or not colon:
         schemes = " or ".join(f"{kind}://" for kind in known)
-        raise ConfigError(f"must begin with {schemes}", key="shared_limits_url", value=shared)
+        given = f", not {scheme[:16]}://" if colon else ""  # not the whole of it: a password may stand in it
+        raise ConfigError(f"must begin with {schemes}{given}", key="shared_limits_url")
     found: SharedAccount = registry.find("ledgers", scheme)(name, shared)
     return found
 
@@ -75,7 +76,9 @@ class Keeper:
             kept = self._kept.get(account.name)
             if kept is None:
                 kept = self._kept[account.name] = _Kept(account, way.lane)
-                self._tasks.append(asyncio.get_running_loop().create_task(self._keep(kept)))
+                task = asyncio.get_running_loop().create_task(self._keep(kept))
+                task.add_done_callback(self._ended)
+                self._tasks.append(task)
             kept.lines.append(line)
 
     def wake(self) -> None:
@@ -93,19 +96,29 @@ class Keeper:
     async def _keep(self, kept: _Kept) -> None:
         try:
             account = open_account(kept.account.name, self._shared)
-            await account.open()
         except FastbatchError as unusable:
             self._fail(unusable)
             return
         try:
+            await account.open()
+            await self._use(kept, account)
+        except FastbatchError as unusable:
+            self._fail(unusable)
+        finally:
+            await account.close()
+
+    async def _use(self, kept: _Kept, account: SharedAccount) -> None:
+        try:
             await self._exchanges(kept, account)
-        except AccountUnavailable as gone:
-            self._fail(gone)
         finally:
             # A lease that is not given back is over by itself within a second.
             with suppress(AccountUnavailable):
                 await self._exchange(kept, account, leaving=True)
-            await account.close()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """One that broke in our own code, or in a foreign keeper's, would leave everybody waiting."""
+        if not task.cancelled() and isinstance(error := task.exception(), Exception):
+            self._fail(error)
 
     async def _exchanges(self, kept: _Kept, account: SharedAccount) -> None:
         lost_since: float | None = None

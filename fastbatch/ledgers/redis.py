@@ -60,14 +60,17 @@ class RedisAccount:
 
     def __init__(self, name: str, url: str) -> None:
         self._key = f"fastbatch:limits:{name}"
-        parts = urlsplit(url)
-        self._where = f"{parts.scheme}://{parts.hostname or ''}" + (f":{parts.port}" if parts.port else "")
         try:
+            self._where = _place(url)
             self._redis: Redis = Redis.from_url(
                 url, socket_timeout=_PATIENCE, socket_connect_timeout=_PATIENCE, health_check_interval=0
             )
-        except ValueError as error:
-            raise ConfigError(f"is no address of a Redis server: {error}", key="shared_limits") from None
+        except ValueError:  # whose words may hold a part of the password
+            raise ConfigError(
+                "is no address of a Redis server; write redis://:password@host:port/database, with %2F for a "
+                "slash in the password, and so on",
+                key="shared_limits_url",
+            ) from None
         self._put = self._redis.register_script(_PUT)
         self._last = (
             float("inf"),
@@ -85,7 +88,7 @@ class RedisAccount:
             await self._look()
         except (AuthenticationError, ResponseError) as error:
             raise ConfigError(
-                f"the Redis server {self._where} refuses: {mask_secrets(str(error))}", key="shared_limits"
+                f"the Redis server {self._where} refuses: {mask_secrets(str(error))}", key="shared_limits_url"
             ) from None
         except (RedisError, OSError, TimeoutError) as error:
             raise self._away(error) from None
@@ -164,6 +167,12 @@ class _State(NamedTuple):
     def of(cls, fields: list[bytes | None], moment: Any) -> _State:
         sequence, account, ahead = fields
         return cls(int(sequence or 0), account, float(ahead or 0.0), _seconds(moment))
+
+
+def _place(url: str) -> str:
+    """The address without what is secret in it."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname or ''}" + (f":{parts.port}" if parts.port else "")
 
 
 def _uptime() -> float:

@@ -18,6 +18,9 @@ from fastbatch.models.stats import Saturation
 _INFINITY = float("inf")
 # Seconds by which two requests may differ in their way to the server: the later one may be counted first.
 _JITTER = 0.01
+# A server may name its windows as it likes, in every reply anew. Real ones state a handful; what is stated
+# beyond so many is not listened to.
+_MOST_ACCOUNTS = 32
 
 Amounts = tuple[int, int, int, int]
 """What a request takes, in the order of `QUANTITIES`."""
@@ -122,6 +125,8 @@ class LearnedLimits:
                 continue
             place = self._by_name.get((each.what, each.per))
             if place is None:
+                if len(self._accounts) >= _MOST_ACCOUNTS:
+                    continue
                 place = self._learn(each, now, taken)
                 changed = True
             changed |= self._accounts[place].hear(each, self._reply(place, taken, now))

@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from redisserver import Server, free_port, running_redis
 
 from fastbatch import registry
+from fastbatch.engine.keeper import open_account
 from fastbatch.errors import ConfigError, MissingExtra
 from fastbatch.ledgers import redis as module
 from fastbatch.ledgers.base import AccountUnavailable
@@ -134,10 +135,29 @@ async def test_a_password_that_is_wrong_is_a_setting_to_correct(tmp_path: Path) 
         await account.close()
 
 
-def test_an_address_that_is_none_is_refused() -> None:
-    """The scheme is not one of Redis's."""
-    with pytest.raises(ConfigError, match="no address"):
-        RedisAccount("n", "http://127.0.0.1")
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1",
+        "redis://me:hunter22/secret@host:6379",
+        "redis://me:hunter22#secret@host",
+        "redis://me:hunter22@host:port",
+        "redis://me:hunter22@[::1",
+    ],
+)
+def test_an_address_that_is_none_is_refused(url: str) -> None:
+    """The scheme is not one of Redis's, or a password is not written as URLs have it; none of it is shown."""
+    with pytest.raises(ConfigError, match="no address") as refused:
+        RedisAccount("n", url)
+    assert "hunter22" not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["reds://me:hunter22@host", "me:hunter22@host", "redis"])
+def test_an_address_of_another_kind_shows_no_password(url: str) -> None:
+    """It is said which schemes there are, and which one was given."""
+    with pytest.raises(ConfigError, match="must begin with redis://") as refused:
+        open_account("n", url)
+    assert "hunter22" not in str(refused.value)
 
 
 @pytest.mark.parametrize("seconds", [3600.0, -3600.0])

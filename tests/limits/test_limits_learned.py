@@ -57,6 +57,17 @@ def test_nothing_heard_is_nothing_known() -> None:
     assert (limits.next_change(ONE, 0.2), limits.waiting_reason(ONE, 0.2)) == (0.2, "")
 
 
+def test_a_server_that_names_another_window_in_every_reply_costs_bounded_memory() -> None:
+    """What was stated first stays; each further window would be asked for every request from then on."""
+    limits = LearnedLimits()
+    for number in range(200):
+        now = number / 10
+        answer(limits, limits.take(ONE, now), now, requests(10_000, 9_999, per=60.0 + number))
+    terms = limits.terms()
+    assert len(terms) == 32
+    assert [term.per for term in terms[:3]] == [60.0, 61.0, 62.0]
+
+
 def test_the_first_reply_says_how_much_is_left() -> None:
     """Ninety of a hundred are left, so ninety leave."""
     limits = learned(requests(100, 90))
