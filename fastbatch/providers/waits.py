@@ -61,7 +61,7 @@ def read_retry_after(headers: Mapping[str, str]) -> float | None:
         then = parsedate_to_datetime(given)
         now = parsedate_to_datetime(headers.get("date") or "")
         return max(0.0, (then - now).total_seconds())
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
 
 

@@ -48,6 +48,24 @@ def test_the_wait_of_headers(headers: dict[str, str], wait: Wait) -> None:
     assert read_wait(headers) == wait
 
 
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "Mon, 01 Jan 99999999999999999999 00:00:00 GMT",
+        "Mon, 01 Jan 2024 00:00:00 +99999999999999",
+        "Mon, 99 Jan 2024 99:99:99 GMT",
+        "Mon, 01 Jan 2024 00:00:00",
+        "\u0663",
+        "9" * 500,
+    ],
+)
+def test_an_impossible_moment_is_unsaid(moment: str) -> None:
+    """Whatever stands in a date, reading it raises nothing: it once ended the run with an `OverflowError`."""
+    usual = "Mon, 01 Jan 2024 00:00:00 GMT"
+    assert read_wait({"retry-after": moment, "date": usual}) == Wait(None)
+    assert read_wait({"retry-after": usual, "date": moment}) == Wait(None)
+
+
 def google(*details: Any) -> dict[str, Any]:
     return {"error": {"code": 429, "message": "m", "status": "RESOURCE_EXHAUSTED", "details": list(details)}}
 
