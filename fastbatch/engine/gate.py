@@ -58,9 +58,12 @@ class Gate(Generic[ResponseT]):
         """The queue for a group and a model."""
         line = self._lines.get((group, model))
         if line is None:
-            line = self._lines[group, model] = Line(self._groups[group], model, self._groups[:group])
-            if self._opened is not None:
-                self._opened(line)
+            name = self._groups[group].known_as(model)
+            line = self._lines.get((group, name))
+            if line is None:
+                line = self._lines[group, name] = Line(self._groups[group], name, self._groups[:group])
+                if self._opened is not None:
+                    self._opened(line)
         return line
 
     async def enter(

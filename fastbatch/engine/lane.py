@@ -22,6 +22,11 @@ ResponseT = TypeVar("ResponseT")
 LimitsByModel = Limits | Mapping[str, Limits]
 """Limits of everything that is sent with a key, or of each model (`"*"`: of each that is not named)."""
 
+# Models with an account of their own, beside those that are named in the limits. The input may name models
+# without end, and memory is bounded by the window: all further ones have one account together.
+_MODELS = 256
+_OTHERS = "other models"
+
 
 class Account(NamedTuple):
     """An account shared with other processes: its name, ours in it, and what we leased."""
@@ -71,11 +76,21 @@ class Lane(Generic[ResponseT]):
         self._accounts: dict[str | None, Account] = {}
         self._ledgers: dict[str | None, Ledger] = {}
 
+    def known_as(self, model: str | None) -> str | None:
+        """The name of a model's account: its own, or that of all models beyond a number."""
+        if model in self._ledgers or len(self._ledgers) < _MODELS:
+            return model
+        return model if isinstance(self._limits, Mapping) and model in self._limits else _OTHERS
+
     def ledger(self, model: str | None) -> Ledger:
-        """The account of one model."""
+        """The account of one model; takes the lock itself, since other runs go through all accounts."""
+        model = self.known_as(model)
         ledger = self._ledgers.get(model)
         if ledger is None:
-            ledger = self._ledgers[model] = self._opened(model)
+            with self.lock:
+                ledger = self._ledgers.get(model)
+                if ledger is None:
+                    ledger = self._ledgers[model] = self._opened(model)
         return ledger
 
     def ledgers(self) -> Mapping[str | None, Ledger]:
@@ -84,6 +99,7 @@ class Lane(Generic[ResponseT]):
 
     def account(self, model: str | None) -> Account | None:
         """The account that a model's ledger leases from, None where nothing is shared."""
+        model = self.known_as(model)
         self.ledger(model)
         return self._accounts.get(model) or self._accounts.get(None)
 
@@ -157,6 +173,10 @@ class Group(Generic[ResponseT]):
     def open(self) -> bool:
         """Whether anything may be sent here."""
         return any(way.closed is None for way in self.ways)
+
+    def known_as(self, model: str | None) -> str | None:
+        """The name of the queue that a model's requests stand in."""
+        return self.ways[0].lane.known_as(model)
 
     def takes(self, now: float) -> int:
         """How many requests of others could come now: none in a pause, one in an outage as its probe."""

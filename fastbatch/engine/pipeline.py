@@ -123,7 +123,6 @@ class Pipeline(Generic[ResponseT]):
         """Send what has been let through, and settle what came of it."""
         counters, clock, gate = self._counters, self._clock, self._gate
         cost: Cost | None = None
-        outcome: ResponseWrapper[ResponseT] | None = None
         second: Admission | None = None  # the straggler's other request, where that was answered
         sent = True
         job.attempts += 1
@@ -150,13 +149,14 @@ class Pipeline(Generic[ResponseT]):
             outcome.latency = clock.time() - began
             with admission.way.lane.lock:
                 admission.ledger.dropped(clock.time())
+        except BaseException:  # cancelled, or a foreign provider broke: it may have arrived
+            gate.leave(admission, None)
+            raise
         finally:
             counters.in_flight -= 1
             if second is not None:
                 gate.leave(second, cost)
                 cost = None
-            if outcome is None:  # cancelled: it may have arrived
-                gate.leave(admission, None)
         if sent:
             counters.sent += 1
             counters.retries += job.attempts > 1

@@ -15,6 +15,8 @@ _WEIGHT = 0.05  # of the newest reply in the running average: twenty replies set
 
 _LEAST, _MOST = 0.1, 10.0  # real vocabularies stay well between these
 
+_MODELS = 1_000  # whose ratio is known; an input may name models without end
+
 _LIMIT_KEYS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
 
@@ -36,6 +38,8 @@ class TokenEstimator:
         # A server that miscounts must not close the gate for every request after this one.
         seen = min(_MOST, max(_LEAST, prompt_tokens / raw_tokens(body)))
         known = self._ratio.get(model)
+        if known is None and len(self._ratio) >= _MODELS:
+            return
         self._ratio[model] = seen if known is None else known + _WEIGHT * (seen - known)
 
 

@@ -9,7 +9,7 @@ import pytest
 from fakes import Collected, FakeTransport, asks, echo, manager_on, prompt_of, refusal
 from skies import assert_clean, lanes_of, pass_time
 
-from fastbatch import Limits, OpenAIProvider, RequestManager, Window
+from fastbatch import Limits, LLMRequest, OpenAIProvider, RequestManager, Window
 from fastbatch.engine.events import Notice
 from fastbatch.engine.gate import Gate
 from fastbatch.engine.lane import Group, Lane, Way
@@ -265,6 +265,35 @@ async def test_cancelling_at_any_moment_leaves_nothing(clock, seed):
         assert_clean(manager, clock)
     results = await clock.run(manager.run_async(rows(50)))
     assert all(result.ok for result in results)
+
+
+async def test_an_input_that_names_models_without_end_costs_bounded_memory(clock):
+    """The first ones have an account each, all further ones one together; a declared one always its own."""
+    limits = {"named": per_second(1), "*": per_second(50)}
+    manager = manager_of(echo, clock, names="a", limits=limits)
+    models = [f"m{number}" for number in range(1_000)] + ["named"] * 3
+    requests = [LLMRequest.from_prompt(f"{number}", model=model) for number, model in enumerate(models)]
+    results = await clock.run(manager.run_async(requests))
+    assert [result.model for result in results] == models
+    (lane,) = lanes_of(manager)
+    assert len(lane.ledgers()) == 258
+    assert clock.time() >= (1_000 - 256) / 50 - 1.0
+    assert lane.ledger("named") is not lane.ledger("m999") is lane.ledger("m998")
+    assert_clean(manager, clock)
+
+
+async def test_a_provider_that_breaks_leaves_nothing_under_way(clock):
+    """It ends the run, but the manager can be used again: no request counts as in flight for ever."""
+
+    class Broken(OpenAIProvider):
+        def read_limits(self, headers, *, refused=False):
+            raise ZeroDivisionError("a mistake of a plug-in")
+
+    provider = Broken("key", base_url="http://fake.test/v1", env={})
+    manager = manager_on(FakeTransport(), clock=clock, provider=provider)
+    with pytest.raises(ZeroDivisionError):
+        await clock.run(manager.run_async(rows(5)))
+    assert_clean(manager, clock)
 
 
 def test_two_runs_of_one_manager_in_two_threads():

@@ -1,0 +1,126 @@
+"""Exchanges with an account of limits that several processes share, on a clock that the test turns."""
+
+import asyncio
+
+import pytest
+from fakes import FakeTransport, asks, echo, manager_on
+from skies import assert_clean
+
+from fastbatch import Limits, Window
+from fastbatch.engine import keeper
+from fastbatch.errors import ConfigError, RunStopped
+from fastbatch.ledgers.base import AccountUnavailable
+from fastbatch.limits.leases import LeaseBook
+from fastbatch.testing import ManualClock
+
+TEN_A_SECOND = Limits(windows=(Window(requests=10, per=1.0),), transit=0.0)
+
+
+class Account:
+    """An account in memory, which every keeper made by `made_by` is given; it may fail in several ways."""
+
+    def __init__(self, clock, *, opening=None, failing=lambda now: None):
+        self.clock = clock
+        self.book = LeaseBook(clock.time())
+        self.opening = opening
+        self.failing = failing
+        self.exchanges = 0
+        self.opened = 0
+
+    async def open(self):
+        self.opened += 1
+        if self.opening is not None:
+            raise self.opening
+
+    async def exchange(self, holder, report, want):
+        self.exchanges += 1
+        if (error := self.failing(self.clock.time())) is not None:
+            raise error
+        return self.book.exchange(self.clock.time(), holder, report, want)
+
+    async def close(self):
+        self.opened -= 1
+
+
+@pytest.fixture
+def clock():
+    return ManualClock()
+
+
+def managers(monkeypatch, account, count=1, answer=echo, **options):
+    """Managers that share `account`, as processes do."""
+    monkeypatch.setattr(keeper, "open_account", lambda name, shared: account)
+    options.setdefault("limits", TEN_A_SECOND)
+    return [
+        manager_on(FakeTransport(answer), clock=account.clock, shared=True, **options) for _ in range(count)
+    ]
+
+
+async def test_two_share_one_limit(clock, monkeypatch):
+    """A hundred requests in all at ten a second; both are served, nothing is left open."""
+    account, came = Account(clock), []
+
+    def answer(call):
+        came.append(clock.time())
+        return echo(call)
+
+    both = managers(monkeypatch, account, 2, answer)
+    running = [
+        asyncio.create_task(manager.run_async(asks(*(f"{name} {n}" for n in range(50)))))
+        for name, manager in zip("ab", both, strict=True)
+    ]
+    results = await clock.run(asyncio.gather(*running))
+    assert all(result.ok for found in results for result in found)
+    assert max(sum(at <= each < at + 1.0 for each in came) for at in came) == 10
+    assert 9.0 <= clock.time() < 12.0
+    assert account.opened == 0
+    for manager in both:
+        assert_clean(manager, clock)
+
+
+async def test_an_account_that_is_away_for_a_moment_is_waited_for(clock, monkeypatch):
+    """Nothing is sent meanwhile, then the run goes on."""
+    account = Account(
+        clock, failing=lambda now: AccountUnavailable("it does not answer") if 2.0 <= now < 7.0 else None
+    )
+    came = []
+
+    def answer(call):
+        came.append(clock.time())
+        return echo(call)
+
+    (manager,) = managers(monkeypatch, account, answer=answer)
+    results = await clock.run(manager.run_async(asks(*map(str, range(50)))))
+    assert all(result.ok for result in results)
+    assert not [at for at in came if 2.2 < at < 7.0]
+    assert_clean(manager, clock)
+
+
+async def test_one_that_stays_away_ends_the_run(clock, monkeypatch):
+    """After half a minute, resumable."""
+    account = Account(clock, failing=lambda now: AccountUnavailable("it does not answer"))
+    (manager,) = managers(monkeypatch, account)
+    with pytest.raises(RunStopped, match="does not answer"):
+        await clock.run(manager.run_async(asks("a", "b")))
+    assert 30.0 <= clock.time() < 31.0
+    assert account.opened == 0
+    assert_clean(manager, clock)
+
+
+async def test_one_that_cannot_be_used_ends_the_run_at_once(clock, monkeypatch):
+    """And what had been opened of it is closed."""
+    account = Account(clock, opening=ConfigError("refuses the password", key="shared_limits_url"))
+    (manager,) = managers(monkeypatch, account)
+    with pytest.raises(ConfigError, match="refuses the password"):
+        await clock.run(manager.run_async(asks("a", "b")))
+    assert (account.exchanges, account.opened, clock.time()) == (0, 0, 0.0)
+
+
+async def test_a_keeper_that_breaks_ends_the_run(clock, monkeypatch):
+    """A mistake in it would leave every request waiting for a lease that never comes."""
+    account = Account(clock, failing=lambda now: ZeroDivisionError("a mistake") if now > 1.0 else None)
+    (manager,) = managers(monkeypatch, account)
+    with pytest.raises(ZeroDivisionError, match="a mistake"):
+        await clock.run(manager.run_async(asks(*map(str, range(50)))))
+    assert account.opened == 0
+    assert_clean(manager, clock)
