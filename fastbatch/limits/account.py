@@ -73,6 +73,7 @@ class Account:
         "base_gone",
         "before",
         "free_at",
+        "guessed",
         "heard",
         "index",
         "lately",
@@ -98,6 +99,7 @@ class Account:
         # When everything is free again that had been answered with the last reply: the latest of all resets,
         # since one of these replies was to the request that arrived last.
         self.free_at = -_INFINITY
+        self.guessed = False  # `free_at` is nobody's word: the next reply's reset takes its place
         self.answered = 0
         self.peak: float = 0  # the most that replies said was used, since nothing was under way
         # A bucket: what was used at a moment, and everything that had left and was counted in it.
@@ -120,7 +122,8 @@ class Account:
         if newest:
             self.heard = reply.sent
         wait = self.length if stated.reset is None else stated.reset + rounded(stated.reset)
-        self.free_at = max(self.free_at, reply.now + wait)
+        self.free_at = reply.now + wait if self.guessed else max(self.free_at, reply.now + wait)
+        self.guessed = False
         self.answered = reply.answered
         return changed
 
@@ -206,7 +209,7 @@ class Account:
             # Nobody has said for a whole window how much the others take: half of it, and half again.
             self.lately, self.before = max(self.lately, self.before) // 2, 0
             self.answered = answered
-            self.free_at = now + self.length
+            self.free_at, self.guessed = now + self.length, True
 
     @property
     def length(self) -> float:

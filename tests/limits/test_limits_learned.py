@@ -233,6 +233,20 @@ def test_nothing_left_waits_for_the_reset(reset: float) -> None:
     assert limits.fits(ONE, due)
 
 
+@pytest.mark.parametrize("limit", [1, 2, 3])
+def test_a_limit_too_small_to_measure_is_used_by_its_resets(limit: int) -> None:
+    """Nobody can tell the window of so few requests; each reset is waited for, not once the usual minute."""
+    limits, now, sent = LearnedLimits(), 0.0, 0
+    while now < 30.0:
+        count = 0
+        while limits.fits(ONE, now):
+            taken, count = limits.take(ONE, now), count + 1
+            answer(limits, taken, now, requests(limit, max(limit - count, 0), 1.0, per=None))
+        sent += count
+        now = max(limits.next_change(ONE, now), now + 0.001)
+    assert sent >= 10 * limit
+
+
 def test_a_days_bucket_gives_back_all_the_time() -> None:
     """A day's requests are used up; the next is free in six seconds, not tomorrow."""
     limits = LearnedLimits()
