@@ -24,6 +24,10 @@ class Term(NamedTuple):
     per: float
     learned: bool = False
 
+    def same(self, other: Term) -> bool:
+        """Whether both are about one window."""
+        return self.what == other.what and self.per == other.per
+
 
 class Seen(NamedTuple):
     """A state of the account; one that goes back behind a state that somebody saw has been lost."""
@@ -47,7 +51,7 @@ class Report(NamedTuple):
         arrived: for each window, what has arrived since the last report that was answered.
         out: for each window, everything that has left and has no reply; replaces what was reported before.
         unused: for each window, what is left of the last lease.
-        news: windows newly learned, or learned anew, since the last report.
+        news: all windows that are learned, when one of them is new or learned anew since the last report.
         pause: seconds for which nobody may send, and why; None for no pause.
         transit: seconds that a request may be on its way before the server counts it.
         seen: the account as it was in the last answer, None at the first exchange.

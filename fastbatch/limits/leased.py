@@ -68,8 +68,8 @@ class LeasedLimits:
         ]
         self._transit = limits.transit
         self._grain = max(limits.transit / _BUCKETS, _SHORTEST)
-        self._news: dict[Quantity, Term] = {}
-        self._told: dict[Quantity, Term] = {}  # the news of a report that has no answer yet
+        self._news: tuple[Term, ...] = ()  # all that is learned, when something of it is new
+        self._told: tuple[Term, ...] = ()  # the news of a report that has no answer yet
         self._valid = float("-inf")
         self._number = 0  # of the lease; goes up with each report
         self._asking: float | None = None  # when the report was made that has no answer yet
@@ -177,10 +177,10 @@ class LeasedLimits:
     # --- towards the account
 
     def learn(self, terms: Sequence[Term]) -> None:
-        """A provider's headers state these windows: tell the others at the next exchange."""
-        for term in terms:
-            self._news[term.what] = term = term._replace(learned=True)
-            self._adopt(term)
+        """A provider's headers state these windows, all there are: tell the others at the next exchange."""
+        self._news = tuple([term._replace(learned=True) for term in terms])
+        for term in self._news:
+            self._adopt(term, self._news)
 
     def pause(self, seconds: float, reason: str) -> None:
         """Tell the others at the next exchange that nobody may send for so long."""
@@ -216,14 +216,14 @@ class LeasedLimits:
             self._seen = None  # nothing of ours counts any more, so a new account has lost nothing of it
         self._asking = now
         self._number += 1
-        self._told, self._news = self._news, {}
+        self._told, self._news = self._news, ()
         reports = [window.report(now) for window in self._windows]
         return Report(
             tuple([window.to_report for window in self._windows]),
             tuple([arrived for arrived, _ in reports]),
             tuple([self._under_way(window.index, now) for window in self._windows]),
             tuple([left for _, left in reports]),
-            tuple(self._told.values()),
+            self._told,
             self._pause,
             self._transit,
             self._seen,
@@ -252,7 +252,7 @@ class LeasedLimits:
         self._free = now + grant.wait
         self._seen = grant.seen
         self.holders = grant.holders
-        self._pause, self._told = None, {}
+        self._pause, self._told = None, ()
         mine = len(grant.amounts)
         for at, window in enumerate(self._windows):
             window.granted(grant.amounts[at] if at < mine else 0)
@@ -260,27 +260,32 @@ class LeasedLimits:
         for window, term, used in zip(self._windows[:mine], grant.terms, grant.used, strict=False):
             window.term, window.used = term, used
         for term, used in zip(grant.terms[mine:], grant.used[mine:], strict=True):
-            self._adopt(term).used = used
+            self._adopt(term, grant.terms).used = used
 
     def failed(self, now: float) -> None:
         """The account did not answer: nobody knows what it entered, so what was leased is lost."""
         self._last, self._asking = now, None
         self._again = _AFTER_A_LOSS
         self._valid = float("-inf")
-        self._news = self._told | self._news
-        self._told = {}
+        self._news, self._told = self._news or self._told, ()
         for window in self._windows:
             window.failed()
 
-    def _adopt(self, term: Term) -> LeasedWindow:
-        """A window as it is in force; what is learned anew takes the place of what was learned before."""
-        for window in self._windows:
-            known = window.term
-            same = known.per == term.per or (known.learned and term.learned and not window.own)
-            if known.what == term.what and same:
-                if not window.own:
-                    window.term = term
-                return window
+    def _adopt(self, term: Term, told: Sequence[Term]) -> LeasedWindow:
+        """A window as it is in force; what is learned anew takes the place of what was learned before.
+
+        That is one of the same quantity which is not among all that is `told`: of one quantity a provider may
+        state several (by the minute and by the day).
+        """
+        known = next((each for each in self._windows if each.term.same(term)), None)
+        if known is None and term.learned:
+            before = [each for each in self._windows if each.term.what == term.what and each.term.learned]
+            gone = [each for each in before if not each.own and not any(map(each.term.same, told))]
+            known = gone[0] if gone else None
+        if known is not None:
+            if not known.own:
+                known.term = term
+            return known
         window = LeasedWindow(term, own=False)
         for step, amounts in self._history or ():
             if amounts[window.index]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -196,8 +197,9 @@ class LeaseBook:
         self, now: float, holder: str, report: Report, want: Want, turn: Turn
     ) -> tuple[list[SharedWindow], list[SharedWindow]]:
         """The report's windows, and the other ones."""
+        told = (*report.news, *report.terms)
         for term in report.news:
-            window = self._window(term, self._windows)
+            window = self._window(term, self._windows, told)
             if window.per != term.per:
                 window.respan(term.per)
             window.learned = term.limit
@@ -205,7 +207,7 @@ class LeaseBook:
         found: dict[Term, SharedWindow] = {}
         # What is known exactly first, so that a learned one takes no other's place.
         for term in sorted(report.terms, key=lambda term: term.learned and not _exact(term, rest)):
-            found[term] = self._window(term, rest)
+            found[term] = self._window(term, rest, told)
             if found[term] in rest:
                 rest.remove(found[term])
         heard: list[SharedWindow] = []
@@ -225,12 +227,17 @@ class LeaseBook:
         turn.served += spent - turn.charged
         return heard, rest
 
-    def _window(self, term: Term, among: list[SharedWindow]) -> SharedWindow:
-        """The window that a term is about; of what is learned there is one, whatever length it had before."""
+    def _window(self, term: Term, among: list[SharedWindow], told: Sequence[Term]) -> SharedWindow:
+        """The window that a term is about.
+
+        What is learned may have had another length before: then it is one of the same quantity that is not
+        among all that is `told`.
+        """
         found = _exact(term, among)
         if found is None and term.learned:
-            same = [each for each in among if each.what == term.what and not each.is_declared(self._turns)]
-            found = same[0] if same else None
+            before = [each for each in among if each.what == term.what and not each.is_declared(self._turns)]
+            known = {(each.what, each.per) for each in told}
+            found = next((each for each in before if (each.what, each.per) not in known), None)
         if found is None:
             found = SharedWindow(term.what, term.per)
             self._windows.append(found)

@@ -282,6 +282,36 @@ def test_a_window_whose_length_is_learned_anew_is_still_one_window() -> None:
     assert len(book.exchange(5.7, "one", one.report(5.7), one.want([])).terms) == 1
 
 
+def test_of_one_quantity_several_windows_may_be_learned() -> None:
+    """By the minute and by the day: both hold for all, also when the length of one is learned anew."""
+    book = LeaseBook(0.0)
+    one, two = LeasedLimits(Limits()), LeasedLimits(Limits())
+
+    def exchange(limits: LeasedLimits, name: str, now: float) -> None:
+        limits.granted(book.exchange(now, name, limits.report(now), limits.want([Cost()] * 50)), now)
+
+    def known(limits: LeasedLimits) -> list[tuple[int, float]]:
+        return sorted((term.limit, term.per) for term in limits.terms())
+
+    day = Term("requests", 900, 86_400.0)
+    one.learn([Term("requests", 30, 60.0), day])
+    exchange(one, "one", 0.0)
+    exchange(two, "two", 0.1)
+    assert known(one) == known(two) == [(30, 60.0), (900, 86_400.0)]
+    exchange(one, "one", 0.2)
+    exchange(one, "one", 0.3)
+    left = 0
+    while one.fits(Cost(), 0.3):
+        one.take(Cost(), 0.3)
+        left += 1
+    assert left <= 30
+    one.learn([day, Term("requests", 8, 5.0)])
+    for now in (0.4, 0.5):
+        exchange(one, "one", now)
+        exchange(two, "two", now)
+        assert known(one) == known(two) == [(8, 5.0), (900, 86_400.0)]
+
+
 def test_the_lowest_that_is_declared_holds_while_its_process_is_there() -> None:
     """Two users of one key disagree: nobody sends more than the careful one allows."""
     book = LeaseBook(0.0)
