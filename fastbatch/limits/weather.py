@@ -116,15 +116,24 @@ class Weather:
         """A run begins: it has patience of its own with an outage that ended another run."""
         if self._parked and self._since is not None:
             self._since = now
+            if self._beyond(now):
+                self._probe_at, self._asked = now, float("-inf")
 
     def ended(self) -> None:
         """The probe came back, whatever it brought, or was never sent."""
         self._probing = False
 
     def over(self, now: float) -> bool:
-        """Whether the outage has lasted longer than anybody should wait."""
+        """Whether the outage has lasted longer than anybody should wait, or will have at the next probe."""
         patience = self._max_outage if self.answers else self._first_patience
-        return self._parked and self.lasted(now) > patience
+        return self._parked and (self.lasted(now) > patience or self._beyond(now))
+
+    def _beyond(self, now: float) -> bool:
+        """Whether the endpoint wants to be asked again only when the patience is over.
+
+        One that says when it will be back is there: the first patience, with wrong addresses, is not meant.
+        """
+        return self._since is not None and self._asked > max(now, self._since + self._max_outage)
 
     def lasted(self, now: float) -> float:
         """Seconds since the first failure of this outage, 0 when there is none."""
@@ -147,6 +156,8 @@ class Weather:
         """Why the run ends, when the outage is `over`."""
         if self._how == "connect" and not self.answers:
             return "the endpoint cannot be reached"
+        if self._beyond(now):
+            return f"asked to wait {self._asked - now:.0f} s"
         return f"{_SAID[self._how]} for {self.lasted(now):.0f} s"
 
 

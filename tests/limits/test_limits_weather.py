@@ -159,6 +159,26 @@ def test_patience(answered: bool, max_outage: float, patience: float) -> None:
     assert weather.lasted(107.0) == 7.0
 
 
+@pytest.mark.parametrize(("stated", "over"), [(500.0, True), (9.0, False)])
+def test_a_stated_wait_beyond_the_patience_is_not_waited_for(stated: float, over: bool) -> None:
+    """Nothing is sent until then, so that nothing else would end the run in time."""
+    weather = parked(max_outage=10.0)
+    weather.failed("down", 1.0, stated)
+    assert weather.over(1.0) == over
+    if over:
+        assert weather.verdict(1.0) == "asked to wait 500 s"
+        weather.begins(20.0)
+        assert weather.allows(20.0)
+
+
+def test_who_says_when_it_is_back_has_the_whole_patience() -> None:
+    """A server that is starting and says so is no wrong address."""
+    weather = parked(answered=False)
+    weather.failed("down", 1.0, 120.0)
+    assert not weather.over(1.0)
+    assert weather.next_change(1.0) == 121.0
+
+
 def test_only_an_outage_is_ever_over() -> None:
     """Single failures do not end a run, however long ago the first was."""
     weather = Weather()
