@@ -15,6 +15,7 @@ from fastbatch.engine.events import Counters
 from fastbatch.engine.gate import Gate
 from fastbatch.engine.latencies import Latencies
 from fastbatch.engine.line import Admission
+from fastbatch.errors import ConnectFailed
 from fastbatch.models.http import HTTPCall, HTTPReply
 from fastbatch.transport.base import Transport
 from fastbatch.transport.timeout import Timeout
@@ -113,13 +114,18 @@ class Hedge:
 async def _first_good(
     first: asyncio.Future[HTTPReply], second: asyncio.Future[HTTPReply]
 ) -> tuple[HTTPReply, bool]:
-    """The first reply that is an answer, and whether it is the second's; else what the first came to."""
+    """The first reply that is an answer, and whether it is the second's; else what the first came to.
+
+    Where the first was never sent, what the second came to: that may have been billed.
+    """
     pending = {first, second}
     while pending:
         done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
         for one in done:
             if not one.cancelled() and one.exception() is None and 200 <= one.result().status < 300:
                 return one.result(), one is second
+    if isinstance(first.exception(), ConnectFailed):
+        return await second, True
     return await first, False
 
 

@@ -7,7 +7,7 @@ from fakes import FakeTransport, answer_to, asks, manager_on, prompt_of, refusal
 from skies import assert_clean, lanes_of, pass_time
 
 from fastbatch import Limits, OpenAIProvider, RetryPolicy, Window
-from fastbatch.errors import ConfigError, ConnectionLost
+from fastbatch.errors import ConfigError, ConnectFailed, ConnectionLost
 from fastbatch.models.http import HTTPReply
 from fastbatch.testing import ManualClock
 
@@ -134,6 +134,14 @@ async def test_both_failing_is_the_firsts_failure(clock):
     results = await run(clock, answer, retry=RetryPolicy(attempts=1))
     assert results[100].error.message == "first"
     assert answer.came.count("100") == 2
+
+
+async def test_a_first_that_was_never_sent_does_not_hide_what_the_second_may_cost(clock):
+    """No connection for the one, a broken one for the other, whose bill may come."""
+    answer = Stragglers(clock, ["100"], first=ConnectFailed("first"), second=ConnectionLost("second"))
+    results = await run(clock, answer, retry=RetryPolicy(attempts=1))
+    assert (results[100].error.message, results[100].error.maybe_billed) == ("second", True)
+    assert results[100].attempts == 1
 
 
 async def test_a_second_request_keeps_to_the_limits(clock):
