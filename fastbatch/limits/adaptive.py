@@ -138,7 +138,7 @@ class Adaptive:
             self._lost += 1
         self._findings.refused()
         if self._noise.on:
-            self._noise.refused(left)
+            self._noise.refused(left, now)
             return Pause(0.0, "")
         still = self._still
         reason = "refused" if stated is None else "refused, as told"
@@ -200,11 +200,11 @@ class Adaptive:
         return _PAUSE_MOST if self._above and in_flight >= self._held > 0 else 0.0
 
     def _first_step(self) -> float:
+        if self._noise.suspected:
+            return max(_PAUSE_LEAST, self._round_trip)
         if self._pace.rate is None:
             return _PAUSE_FIRST
         least = min(_PAUSE_FIRST, max(_PAUSE_LEAST, _PAUSE_OF_SPAN * self._findings.span))
-        if self._noise.suspected:
-            return _PAUSE_FIRST
         return min(_PAUSE_MOST, max(least, 1 / self._pace.rate))  # the pace would send none before
 
     def _restart(self, now: float) -> None:

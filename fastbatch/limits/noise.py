@@ -6,20 +6,28 @@ from enum import Enum
 from math import inf, sqrt
 
 _SHORT = 8  # let in between two pauses: a pace just below a limit is let in oftener than this
-_MIXED = 0.33  # refused for each that was let in: such a pause counts as short, however many it was
+_MIXED, _MIXED_LEAST = (
+    0.33,
+    16,
+)  # refused for each that was let in: such a pause counts as short, however many it was
 _SHORT_CYCLES, _SHORT_FALLEN = 5, 0.6  # so many short ones in a row, the pace of the last against the first
 _SUSPECTED = 2  # so many short ones in a row
+_STEEP_CYCLES, _STEEP_FALLEN = 3, 0.2  # or fewer in which it fell farther
 _CYCLES, _FALLEN = 6, 0.4  # or so many of any length, and the rate of the last against the best
 _LONG = 400  # let in between two pauses: that is no mood
 # Refused of all sent: one that refuses more is full or down, whoever fills it.
 _LEAST, _MOST = 0.01, 0.75
 _MOST_EVER = 0.85  # the same of one sample, which has its chances
-_PROBES, _PROBES_SUSPECTED = 5, 8  # refused in a row: that is a closed door, not a mood
+_PROBES, _PROBES_SUSPECTED = 5, 16  # refused in a row: that is a closed door, not a mood
 _SAMPLE, _SAMPLE_FIRST = 100, 25  # requests whose refusals are counted together
 _YOUNG = 300  # requests after which it is no false alarm any more
 _DIP_LEAST, _DIP_HITS = 40, 20  # requests at half the rate, and refusals expected among them
 _DIP_AFTER, _DIP_RARELY = 4, 64  # samples before a dip, in its own length; doubled by each that confirms
 _SLACK = 0.03
+_EXPECTED, _NOT_BACK = (
+    5,
+    8,
+)  # where so many refusals are expected of a sample and none is back: longer patience
 
 
 class Change(Enum):
@@ -49,8 +57,10 @@ class Noise:
         "_dipping",
         "_first",
         "_from",
+        "_heard",
         "_known",
         "_lost",
+        "_mixed",
         "_needed",
         "_rarely",
         "_sent",
@@ -82,6 +92,7 @@ class Noise:
         self._best_pace: float | None = None
         self._first = inf
         self._unpaced = True
+        self._mixed = False
         self._cycles = self._all_sent = self._all_lost = 0
         self._short = self._sent = self._lost = 0
 
@@ -94,8 +105,11 @@ class Noise:
 
         `pace` is what spaced them, `probes` how many tries the pause took. True when this recognises noise.
         """
-        if probes >= (_PROBES_SUSPECTED if self.suspected else _PROBES):
-            self._forget()
+        suspected = self.suspected
+        self._mixed = let_in >= _MIXED_LEAST and lost - probes >= _MIXED * let_in
+        if probes >= (_PROBES_SUSPECTED if suspected else _PROBES):
+            if not suspected:
+                self._forget()
             return False
         fallen = self._fallen(let_in, lost, rate, pace)
         short = self._short_ones(let_in, lost, pace)
@@ -116,7 +130,9 @@ class Noise:
 
     def _short_ones(self, let_in: int, lost: int, pace: float | None) -> bool:
         """Whether pauses come one after the other, however slow the pace becomes."""
-        if (let_in >= _SHORT and lost < _MIXED * let_in) or (self._short and pace is not None and pace > self._first):
+        if (let_in >= _SHORT and not self._mixed) or (
+            self._short and pace is not None and pace > self._first
+        ):
             self._short = self._sent = self._lost = 0
             self._unpaced = pace is None
         if self._short <= 1 and pace is not None:
@@ -124,9 +140,11 @@ class Noise:
         self._short += 1
         self._sent += let_in + lost
         self._lost += lost
-        if self._short < _SHORT_CYCLES * self._needed or pace is None:
+        if pace is None:
             return False
-        return pace <= _SHORT_FALLEN * self._first
+        if self._short >= _SHORT_CYCLES * self._needed and pace <= _SHORT_FALLEN * self._first:
+            return True
+        return self._short >= _STEEP_CYCLES * self._needed and pace <= _STEEP_FALLEN * self._first
 
     def _fallen(self, let_in: int, lost: int, rate: float, pace: float | None) -> bool:
         """Whether the rate has sunk far and as large a part is refused as ever."""
@@ -142,9 +160,9 @@ class Noise:
         return self._all_lost >= _LEAST * self._all_sent
 
     @property
-    def suspected(self) -> bool:
-        """Whether the last pauses came one so soon after the other that there may be noise."""
-        return self._short >= _SUSPECTED
+    def suspected(self) -> int:
+        """How much there may be noise: 2 where pauses come one soon after the other, 1 after a mixed burst."""
+        return 2 if self._short >= _SUSPECTED else int(self._mixed)
 
     @property
     def pace(self) -> float | None:
@@ -160,7 +178,7 @@ class Noise:
 
     def holds(self, now: float, patience: float) -> float:
         """Until when nothing may leave: what becomes of the very first sample is awaited."""
-        return self._until + patience if self._size == _SAMPLE_FIRST and now > self._until else now
+        return self._ripe(patience) if self._size == _SAMPLE_FIRST and now > self._until else now
 
     def left(self, now: float, patience: float) -> Change:
         """A request leaves; refusals are back within `patience`."""
@@ -170,18 +188,25 @@ class Noise:
             if self._sent >= self._size:
                 self._until = now
             return Change.NONE
-        if now < self._until + patience:
+        if now < self._ripe(patience):
             return Change.NONE
         return self._judge(now)
 
-    def refused(self, left: float) -> None:
+    def refused(self, left: float, now: float) -> None:
         """A request that left then came back refused."""
         if self._from <= left <= self._until:
             self._lost += 1
+            self._heard = now
+
+    def _ripe(self, patience: float) -> float:
+        """When what was refused of the sample is back; many at once are slower than one."""
+        if not self._lost and self._share * self._sent >= _EXPECTED:
+            patience *= _NOT_BACK
+        return max(self._until, self._heard) + patience
 
     def _sample(self, now: float, dipping: bool) -> None:
         self._dipping = dipping
-        self._from, self._until = now, inf
+        self._from, self._until, self._heard = now, inf, -inf
         self._sent = self._lost = 0
         self._size = self._dip_length() if dipping else _SAMPLE_FIRST if self._all == 0 else _SAMPLE
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 _LONGEST = 5.0
-_QUICK = 3  # tries that may be refused by chance before the waits double
+# Where refusals may be noise: tries that may be refused by chance before the waits grow, and by how much then.
+_QUICK, _SLOWLY = 8, 1.25
 
 
 class Standstill:
@@ -19,7 +20,7 @@ class Standstill:
     (False, True)
     """
 
-    __slots__ = ("_quick", "_step", "since", "slack", "tried", "until", "vain")
+    __slots__ = ("_growth", "_quick", "_step", "since", "slack", "tried", "until", "vain")
 
     def __init__(self) -> None:
         self.since: float | None = None
@@ -33,22 +34,22 @@ class Standstill:
         self.slack = 0.0
         """How much of the last wait may have been needless."""
         self._step = 0.0
-        self._quick = 0
+        self._quick, self._growth = 0, 2.0
 
-    def begin(self, now: float, step: float, *, quick: bool = False) -> None:
+    def begin(self, now: float, step: float, *, quick: int = 0) -> None:
         """Stand still from now on; `step` is the first wait where none is stated.
 
-        `quick` when refusals may be noise, of which a few in a row say nothing.
+        `quick` is 1 or 2 when refusals may be noise or likely are, of which a few in a row say nothing.
         """
         self.since, self.tried, self.vain, self._step = now, None, -1, step if quick else step / 2
-        self._quick = _QUICK if quick else 0
+        self._quick, self._growth = (_QUICK if quick else 0), (_SLOWLY if quick > 1 else 2.0)
 
     def refused(self, now: float, stated: float | None) -> float:
         """The request that began it, or the try, was refused: seconds to wait from now."""
         self.vain += 1
         self.tried = None
         if self.vain >= self._quick:
-            self._step = min(_LONGEST, 2 * self._step)
+            self._step = min(_LONGEST, self._growth * self._step)
         if stated is None:
             wait = self.slack = self._step
         else:
