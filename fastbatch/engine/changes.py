@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from fastbatch.engine.events import Event, LimitsLearned, Outage, Saturated
 from fastbatch.engine.lane import Way
@@ -34,12 +35,21 @@ class Changes:
             with way.lane.lock:
                 weather = way.lane.weather
                 parked, lasted = weather.parked, weather.lasted(now)
-            where = way.name or way.lane.provider.name
+            where = _where(way)
             if parked and number not in self._away:
                 self._away[number] = now - lasted
                 self._tell(Outage(where, lasted, over=False))
             elif not parked and number in self._away:
                 self._tell(Outage(where, now - self._away.pop(number), over=True))
+
+
+def _where(way: Way[Any]) -> str:
+    """An endpoint as people know it: its host, where it has one."""
+    provider = way.lane.provider
+    host = urlsplit(provider.identity).netloc.rpartition("@")[2] if "://" in provider.identity else ""
+    if not way.name:
+        return host or provider.name
+    return f"{way.name} ({host})" if host else way.name
 
 
 def _news(before: Saturation | None, limit: Saturation) -> bool:

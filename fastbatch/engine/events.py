@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isinf
 from typing import Any, Protocol
 
 from fastbatch.engine.clock import Clock, Timer
@@ -126,7 +127,6 @@ class Counters:
         "failures",
         "hedged",
         "in_flight",
-        "learned",
         "left_out",
         "ok",
         "prompt_tokens",
@@ -145,7 +145,7 @@ class Counters:
         self.ok = self.failed = self.skipped = self.left_out = self.cached = self.shared = 0
         self.elsewhere = 0  # waiting for the answer to what another process is asking
         self.in_flight = self.waiting = self.sent = self.retries = self.hedged = 0
-        self.refused = self.learned = 0
+        self.refused = 0  # by a limit
         self.prompt_tokens = self.cached_tokens = self.completion_tokens = self.reasoning_tokens = 0
 
         self.failures: dict[tuple[str, int | None, str | None], list[Any]] = {}  # kind -> [count, message]
@@ -197,8 +197,10 @@ class Meter:
         saturation: tuple[Saturation, ...] = (),
         waiting_for: str = "",
         weather: Weather = Weather(),  # noqa: B008  (immutable)
+        *,
+        parked: bool = False,
     ) -> Snapshot:
-        """The run at this moment."""
+        """The run at this moment; nobody knows the time left while it is `parked` in an outage."""
         now, count, past = self._clock.time(), self._counters, self._past
         answered = count.ok + count.failed
         past.append((now, answered, count.prompt_tokens, count.completion_tokens))
@@ -208,7 +210,7 @@ class Meter:
         span = now - then
         rate = (answered - rows) / span if span > 0 else 0.0
         left = None if count.total is None else max(0, count.total - count.done)
-        eta = None if left is None else _time_left(left, rate, saturation)
+        eta = None if left is None or (parked and left) else _time_left(left, rate, saturation)
         return Snapshot(
             elapsed=now - self._began,
             total=count.total,
@@ -274,11 +276,15 @@ def _time_left(left: int, rate: float, saturation: tuple[Saturation, ...]) -> fl
     """Seconds until `left` rows are done: by the speed of late, and not sooner than the limits allow."""
     if not left:
         return 0.0
-    allowed = [
-        (left - max(0.0, limit.limit - limit.used)) * limit.per / limit.limit
+    # An infinite window is one whose length is not known yet.
+    bounds = [
+        limit
         for limit in saturation
-        if limit.name.startswith("requests")
+        if limit.name.startswith("requests") and limit.limit and not isinf(limit.per)
     ]
+    if len({limit.name.partition(" ")[2] for limit in bounds}) > 1:
+        bounds = []  # that of one of several endpoints or models bounds a part of the rows only
+    allowed = [(left - max(0.0, limit.limit - limit.used)) * limit.per / limit.limit for limit in bounds]
     known = [left / rate] if rate > 0 else []
     known += [seconds for seconds in allowed if seconds > 0]
     return max(known, default=None)

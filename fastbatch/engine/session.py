@@ -250,7 +250,15 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
         reason = self._pipeline.waiting_reason() or _elsewhere(self.counters.elsewhere)
         limits = self._gate.saturation()
         self._changes.look(limits, reason, self._ways, self._settings.clock.time())
-        return self.meter.picture(limits, reason, self._weather())
+        return self.meter.picture(limits, reason, self._weather(), parked=self._parked())
+
+    def _parked(self) -> bool:
+        """Whether there is an outage at each endpoint."""
+        for way in self._ways:
+            with way.lane.lock:
+                if not way.lane.weather.parked:
+                    return False
+        return bool(self._ways)
 
     def facts(self) -> tuple[tuple[Saturation, ...], Weather]:
         """The limits that were kept within, and what the endpoint was like, for the summary."""

@@ -86,6 +86,10 @@ def said(what: Quantity) -> str:
 
 
 def span(seconds: float) -> str:
-    """`min`, `s`, or a number of seconds, for names such as `requests/min`."""
+    """`min`, `s`, or a number of seconds, for names such as `requests/min`; learned ones are rounded.
+
+    >>> span(60), span(0.125), span(18.51672)
+    ('min', '0.125s', '18.5s')
+    """
     named = {1.0: "s", 60.0: "min", 3600.0: "h", 86400.0: "day"}
-    return named.get(float(seconds), f"{seconds:g}s")
+    return named.get(float(seconds), f"{round(seconds, 1 if seconds >= 10 else 3):g}s")

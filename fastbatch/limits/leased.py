@@ -158,7 +158,11 @@ class LeasedLimits:
             return ""
         if self._seen is None:
             return "the account shared with other processes"
-        full = [window.name for window in self._windows if not window.fits(cost.of(window.term.what))]
+        full = [
+            f"{window.term.limit:g} {window.name}"
+            for window in self._windows
+            if not window.fits(cost.of(window.term.what))
+        ]
         with_whom = f", shared by {self.holders} processes" if self.holders > 1 else ""
         return f"limit of {' and '.join(full)}{with_whom}" if full else "its turn at the shared account"
 

@@ -38,6 +38,33 @@ def test_the_time_left(expected, total, ok, seconds, limits):
     assert eta(total, ok, seconds, *limits) == expected
 
 
+def test_nobody_knows_the_time_left_in_an_outage():
+    """What the limits would allow says nothing then; without rows left it is none."""
+    counters = Counters()
+    meter = Meter(counters, ManualClock())
+    counters.total, counters.ok = 200, 100
+    assert meter.picture((Saturation("requests/s", 0, 10, 1.0),), parked=True).eta is None
+    counters.ok = 200
+    assert meter.picture(parked=True).eta == 0.0
+
+
+@pytest.mark.parametrize(
+    ("expected", "limits"),
+    [
+        (10.0, [("requests", 5, 600, float("inf"))]),  # its length is yet to be learned
+        (10.0, [("requests/5s openai 1 of 2", 100, 100, 60.0), ("requests/5s openai 2 of 2", 0, 900, 60.0)]),
+        (60.0, [("requests/min openai 2 of 2", 100, 100, 60.0), ("tokens/min openai 1 of 2", 0, 9, 60.0)]),
+    ],
+)
+def test_only_a_limit_of_all_rows_bounds_the_time_left(expected, limits):
+    """One whose window is not known says nothing, and one of several accounts bounds a part of the rows."""
+    clock, counters = ManualClock(), Counters()
+    meter = Meter(counters, clock)
+    counters.total, counters.ok = 200, 100
+    clock.advance(10.0)
+    assert round(meter.picture(tuple(Saturation(*limit) for limit in limits)).eta, 1) == expected
+
+
 async def test_the_results_usages_add_up_to_what_the_run_used():
     """Cached, shared and failed rows take no tokens; nothing is counted twice."""
     cache = InMemoryCache()

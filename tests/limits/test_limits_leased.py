@@ -156,7 +156,7 @@ def test_it_says_what_it_waits_for() -> None:
     assert limits.waiting_reason(Cost(1), 0.0) == "the account shared with other processes"
     grant(limits, 5, 0.0, holders=3, wait=4.0)
     assert limits.waiting_reason(Cost(5), 0.1) == ""
-    assert limits.waiting_reason(Cost(6), 0.1) == "limit of tokens/10s, shared by 3 processes"
+    assert limits.waiting_reason(Cost(6), 0.1) == "limit of 100 tokens/10s, shared by 3 processes"
     assert limits.next_change(Cost(6), 0.1) == 4.0
     assert limits.saturation(0.1) == (Saturation("tokens/10s", 5, 100, 10.0),)
 
