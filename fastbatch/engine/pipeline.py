@@ -189,16 +189,16 @@ class Pipeline(Generic[ResponseT]):
             if ledger.counts_tokens:
                 cost = provider.settle(body, outcome.tokens)
                 self._estimator.learn(body, outcome.tokens.prompt_tokens)
-        stated = provider.read_limits(reply.headers, refused=error is not None and error.effect == "refused")
+        refused = error is not None and error.effect == "refused"
+        stated = provider.read_limits(reply.headers, refused=refused)
         with lane.lock:
-            refused = error is not None and error.effect == "refused"
-            if stated and ledger.hear(stated, admission.reservation, now, refused=refused):
-                self._counters.learned += 1
+            if stated:
+                ledger.hear(stated, admission.reservation, now, refused=refused)
             if error is None or error.effect == "none":
                 ledger.accepted(admission.reservation, now)
+            if error is None:
                 lane.budget.earn()
-            if error is not None and error.effect == "refused":
-                self._counters.refused += 1
+            self._counters.refused += refused
             if error is None or error.effect != "down":
                 if lane.weather.answered(now, admission.reservation.sent):
                     for each in lane.ledgers().values():

@@ -18,7 +18,7 @@ class RetryBudget:
         self._left = _AT_FIRST
 
     def earn(self) -> None:
-        """A request was answered."""
+        """A request was answered, and not with an error."""
         self._left += _EARNED
 
     def spend(self) -> bool:

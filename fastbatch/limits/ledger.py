@@ -100,8 +100,6 @@ class Ledger:
         self.in_flight = 0
         """Requests that left and whose outcome is not known."""
         self._refused_since: float | None = None
-        self.refusals = 0
-        """How often the provider refused a request as too many."""
 
     @property
     def counts_tokens(self) -> bool:
@@ -186,7 +184,6 @@ class Ledger:
         Returns:
             Seconds of the pause.
         """
-        self.refusals += 1
         if self._refused_since is None:
             self._refused_since = now
         pause = self._adaptive.refused(now, stated, self.in_flight, now - reservation.sent)

@@ -144,7 +144,7 @@ class LimitHeaders:
         self._countdown = _AGAIN - 1 if known or self._unseen >= _PATIENCE else 0
 
 
-def read_limits(headers: Mapping[str, str], now_wall: None = None) -> tuple[Stated, ...]:
+def read_limits(headers: Mapping[str, str]) -> tuple[Stated, ...]:
     """All limits that one reply's headers state; for many replies of one server `LimitHeaders` is faster."""
     return LimitHeaders().read(headers)
 

@@ -13,7 +13,6 @@ from fastbatch.errors import (
     ConnectionLost,
     InvalidRequest,
     RequestTimeout,
-    ServerError,
 )
 from fastbatch.models.http import HTTPReply
 from fastbatch.testing import ManualClock
