@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 from fastbatch.engine.clock import Clock, Timer
 from fastbatch.engine.lane import Group
 from fastbatch.engine.line import Admission, Line, Waiting
+from fastbatch.errors import RunStopped
 from fastbatch.limits.cost import Cost
 from fastbatch.limits.ledger import Part
 from fastbatch.models.stats import Saturation
@@ -75,6 +76,7 @@ class Gate(Generic[ResponseT]):
 
         Raises:
             GateShut: the run lets nobody through any more.
+            RunStopped: by what the provider has said nobody can leave for too long.
             Elsewhere: this group is of no use for a while, and there is a fallback; or it is closed.
         """
         if self._shut:
@@ -189,11 +191,16 @@ class Gate(Generic[ResponseT]):
                     lines.remove(line)
                 continue
             lines.remove(line)
+            if (used_up := line.used_up(now)) and any(group.open for group in line.before):
+                line.close(used_up)
             if gone := self._gone(line, now):
                 line.queue = deque(each for each in line.queue if each not in gone)
                 for each in gone:
                     _refuse(each, Elsewhere())
             if not line.queue:
+                continue
+            if used_up:
+                _refuse(line.queue.popleft(), RunStopped(f"Stopped: {used_up}. Run again later to go on."))
                 continue
             due = min(due, line.next_change(line.queue[0], now, kept))
             if lines:

@@ -47,6 +47,7 @@ class Lane(Generic[ResponseT]):
         concurrency: requests in flight at most.
         spare: how many there may be beyond that, second requests of stragglers.
         max_outage: seconds that it may be away.
+        max_wait: seconds that its limits may make everybody wait.
         shared: the limits are leased from an account of several processes.
     """
 
@@ -60,12 +61,14 @@ class Lane(Generic[ResponseT]):
         concurrency: int = 64,
         spare: int = 0,
         max_outage: float = MAX_OUTAGE,
+        max_wait: float = float("inf"),
         shared: bool = False,
     ) -> None:
         self.provider = provider
         self.name = name
         self.service = service
         self.concurrency = concurrency
+        self.max_wait = max_wait
         self._ceiling = concurrency + spare
         self.lock = Lock()
         self.weather = Weather(max_outage)

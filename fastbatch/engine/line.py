@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from fastbatch.engine.lane import Group, Way
+from fastbatch.errors import RateLimited
 from fastbatch.limits.cost import Cost
 from fastbatch.limits.ledger import Ledger, Part, Reservation
 
@@ -107,6 +108,30 @@ class Line(Generic[ResponseT]):
                     due = max(way.lane.weather.next_change(now), ledger.next_change(cost, now))
                 soonest = min(soonest, due)
         return soonest
+
+    def used_up(self, now: float) -> str:
+        """Why nobody here can leave for longer than anybody should wait; empty where somebody can, or may.
+
+        What a provider's replies state is taken for its word, as if it had refused a request.
+        """
+        cost = self.queue[0].cost(self.counts_tokens)
+        reason, shortest = "", float("inf")
+        for way, ledger in self.accounts:
+            if way.closed is None:
+                with way.lane.lock:
+                    ledger.give_up(cost, now, way.lane.max_wait)
+                    wait = ledger.paused(now)
+                    if wait <= way.lane.max_wait:
+                        return ""
+                    if wait < shortest:
+                        reason, shortest = f"{ledger.paused_for(now)} for {wait:.0f} s", wait
+        return reason
+
+    def close(self, reason: str) -> None:
+        """Nothing more is sent to this group; whoever waits has somewhere else to go."""
+        for way in self.group.ways:
+            if way.closed is None:
+                way.closed = RateLimited(reason)
 
     def to_be_left(self, now: float) -> bool:
         """Whether nobody gets through for a good while and a fallback should answer; or nobody ever."""

@@ -129,6 +129,7 @@ class RequestManager(Generic[ResponseT]):
             concurrency=concurrency,
             spare=spare(concurrency, hedge),
             max_outage=max_outage,
+            max_wait=(retry or RetryPolicy()).max_wait,
         )
         places = [make(each, shared=bool(shared)) for each in (route, *map(_route, fallback))]
         service = route.service
@@ -400,6 +401,7 @@ def _addresses(
     concurrency: int,
     spare: int,
     max_outage: float,
+    max_wait: float,
     shared: bool,
 ) -> Addresses[Any]:
     """The lanes of a route; each endpoint and key has the declared limits to itself."""
@@ -414,6 +416,7 @@ def _addresses(
             concurrency=concurrency if service is None else service.slots(concurrency),
             spare=spare if service is None else 0,
             max_outage=max_outage,
+            max_wait=max_wait,
             # A local model runs in this process, for nobody else.
             shared=shared and service is None,
         )

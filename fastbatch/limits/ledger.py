@@ -212,6 +212,22 @@ class Ledger:
         """Seconds left of a pause."""
         return max(0.0, self._paused_until - now)
 
+    def give_up(self, cost: Cost, now: float, patience: float) -> None:
+        """Make a pause of it where replies have stated that a request of `cost` must wait longer than that.
+
+        While one is under way its reply may still say otherwise.
+        """
+        learned = self._learned
+        if self.in_flight or learned not in self._deciding() or learned.fits(cost, now):
+            return
+        due = learned.next_change(cost, now)
+        if due - now > patience:
+            self.pause(due, f"{learned.waiting_reason(cost, now)} is used up")
+
+    def paused_for(self, now: float) -> str:
+        """Why there is a pause; empty when there is none."""
+        return self._paused_for if now < self._paused_until else ""
+
     def next_change(self, cost: Cost, now: float) -> float:
         """When it is worth asking again after a refusal, at the latest; a reply may make it sooner."""
         due = self._paused_until

@@ -332,6 +332,28 @@ async def test_what_the_first_has_not_waits_for_the_fallback(clock, status):
     assert len(places.asked["a"]) == 100
 
 
+@pytest.mark.parametrize("place", ["a", "b"])
+async def test_a_day_that_is_used_up_sends_rows_to_the_other(clock, place):
+    """Whichever says that nothing is left for today, the other one answers; nothing is refused."""
+    left = iter(range(9, -1, -1))
+
+    def daily(call):
+        reply = echo(call)
+        for what, value in (("limit", 10), ("remaining", next(left)), ("reset", 80_000)):
+            reply.headers[f"x-ratelimit-{what}-requests-day"] = str(value)
+        return reply
+
+    def picky(call):
+        return refusal(404) if int(prompt_of(call)) % 2 else echo(call)
+
+    places = Places(a=daily if place == "a" else picky, b=daily if place == "b" else from_b)
+    manager = manager_of(places, clock, concurrency=4)
+    results = await clock.run(manager.run_async(asks(*map(str, range(100)))))
+    assert len(places.asked[place]) == 10
+    assert sum(result.ok for result in results) == (100 if place == "a" else 60)
+    assert clock.time() < 100.0
+
+
 async def test_two_long_pauses_send_nobody_to_and_fro(clock):
     """Both told to wait for long: everybody waits where they are, and the run goes on after it."""
     told = {"a": [], "b": []}

@@ -7,7 +7,7 @@ import re
 import pytest
 from fakes import Collected, FakeTransport, Held, answer_to, asks, echo, manager_on, prompt_of, refusal, texts
 
-from fastbatch import InMemoryCache, Limits, OpenAIProvider, RetryPolicy
+from fastbatch import InMemoryCache, Limits, OpenAIProvider, RetryPolicy, Window
 from fastbatch.engine.endpoint import Route
 from fastbatch.engine.events import Notice, Progressed, RunFinished, RunStarted
 from fastbatch.errors import CacheError, ConfigError, ConnectFailed, RunStopped, ServiceError
@@ -42,6 +42,41 @@ async def test_a_run_that_cannot_go_on_stops(case):
     assert stopped.value.cause is not None
     assert texts(stopped.value.results) == ["You said a", "You said b", "You said d", "You said e"]
     assert len(transport.calls) == 5
+
+
+def of_a_day(call, left):
+    """An answer that says how much is left of a day's ten requests."""
+    reply = echo(call)
+    reply.headers.update(
+        {
+            "x-ratelimit-limit-requests-day": "10",
+            "x-ratelimit-remaining-requests-day": str(left),
+            "x-ratelimit-reset-requests-day": "80000",
+        }
+    )
+    return reply
+
+
+async def test_a_day_that_is_used_up_stops_the_run_before_anything_is_refused():
+    """What the last answer says is enough: nobody waits for tomorrow, and nothing is sent to hear it."""
+    clock, left = ManualClock(), iter(range(9, -1, -1))
+    transport = FakeTransport(lambda call: of_a_day(call, next(left)))
+    manager = manager_on(transport, clock=clock, concurrency=2)
+    with pytest.raises(RunStopped, match=r"limit of 10 requests/day is used up for 80\d\d\d s") as stopped:
+        await clock.run(manager.run_async(asks(*map(str, range(30)))))
+    assert len(stopped.value.results) == len(transport.calls) == 10
+    assert clock.time() < 60.0
+
+
+async def test_a_day_that_the_user_declared_is_waited_for():
+    """It was asked for."""
+    clock = ManualClock()
+    limits = Limits(windows=(Window(requests=10, per=86_400.0),))
+    results = await clock.run(
+        manager_on(FakeTransport(), clock=clock, limits=limits).run_async(asks(*map(str, range(30))))
+    )
+    assert all(result.ok for result in results)
+    assert clock.time() >= 2 * 86_400.0
 
 
 async def test_a_stop_sends_those_away_who_wait_at_the_gate():
