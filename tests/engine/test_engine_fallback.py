@@ -243,15 +243,12 @@ async def test_a_fallback_has_limits_of_its_own(clock):
         times.append(clock.time())
         return refusal(429, retry_after="3") if len(times) == 1 else from_b(call)
 
-    manager = manager_of(Places(a=a, b=b), clock, concurrency=4)
+    places = Places(a=a, b=b)
+    manager = manager_of(places, clock, concurrency=4)
     results = await clock.run(manager.run_async(asks(*map(str, range(20)))))
     assert all(result.provider == "b" for result in results)
-    assert [
-        lane.ledger(model).refusals > 0 for lane, model in zip(lanes_of(manager), ["m", "m-b"], strict=True)
-    ] == [
-        True,
-        True,
-    ]
+    assert places.asked["a"]
+    assert len(times) > 20
     assert times[10] < 30.0
 
 
