@@ -5,7 +5,8 @@ from __future__ import annotations
 from enum import Enum
 from math import inf, sqrt
 
-_SHORT = 8  # let in between two pauses: a pace just below a limit is let in oftener than this
+# Let in between two pauses, in the mean of a series and at most: a pace just below a limit is let in oftener.
+_SHORT, _NOT_SHORT = 8, 20
 _MIXED, _MIXED_LEAST = (
     0.33,
     16,
@@ -106,13 +107,14 @@ class Noise:
         `pace` is what spaced them, `probes` how many tries the pause took. True when this recognises noise.
         """
         suspected = self.suspected
-        self._mixed = let_in >= _MIXED_LEAST and lost - probes >= _MIXED * let_in
+        mixed = lost - probes >= _MIXED * let_in
+        self._mixed = mixed and let_in >= _MIXED_LEAST
         if probes >= (_PROBES_SUSPECTED if suspected else _PROBES):
             if not suspected:
                 self._forget()
             return False
         fallen = self._fallen(let_in, lost, rate, pace)
-        short = self._short_ones(let_in, lost, pace)
+        short = self._short_ones(let_in, lost, pace, mixed)
         if not (short or fallen):
             return False
         if short:  # sinking was not the server's doing, so what was before the first of them stands
@@ -128,11 +130,11 @@ class Noise:
         self._sample(now, dipping=False)
         return True
 
-    def _short_ones(self, let_in: int, lost: int, pace: float | None) -> bool:
+    def _short_ones(self, let_in: int, lost: int, pace: float | None, mixed: bool) -> bool:
         """Whether pauses come one after the other, however slow the pace becomes."""
-        if (let_in >= _SHORT and not self._mixed) or (
-            self._short and pace is not None and pace > self._first
-        ):
+        usual = (self._sent - self._lost + let_in) / (self._short + 1)
+        long = (let_in >= _NOT_SHORT or usual >= _SHORT) and not mixed
+        if long or (self._short and pace is not None and pace > self._first):
             self._short = self._sent = self._lost = 0
             self._unpaced = pace is None
         if self._short <= 1 and pace is not None:
@@ -161,7 +163,7 @@ class Noise:
 
     @property
     def suspected(self) -> int:
-        """How much there may be noise: 2 where pauses come one soon after the other, 1 after a mixed burst."""
+        """How much there may be noise: 2 where pauses follow one another soon, 1 after a mixed burst."""
         return 2 if self._short >= _SUSPECTED else int(self._mixed)
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 _LONGEST = 5.0
-# Where refusals may be noise: tries that may be refused by chance before the waits grow, and by how much then.
+# Where refusals may be noise: tries that chance may refuse before the waits grow, and by how much then.
 _QUICK, _SLOWLY = 8, 1.25
 
 

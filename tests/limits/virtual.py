@@ -149,6 +149,28 @@ class Storm(Unlimited):
         self._behind.done()
 
 
+class Within(Adaptive):
+    """One beside a declared limit: at most `limit` leave in any `per` seconds, refused or not."""
+
+    def __init__(self, limit: int, per: float, ceiling: int) -> None:
+        super().__init__(ceiling=ceiling, slow_start=False)
+        self._limit, self._per = limit, per
+        self._departed: deque[float] = deque(maxlen=limit)
+
+    def allows(self, in_flight: int, now: float) -> bool:
+        return now >= self._free() and super().allows(in_flight, now)
+
+    def next_change(self, in_flight: int, now: float) -> float:
+        return max(self._free(), super().next_change(in_flight, now))
+
+    def left(self, now: float) -> None:
+        self._departed.append(now)
+        super().left(now)
+
+    def _free(self) -> float:
+        return self._departed[0] + self._per if len(self._departed) == self._limit else -inf
+
+
 @dataclass
 class Client:
     """One process: an `Adaptive`, work without end, and what became of it."""
