@@ -5,7 +5,7 @@ import logging
 
 import pytest
 from fakes import Collected, FakeTransport, answer_to, asks, echo, manager_on, prompt_of, refusal
-from skies import Sky, assert_clean, lanes_of, pass_time
+from skies import Sky, assert_clean, pass_time
 
 from fastbatch import InMemoryCache, OpenAIProvider, RetryPolicy
 from fastbatch.engine.endpoint import Route
