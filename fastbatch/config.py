@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -100,6 +101,24 @@ class Resolved:
         source = self.sources.get(key, "")
         value = getattr(self.options, key)
         return ConfigError(problem, key=_named(key, source), value=value, source=source)
+
+    @contextmanager
+    def naming(self, **given: str) -> Iterator[None]:
+        """Errors of what is built from options name them as they were written, by `given` where that differs.
+
+        Raises:
+            ConfigError: with the option and where it came from.
+        """
+        try:
+            yield
+        except ConfigError as error:
+            key = given.get(error.key, error.key)
+            source = self.sources.get(key, "")
+            if error.source or not source:
+                raise
+            raise ConfigError(
+                error.problem, key=_named(key, source), value=error.value, source=source
+            ) from None
 
 
 def resolve(

@@ -189,6 +189,7 @@ class ConfigError(UsageError):
         place = f" (from {source})" if source else ""
         shown = "" if value is None else f" = {value!r}"
         super().__init__(f"{key}{shown}{place}: {problem}")
+        self.problem = problem
         self.key = key
         self.value = value
         self.source = source

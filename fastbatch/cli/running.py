@@ -31,33 +31,8 @@ def execute(input: str, output: str, resolved: Resolved) -> int:
             "is missing; name one with -m, such as -m openai:gpt-4o-mini or -m local:smollm2", key="model"
         )
     listener = _listener(resolved)
-    route = open_route(
-        options.model,
-        base_url=options.base_url,
-        api_key_env=options.api_key_env,
-        env=resolved.env,
-        report=_reporter(listener),
-    )
-    cache, kept_at = open_cache(options.cache)
-    manager: RequestManager[Any] = RequestManager(
-        route,
-        params=options.param,
-        concurrency=options.concurrency,
-        limits=Limits(rpm=options.rpm, tpm=options.tpm, windows=_windows(resolved)),
-        cache=cache,
-        fallback=[
-            open_route(name, env=resolved.env, report=_reporter(listener)) for name in options.fallback
-        ],
-        retry=RetryPolicy(attempts=options.max_attempts, max_wait=options.max_wait),
-        timeout=Timeout(
-            options.timeout, options.connect_timeout, options.first_byte_timeout, options.idle_timeout
-        ),
-        max_outage=options.max_outage,
-        hedge=options.hedge,
-        shared=options.shared_limits_url or options.shared_limits,
-        identical=options.identical,
-        progress=listener,
-    )
+    with resolved.naming():
+        manager, kept_at = _manager(options.model, resolved, listener)
     logging.getLogger("fastbatch").addHandler(_Notices(listener))
     with spooled(input) as (source, name), destination(output) as target:
         if options.progress != "json":
@@ -69,6 +44,41 @@ def execute(input: str, output: str, resolved: Resolved) -> int:
         with asyncio.Runner(loop_factory=new_loop) as runner:
             one = OneRun(manager, options, listener, source=source, name=name, target=target, output=output)
             return runner.run(one.finish())
+
+
+def _manager(model: str, resolved: Resolved, listener: Listener | None) -> tuple[RequestManager[Any], str]:
+    """The manager that the options describe, and where it keeps its cache."""
+    options = resolved.options
+    route = open_route(
+        model,
+        base_url=options.base_url,
+        api_key_env=options.api_key_env,
+        env=resolved.env,
+        report=_reporter(listener),
+    )
+    with resolved.naming(model="fallback"):
+        fallback = [
+            open_route(name, env=resolved.env, report=_reporter(listener)) for name in options.fallback
+        ]
+    cache, kept_at = open_cache(options.cache)
+    manager: RequestManager[Any] = RequestManager(
+        route,
+        params=options.param,
+        concurrency=options.concurrency,
+        limits=Limits(rpm=options.rpm, tpm=options.tpm, windows=_windows(resolved)),
+        cache=cache,
+        fallback=fallback,
+        retry=RetryPolicy(attempts=options.max_attempts, max_wait=options.max_wait),
+        timeout=Timeout(
+            options.timeout, options.connect_timeout, options.first_byte_timeout, options.idle_timeout
+        ),
+        max_outage=options.max_outage,
+        hedge=options.hedge,
+        shared=options.shared_limits_url or options.shared_limits,
+        identical=options.identical,
+        progress=listener,
+    )
+    return manager, kept_at
 
 
 def _listener(resolved: Resolved) -> Listener | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 if TYPE_CHECKING:
-    from fastbatch.simulator import SimulatorConfig, SimulatorStats
+    from fastbatch.simulator import SimulatorConfig, SimulatorStats, Spell
     from fastbatch.simulator.headers import HeaderStyle
     from fastbatch.simulator.limits import LimitKind
 
@@ -77,31 +79,63 @@ def simulate(
     ] = None,
 ) -> None:
     """Run a simulated provider until Ctrl-C, then say what it saw."""
-    from fastbatch.simulator import SimulatedLimit, SimulatorConfig, Spell
+    from fastbatch.simulator import SimulatedLimit, SimulatorConfig
 
     kind = cast("LimitKind", "bucket" if bucket else limit_kind)
-    config = SimulatorConfig(
-        seed=seed,
-        latency=latency,
-        latency_sigma=latency_sigma,
-        tokens_per_second=tokens_per_second,
-        rpm=rpm,
-        tpm=tpm,
-        limit_kind=kind,
-        limits=tuple(SimulatedLimit.parse(text, kind=kind) for text in limit or ()),
-        sub_window=sub_window,
-        per_model=per_model,
-        limit_headers=cast("HeaderStyle", limit_headers),
-        retry_after=retry_after,
-        max_in_flight=max_in_flight,
-        overload_status=overload_status,
-        weather=tuple(Spell.parse(text) for text in weather or ()),
-        failure_rates=dict(_failure(text) for text in fail or ()),
-        vary_repeats=vary_repeats,
-        require_key=require_key,
-        models=tuple(model or ()),
-    )
+    with _naming():
+        config = SimulatorConfig(
+            seed=seed,
+            latency=latency,
+            latency_sigma=latency_sigma,
+            tokens_per_second=tokens_per_second,
+            rpm=rpm,
+            tpm=tpm,
+            limit_kind=kind,
+            limits=tuple(SimulatedLimit.parse(text, kind=kind) for text in limit or ()),
+            sub_window=sub_window,
+            per_model=per_model,
+            limit_headers=cast("HeaderStyle", limit_headers),
+            retry_after=retry_after,
+            max_in_flight=max_in_flight,
+            overload_status=overload_status,
+            weather=tuple(map(_spell, weather or ())),
+            failure_rates=dict(_failure(text) for text in fail or ()),
+            vary_repeats=vary_repeats,
+            require_key=require_key,
+            models=tuple(model or ()),
+        )
     _run(config, host, port)
+
+
+@contextmanager
+def _naming() -> Iterator[None]:
+    """Errors name the option rather than the field that it fills.
+
+    Raises:
+        ConfigError: `--limit-kind = 'leaky': …`.
+    """
+    from fastbatch.errors import ConfigError
+
+    try:
+        yield
+    except ConfigError as error:
+        field = error.key.removeprefix("SimulatorConfig.")
+        if field == error.key:
+            raise
+        option = {"failure_rates": "fail", "models": "model", "limits": "limit"}.get(field, field)
+        raise ConfigError(
+            error.problem, key=f"--{option.replace('_', '-')}", value=error.value, source=error.source
+        ) from None
+
+
+def _spell(text: str) -> Spell:
+    from fastbatch.errors import ConfigError
+    from fastbatch.simulator import Spell
+
+    try:
+        return Spell.parse(text)
+    except ConfigError as error:
+        raise ConfigError(error.problem, key="--weather", value=text) from None
 
 
 def _failure(text: str) -> tuple[str, float]:

@@ -58,8 +58,31 @@ MISTAKES = {
     "output in no folder": ({"rows.jsonl": GOOD}, ["-o", "no/out.jsonl"], ["no does not exist"]),
     "unknown provider": ({"rows.jsonl": GOOD}, ["-m", "opnai:m"], ["'opnai'", "Did you mean 'openai'?"]),
     "no model": ({"rows.jsonl": GOOD}, ["-m", "openai:"], ["names no model"]),
-    "no address": ({"rows.jsonl": GOOD}, ["--base-url", "localhost:8000"], ["base_url", "http://"]),
-    "no such variable": ({"rows.jsonl": GOOD}, ["--api-key-env", "NOPE"], ["NOPE", "not set"]),
+    "no address": (
+        {"rows.jsonl": GOOD},
+        ["--base-url", "localhost:8000"],
+        ["--base-url", "'localhost:8000'", "http://"],
+    ),
+    "no fallback": (
+        {"rows.jsonl": GOOD},
+        ["--fallback", "opnai:m"],
+        ["--fallback", "'opnai:m'", "the command line", "Did you mean 'openai'?"],
+    ),
+    "no fallback's model": (
+        {"rows.jsonl": GOOD, "fastbatch.toml": 'fallback = ["openai:"]\n'},
+        [],
+        ["fallback", "'openai:'", "fastbatch.toml", "names no model"],
+    ),
+    "no such account": (
+        {"rows.jsonl": GOOD},
+        ["--shared-limits-url", "foo://host"],
+        ["--shared-limits-url", "redis://"],
+    ),
+    "no such variable": (
+        {"rows.jsonl": GOOD},
+        ["--api-key-env", "NOPE"],
+        ["--api-key-env", "NOPE", "not set"],
+    ),
     "no number": ({"rows.jsonl": GOOD}, ["--concurrency", "0"], ["--concurrency", "0"]),
     "no choice": ({"rows.jsonl": GOOD}, ["--identical", "same"], ["--identical", "'same'", "share"]),
     "no decision": ({"rows.jsonl": GOOD}, ["--on-uncertain", "maybe"], ["--on-uncertain", "'maybe'", "skip"]),

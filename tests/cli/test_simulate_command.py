@@ -101,7 +101,7 @@ def test_options_of_limits_and_weather_arrive(monkeypatch):
         (["--limit", "fast"], "--limit = 'fast'"),
         (["--fail", "500"], "--fail = '500'"),
         (["--fail", "teapot=0.5"], "known kinds are 500"),
-        (["--fail", "500=2"], "failure_rates"),
+        (["--fail", "500=2"], "--fail"),
         (["--weather", "rain"], "--weather = 'rain'"),
         (["--limit-kind", "leaky"], "sliding, bucket, fixed"),
         (["--limit-headers", "google"], "openai, anthropic, none"),
@@ -136,3 +136,20 @@ def _app():
     app = typer.Typer()
     app.command()(simulate)
     return app
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "named"),
+    [
+        ("--limit-kind", "leaky", "--limit-kind = 'leaky'"),
+        ("--weather", "rain@1+2", "--weather = 'rain@1+2'"),
+        ("--fail", "500=2", "--fail = {'500': 2.0}"),
+        ("--sub-window", "0", "--sub-window = 0.0"),
+        ("--limit", "5", "--limit = '5'"),
+    ],
+)
+def test_a_wrong_value_names_its_option(option, value, named):
+    """As it was written, not the field of the simulator that it fills."""
+    refused = CliRunner().invoke(_app(), [option, value]).exception
+    assert isinstance(refused, ConfigError)
+    assert str(refused).startswith(f"{named}: ")
