@@ -76,7 +76,7 @@ def _weather_lines(summary: Summary) -> list[str]:
         lines.append(f"pace found: about {weather.pace:,.1f} requests/s")
     met = [f"{counted(weather.refused, 'request')} refused as too many"] if weather.refused else []
     if weather.outage >= 1:
-        met.append(f"the endpoint was away for {duration(weather.outage)}")
+        met.append(f"an endpoint was away for {duration(weather.outage)}")
     if weather.hedged:
         met.append(f"{counted(weather.hedged, 'straggler')} asked twice, maybe paid twice")
     if met:

@@ -45,7 +45,7 @@ class Adaptive:
     >>> adaptive.allows(0, now=0.0), adaptive.left(now=0.0)
     (True, None)
     >>> adaptive.refused(now=0.1, stated=2.0, in_flight=1, latency=0.1)
-    Pause(seconds=2.0, reason='refused, as told')
+    Pause(seconds=2.0, reason='the provider asked to wait')
     >>> adaptive.allows(0, now=2.0), adaptive.allows(0, now=2.1)
     (False, True)
     """
@@ -141,7 +141,7 @@ class Adaptive:
             self._noise.refused(left, now)
             return Pause(0.0, "")
         still = self._still
-        reason = "refused" if stated is None else "refused, as told"
+        reason = "refused by the provider" if stated is None else "the provider asked to wait"
         if still.since is not None and (still.tried is None or left < still.tried):
             self._held -= 1  # it left before the pause, with the one that caused it
             return Pause(still.heard(now, stated), reason)

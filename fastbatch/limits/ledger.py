@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil
 from typing import Any, Protocol
 
 from fastbatch.limits.adaptive import Adaptive
@@ -241,7 +242,7 @@ class Ledger:
     def waiting_reason(self, cost: Cost, now: float) -> str:
         """A phrase for why a request of `cost` may not leave now; empty when it may."""
         if now < self._paused_until:
-            return f"{self._paused_for}, {self._paused_until - now:.0f} s left"
+            return f"{self._paused_for}, {ceil(self._paused_until - now)} s left"
         reasons = [part.waiting_reason(cost, now) for part in self._deciding()]
         if said := " and ".join(filter(None, reasons)):
             return said

@@ -22,7 +22,7 @@ def started(ceiling: int = 64, *, slow_start: bool = False) -> Adaptive:
 def test_a_stated_wait_is_never_shortened():
     """Nobody leaves before the time the server named, whatever else comes back."""
     adaptive = started()
-    assert adaptive.refused(1.0, 7.0, 4, latency=1.0) == Pause(7.0, "refused, as told")
+    assert adaptive.refused(1.0, 7.0, 4, latency=1.0) == Pause(7.0, "the provider asked to wait")
     assert adaptive.refused(1.1, 2.0, 3, latency=1.1).seconds == pytest.approx(6.9)
     assert adaptive.refused(1.2, None, 2, latency=1.2).seconds == pytest.approx(6.8)
     assert adaptive.refused(1.3, 9.0, 1, latency=1.3).seconds == pytest.approx(9.0)

@@ -177,6 +177,7 @@ def test_a_pause_is_never_shortened() -> None:
     ledger.pause(40.0, "again")
     assert ledger.waiting_reason(Cost(1), 5.0) == "again, 35 s left"
     assert ledger.reserve(Cost(1), 39.9) is None
+    assert ledger.waiting_reason(Cost(1), 39.9) == "again, 1 s left", "never 0"
     granted(ledger, 1, 40.0)
     assert ledger.waiting_reason(Cost(1), 40.0) == ""
 
