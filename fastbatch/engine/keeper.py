@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from threading import Lock
 from typing import Any
 
 from fastbatch import registry
@@ -75,11 +76,13 @@ class Keeper:
                 continue
             kept = self._kept.get(account.name)
             if kept is None:
-                kept = self._kept[account.name] = _Kept(account, way.lane)
+                kept = self._kept[account.name] = _Kept(account, way.lane.lock)
                 task = asyncio.get_running_loop().create_task(self._keep(kept))
                 task.add_done_callback(self._ended)
                 self._tasks.append(task)
             kept.lines.append(line)
+            if way.lane not in kept.lanes:
+                kept.lanes.append(way.lane)
 
     def wake(self) -> None:
         """Somebody waits."""
@@ -126,7 +129,7 @@ class Keeper:
             kept.bell.clear()
             now = self._clock.time()
             waiting = any(line.queue for line in kept.lines)
-            with kept.lane.lock:
+            with kept.lock:
                 due = kept.account.leased.next_exchange(waiting)
             if due > now:
                 # Never, while somebody waits: another run of this manager is at it just now.
@@ -146,10 +149,10 @@ class Keeper:
             self._look()
 
     async def _exchange(self, kept: _Kept, account: SharedAccount, *, leaving: bool = False) -> bool:
-        leased, lane, clock = kept.account.leased, kept.lane, self._clock
+        leased, clock = kept.account.leased, self._clock
         costs = [] if leaving else [cost for line in kept.lines for cost in line.costs(_LOOKED_AT)]
         more = 0 if leaving else sum([len(line.queue) for line in kept.lines]) - len(costs)
-        with lane.lock:
+        with kept.lock:
             if leased.asking:
                 return False  # another run of this manager is at it
             report, want = leased.report(clock.time(), leaving=leaving), leased.want(costs, more)
@@ -158,7 +161,7 @@ class Keeper:
             grant = await account.exchange(kept.account.holder, report, want)
         finally:
             now = clock.time()
-            with lane.lock:
+            with kept.lock:
                 if grant is None:
                     leased.failed(now)
                 else:
@@ -169,18 +172,20 @@ class Keeper:
 
 
 class _Kept:
-    """One account, the lane it belongs to, and the queues whose requests need it."""
+    """One account, the lanes it belongs to with their one lock, and the queues whose requests need it."""
 
-    def __init__(self, account: Account, lane: Lane[Any]) -> None:
+    def __init__(self, account: Account, lock: Lock) -> None:
         self.account = account
-        self.lane = lane
+        self.lock = lock
+        self.lanes: list[Lane[Any]] = []
         self.lines: list[Line[Any]] = []
         self.bell = asyncio.Event()
 
     def pause(self, now: float, seconds: float, reason: str) -> None:
         """Somebody else was told to wait."""
-        for ledger in self.lane.ledgers().values():
-            ledger.pause(now + seconds, reason)
+        for lane in self.lanes:
+            for ledger in lane.ledgers().values():
+                ledger.pause(now + seconds, reason)
 
     async def sleep(self, clock: Clock, due: float, *, deaf: bool) -> None:
         """Until `due`; or until somebody waits, unless that is known (`deaf`)."""

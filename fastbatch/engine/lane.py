@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from threading import Lock
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from fastbatch.engine.endpoint import Endpoint, SharedService
 from fastbatch.errors import RequestError
@@ -49,6 +49,8 @@ class Lane(Generic[ResponseT]):
         max_outage: seconds that it may be away.
         max_wait: seconds that its limits may make everybody wait.
         shared: the limits are leased from an account of several processes.
+        beside: another lane to the same endpoint with the same key, a fallback's: what is declared holds for
+            both together, and they have one lock.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Lane(Generic[ResponseT]):
         max_outage: float = MAX_OUTAGE,
         max_wait: float = float("inf"),
         shared: bool = False,
+        beside: Lane[Any] | None = None,
     ) -> None:
         self.provider = provider
         self.name = name
@@ -70,13 +73,13 @@ class Lane(Generic[ResponseT]):
         self.concurrency = concurrency
         self.max_wait = max_wait
         self._ceiling = concurrency + spare
-        self.lock = Lock()
+        self.lock: Lock = Lock() if beside is None else beside.lock
         self.weather = Weather(max_outage)
         self.budget = RetryBudget()
         self._limits = limits
-        self._common = DeclaredLimits(limits) if isinstance(limits, Limits) else None
         self._shared = shared
-        self._accounts: dict[str | None, Account] = {}
+        self._declared: dict[str | None, DeclaredLimits] = {} if beside is None else beside._declared
+        self._accounts: dict[str | None, Account] = {} if beside is None else beside._accounts
         self._ledgers: dict[str | None, Ledger] = {}
 
     def known_as(self, model: str | None) -> str | None:
@@ -115,10 +118,12 @@ class Lane(Generic[ResponseT]):
 
     def _opened(self, model: str | None) -> Ledger:
         if isinstance(self._limits, Limits):
-            limits, declared = self._limits, self._common
+            limits, name = self._limits, None
         else:
-            limits = self._limits.get(model or "") or self._limits.get("*") or Limits()
-            declared = DeclaredLimits(limits)
+            limits, name = self._limits.get(model or "") or self._limits.get("*") or Limits(), model
+        declared = self._declared.get(name)
+        if declared is None:
+            declared = self._declared[name] = DeclaredLimits(limits)
         # What is declared for all models is one account; what is learned, or declared by model, is one each.
         whole = isinstance(self._limits, Limits) and bool(limits.declared())
         account = self._account(None if whole else model, limits) if self._shared else None

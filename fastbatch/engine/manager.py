@@ -130,6 +130,7 @@ class RequestManager(Generic[ResponseT]):
             spare=spare(concurrency, hedge),
             max_outage=max_outage,
             max_wait=(retry or RetryPolicy()).max_wait,
+            known={},
         )
         places = [make(each, shared=bool(shared)) for each in (route, *map(_route, fallback))]
         service = route.service
@@ -402,13 +403,16 @@ def _addresses(
     spare: int,
     max_outage: float,
     max_wait: float,
+    known: dict[tuple[str, str], Lane[Any]],
     shared: bool,
 ) -> Addresses[Any]:
-    """The lanes of a route; each endpoint and key has the declared limits to itself."""
+    """The lanes of a route; each endpoint and key (`known`: by its first lane) has the limits to itself."""
     service = route.service
     providers = (route.provider, *route.others)
-    lanes = [
-        Lane(
+    lanes = []
+    for number, provider in enumerate(providers, 1):
+        account = provider.identity, provider.credential
+        lane = Lane(
             provider,
             name=_called(provider, number, len(providers)),
             service=None if service is None else SharedService(service),
@@ -419,9 +423,10 @@ def _addresses(
             max_wait=max_wait,
             # A local model runs in this process, for nobody else.
             shared=shared and service is None,
+            beside=known.get(account),
         )
-        for number, provider in enumerate(providers, 1)
-    ]
+        known.setdefault(account, lane)
+        lanes.append(lane)
     return Addresses(tuple(lanes), route.model)
 
 

@@ -7,7 +7,7 @@ import pytest
 from fakes import Collected, FakeTransport, answer_to, asks, echo, manager_on, prompt_of, refusal
 from skies import Sky, assert_clean, pass_time
 
-from fastbatch import InMemoryCache, OpenAIProvider, RetryPolicy
+from fastbatch import InMemoryCache, Limits, OpenAIProvider, RetryPolicy, Window
 from fastbatch.engine.endpoint import Route
 from fastbatch.engine.events import Notice
 from fastbatch.errors import ConnectFailed, ConnectionLost, RunStopped
@@ -250,6 +250,32 @@ async def test_a_fallback_has_limits_of_its_own(clock):
     assert places.asked["a"]
     assert len(times) > 20
     assert times[10] < 30.0
+
+
+@pytest.mark.parametrize("by_model", [False, True])
+async def test_a_fallback_at_the_same_endpoint_with_the_same_key_has_no_limits_of_its_own(clock, by_model):
+    """What is declared holds for both models together; declared by model, for each of them."""
+    came = []
+
+    def answer(call):
+        came.append(clock.time())
+        return refusal(404) if b'"model":"m"' in call.body else echo(call)
+
+    provider = OpenAIProvider("key", base_url="http://fake.test/v1", env={})
+    limit = Limits(windows=(Window(requests=10, per=1.0),), transit=0.0)
+    limits = {"m": limit, "other": limit} if by_model else limit
+    manager = manager_on(
+        FakeTransport(answer),
+        clock=clock,
+        provider=provider,
+        fallback=[Route(provider, "other")],
+        limits=limits,
+    )
+    results = await clock.run(manager.run_async(asks(*map(str, range(40)))))
+    assert [result.model for result in results] == ["other"] * 40
+    most = max(sum(at <= each < at + 1.0 for each in came) for at in came)
+    assert most == (20 if by_model else 10)
+    assert_clean(manager, clock)
 
 
 async def test_without_a_listener_the_notice_is_logged(clock, caplog):

@@ -3,11 +3,12 @@
 import asyncio
 
 import pytest
-from fakes import FakeTransport, asks, echo, manager_on
+from fakes import FakeTransport, asks, echo, manager_on, refusal
 from skies import assert_clean
 
-from fastbatch import Limits, Window
+from fastbatch import Limits, OpenAIProvider, Window
 from fastbatch.engine import keeper
+from fastbatch.engine.endpoint import Route
 from fastbatch.errors import ConfigError, RunStopped
 from fastbatch.ledgers.base import AccountUnavailable
 from fastbatch.limits.leases import LeaseBook
@@ -76,6 +77,23 @@ async def test_two_share_one_limit(clock, monkeypatch):
     assert account.opened == 0
     for manager in both:
         assert_clean(manager, clock)
+
+
+async def test_a_fallback_at_the_same_endpoint_leases_from_the_same_account(clock, monkeypatch):
+    """One key, one limit: the rows that go to the fallback get through as well, within it."""
+    account, came = Account(clock), []
+
+    def answer(call):
+        came.append(clock.time())
+        return refusal(404) if b'"model":"m"' in call.body else echo(call)
+
+    provider = OpenAIProvider("key", base_url="http://fake.test/v1", env={})
+    (manager,) = managers(monkeypatch, account, answer=answer, fallback=[Route(provider, "other")])
+    results = await clock.run(manager.run_async(asks(*map(str, range(40)))))
+    assert [result.model for result in results] == ["other"] * 40
+    assert len(came) == 80
+    assert max(sum(at <= each < at + 1.0 for each in came) for at in came) == 10
+    assert_clean(manager, clock)
 
 
 async def test_an_account_that_is_away_for_a_moment_is_waited_for(clock, monkeypatch):
