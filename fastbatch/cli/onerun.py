@@ -127,8 +127,8 @@ class OneRun:
     def _confirm(self, plan: Plan) -> bool:
         """Ask before answers are replaced."""
         say(
-            f"{plan.changed:,} of {counted(plan.rows, 'row')} were answered with a different prompt, model "
-            "or parameters before."
+            f"{plan.changed:,} of {counted(plan.rows, 'row')} were answered with a different prompt, model, "
+            "endpoint or parameters before."
         )
         return self._ask(lambda: typer.confirm("Send them and replace those answers?", err=True))
 

@@ -140,7 +140,10 @@ def plan_lines(plan: Plan, output: str) -> list[str]:
     ]
     for count, words in (
         (plan.answered, "answered already, to be skipped"),
-        (plan.changed, "answered with a different prompt, model or parameters before, to be replaced"),
+        (
+            plan.changed,
+            "answered with a different prompt, model, endpoint or parameters before, to be replaced",
+        ),
         (plan.cached, "in the cache"),
         (plan.identical, "identical to another row, to share its answer"),
         (plan.bad, "bad, without a request"),

@@ -171,7 +171,11 @@ class LeasedLimits:
         return tuple(
             [
                 Saturation(
-                    window.name, min(window.used, window.term.limit), window.term.limit, window.term.per
+                    window.name,
+                    min(window.used, window.term.limit),
+                    window.term.limit,
+                    window.term.per,
+                    learned=window.term.learned and not window.own,
                 )
                 for window in self._windows
                 if window.term.limit

@@ -198,7 +198,9 @@ def test_timeout(tmp_path):
 def test_max_attempts(tmp_path, attempts):
     """A request that always fails is sent so often; the row is recorded with the number, exit 1."""
     write_rows(tmp_path / "rows.jsonl", {"prompt": "a"})
-    with SimulatorThread(SimulatorConfig(failure_rates={"truncated": 1.0}, failures_per_row=None)) as simulator:
+    with SimulatorThread(
+        SimulatorConfig(failure_rates={"truncated": 1.0}, failures_per_row=None)
+    ) as simulator:
         options = ["-m", "openai:m", "--base-url", simulator.base_url, "--max-attempts", attempts]
         ran = fastbatch("run", "rows.jsonl", "-o", "out.jsonl", *options, cwd=tmp_path)
     (record,) = read_lines(tmp_path / "out.jsonl.errors.jsonl")
@@ -335,7 +337,9 @@ def test_dry_run_knows_what_is_done(run):
     )
     assert "4 rows: 2 requests to send" in ran.err
     assert "2 answered already" in ran.err
-    assert "1 answered with a different prompt, model or parameters before, to be replaced" in ran.err
+    assert (
+        "1 answered with a different prompt, model, endpoint or parameters before, to be replaced" in ran.err
+    )
     assert "1 in the output without a row in the input" in ran.err
 
 

@@ -190,3 +190,11 @@ def test_a_long_queue_is_not_looked_through() -> None:
     want = limits.want([Cost(10)] * 1_000, 500)
     assert (want.amounts, want.heads) == ((15_000,), (10,))
     assert limits.want([]).amounts == (0,)
+
+
+def test_a_learned_window_is_told_from_a_declared_one() -> None:
+    """The summary says which limits were learned, in an account of several, too."""
+    limits = LeasedLimits(Limits(windows=(Window(tokens=100, per=10.0),)))
+    limits.learn((Term("requests", 600, 60.0),))
+    found = {window.name: window.learned for window in limits.saturation(0.0)}
+    assert found == {"tokens/10s": False, "requests/min": True}
