@@ -103,7 +103,7 @@ class OpenAIProvider:
                 del self._headers[ours]
             self._headers[header] = _checked_header(header, value)
         # Tells keys apart without telling any: the accounts of limits that processes share are named by it.
-        self.credential = blake2b(key.encode(), digest_size=16).hexdigest() if key else ""
+        self.credential = _digest(key, headers or {})
         self._has_key = bool(key) or any(_CREDENTIAL.search(header) for header in headers or ())
         # What a server may print back; the longest first, so that no part of one is left of it.
         self._secrets = sorted({key, *_values(headers or {})}, key=len, reverse=True)
@@ -195,6 +195,14 @@ class OpenAIProvider:
 
     def __repr__(self) -> str:
         return f"OpenAIProvider(base_url={self.base_url!r}, name={self.name!r})"
+
+
+def _digest(key: str, headers: Mapping[str, str]) -> str:
+    """Stands for the key and for those in further headers (Azure's `api-key`); empty where there is none."""
+    keys = sorted(f"{name.lower()}: {value}" for name, value in headers.items() if _CREDENTIAL.search(name))
+    if not key and not keys:
+        return ""
+    return blake2b("\n".join([key, *keys]).encode("utf-8", "replace"), digest_size=16).hexdigest()
 
 
 def read_usage(body: Any) -> Usage:

@@ -230,3 +230,18 @@ def test_headers_that_may_decide_the_answer_are_part_of_the_endpoint() -> None:
     assert identity(x_portkey_provider="openai") != identity(x_portkey_provider="mistral")
     assert identity(X_A="1", x_b="2") == identity(x_b="2", x_a="1")
     assert identity(x_api_key="one") == identity(authorization="Basic two") == identity() == "http://h/v1"
+
+
+def test_a_credential_tells_keys_apart_wherever_they_stand_and_tells_none():
+    """Accounts of limits are named by it: one key in a header is another account than another one."""
+
+    def credential(key="", **headers):
+        made = OpenAIProvider(key, base_url="http://h/v1", headers=headers, env={})
+        return made.credential
+
+    assert credential() == credential(Accept="text/plain") == ""
+    found = {credential("sk-one"), credential("sk-two"), credential(**{"api-key": "one"})}
+    found |= {credential(**{"api-key": "two"}), credential("sk-one", **{"x-auth-token": "three"})}
+    assert len(found) == 5
+    assert credential(**{"api-key": "one"}) == credential(**{"API-Key": "one"})
+    assert not [each for each in found for key in ("one", "two", "three") if key in each]
