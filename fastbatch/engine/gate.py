@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from itertools import count, islice
 from typing import Any, Generic, TypeVar
@@ -147,17 +147,27 @@ class Gate(Generic[ResponseT]):
         return ""
 
     def saturation(self) -> tuple[Saturation, ...]:
-        """How full each limit is; where there are several accounts their names say whose."""
+        """How full each limit is; where there are several accounts their names say whose.
+
+        What several models have together is told once, and no model named.
+        """
         now = self._clock.time()
         found: dict[str, Saturation] = {}
-        several = len({id(ledger) for line in self._lines.values() for _, ledger in line.accounts}) > 1
+        ledgers = {id(ledger): ledger for line in self._lines.values() for _, ledger in line.accounts}
+        sharers = Counter(id(part) for ledger in ledgers.values() for part in ledger.deciding())
+        told: set[int] = set()
         for (_, model), line in self._lines.items():
             for way, ledger in line.accounts:
-                with way.lane.lock:
-                    windows = ledger.saturation(now)
-                for window in windows:
-                    whose = " ".join(filter(None, (window.name, way.name, model if several else "")))
-                    found.setdefault(whose, window.called(whose))
+                for part in ledger.deciding():
+                    if id(part) in told:
+                        continue
+                    told.add(id(part))
+                    own = model if len(ledgers) > 1 and sharers[id(part)] == 1 else ""
+                    with way.lane.lock:
+                        windows = part.saturation(now)
+                    for window in windows:
+                        whose = " ".join(filter(None, (window.name, way.name, own)))
+                        found.setdefault(whose, window.called(whose))
         return tuple(found.values())
 
     def pace(self) -> float | None:

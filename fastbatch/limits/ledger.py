@@ -119,14 +119,14 @@ class Ledger:
         if now < self._paused_until or not self._adaptive.allows(self.in_flight, now):
             return None
         parts = self._parts
-        for part in self._deciding():
+        for part in self.deciding():
             if not part.fits(cost, now):
                 return None
         self._adaptive.left(now)
         self.in_flight += 1
         return Reservation([part.take(cost, now) for part in parts], now)
 
-    def _deciding(self) -> list[Part]:
+    def deciding(self) -> list[Part]:
         """The parts that must have room. What others lease is strangers' use to what is learned here, so that
         where learned limits are shared the account alone decides.
         """
@@ -135,7 +135,7 @@ class Ledger:
 
     def scarce(self, cost: Cost, now: float) -> Part | None:
         """The part that other models' ledgers may share, where nothing but that has no room for `cost`."""
-        first, *others = self._deciding()
+        first, *others = self.deciding()
         if not others or now < self._paused_until or not self._adaptive.allows(self.in_flight, now):
             return None
         if first.fits(cost, now) or not all(part.fits(cost, now) for part in others):
@@ -219,7 +219,7 @@ class Ledger:
         While one is under way its reply may still say otherwise.
         """
         learned = self._learned
-        if self.in_flight or learned not in self._deciding() or learned.fits(cost, now):
+        if self.in_flight or learned not in self.deciding() or learned.fits(cost, now):
             return
         due = learned.next_change(cost, now)
         if due - now > patience:
@@ -234,7 +234,7 @@ class Ledger:
         due = self._paused_until
         if not self._adaptive.allows(self.in_flight, now):
             due = max(due, self._adaptive.next_change(self.in_flight, now))
-        for part in self._deciding():
+        for part in self.deciding():
             if not part.fits(cost, now):
                 due = max(due, part.next_change(cost, now))
         return max(due, now)
@@ -243,14 +243,14 @@ class Ledger:
         """A phrase for why a request of `cost` may not leave now; empty when it may."""
         if now < self._paused_until:
             return f"{self._paused_for}, {ceil(self._paused_until - now)} s left"
-        reasons = [part.waiting_reason(cost, now) for part in self._deciding()]
+        reasons = [part.waiting_reason(cost, now) for part in self.deciding()]
         if said := " and ".join(filter(None, reasons)):
             return said
         return "" if self._adaptive.allows(self.in_flight, now) else self._adaptive.waiting_reason()
 
     def saturation(self, now: float) -> tuple[Saturation, ...]:
         """How full each window is at this moment."""
-        return tuple([window for part in self._deciding() for window in part.saturation(now)])
+        return tuple([window for part in self.deciding() for window in part.saturation(now)])
 
     def _ends(self, reservation: Reservation) -> bool:
         first, reservation.over = not reservation.over, True

@@ -158,7 +158,7 @@ async def test_a_pause_holds_everybody(clock):
     clock.advance(29.9)
     await enter_all(gate, "c", entered, clock)
     assert entered == []
-    assert gate.waiting_reason() == "rate limited, 0 s left"
+    assert gate.waiting_reason() == "rate limited, 1 s left"
     clock.advance(0.1)
     await clock.run_until_idle()
     assert [name for name, _ in entered] == ["a", "b", "c"]
@@ -215,6 +215,18 @@ async def test_a_model_at_its_limit_holds_up_no_other(clock):
     assert not blocked.done()
     gate.shut()
     await asyncio.gather(blocked, return_exceptions=True)
+
+
+async def test_a_limit_of_several_models_is_told_once(clock):
+    """Declared for all: one window, which names no model. Declared by model: one each, which names it."""
+    whole = make(clock)
+    for model in "abc":
+        whole.line(0, model)
+    assert [limit.name for limit in whole.saturation()] == ["requests/s"]
+    each = make(clock, {"a": ONE_A_SECOND, "b": ONE_A_SECOND})
+    for model in "abc":
+        each.line(0, model)
+    assert [limit.name for limit in each.saturation()] == ["requests/s a", "requests/s b"]
 
 
 async def test_a_long_pause_sends_to_the_fallback(clock):
