@@ -113,6 +113,7 @@ class Noise:
             if not suspected:
                 self._forget()
             return False
+        lost -= max(0, probes - _PROBES)  # a streak of chance must not make a mood look like a closed door
         fallen = self._fallen(let_in, lost, rate, pace)
         short = self._short_ones(let_in, lost, pace, mixed)
         if not (short or fallen):
