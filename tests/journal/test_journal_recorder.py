@@ -15,9 +15,9 @@ from fastbatch import LLMRequest
 from fastbatch.engine.events import Counters
 from fastbatch.engine.index import NumberTable, id_number
 from fastbatch.engine.inputfile import Row
+from fastbatch.engine.job import Job
 from fastbatch.engine.journal.entries import Counted
 from fastbatch.engine.journal.journal import Journal
-from fastbatch.engine.job import Job
 from fastbatch.engine.recorder import RowRecorder
 from fastbatch.errors import BadRequest, RequestError, Uncertain
 from fastbatch.formats.results import Finished, read_result, scan_result
