@@ -275,7 +275,7 @@ class LeaseBook:
             book._windows = [SharedWindow.from_list(each) for each in windows]
             book._turns = {name: Turn(*each) for name, each in turns.items()}
             book._paused = (paused[0], paused[1])
-        except (TypeError, AttributeError) as error:
+        except (TypeError, AttributeError, IndexError) as error:
             raise ValueError(str(error)) from None
         return book
 

@@ -326,7 +326,17 @@ def test_the_lowest_that_is_declared_holds_while_its_process_is_there() -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"[]", b"null", b"[1,2,3]", b"\xff", b'{"a":1}', b"[9,0,0,0,0,[],{},[0,0]]"]
+    "data",
+    [
+        b"",
+        b"[]",
+        b"null",
+        b"[1,2,3]",
+        b"\xff",
+        b'{"a":1}',
+        b"[9,0,0,0,0,[],{},[0,0]]",
+        b"[1,0,0,0,0,[],{},[]]",
+    ],
 )
 def test_what_is_no_account_is_refused(data: bytes) -> None:
     """One kind of error, so that its keeper begins anew."""
