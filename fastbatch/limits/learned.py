@@ -80,6 +80,11 @@ class LearnedLimits:
         self._moment = _Moment(-_INFINITY)
 
     @property
+    def knows(self) -> bool:
+        """Whether a limit on requests has been stated."""
+        return any(not account.index for account in self._accounts)
+
+    @property
     def counts_tokens(self) -> bool:
         """Whether costs matter; where not, nobody needs to estimate them."""
         return any(account.index for account in self._accounts)

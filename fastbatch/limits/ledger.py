@@ -17,6 +17,10 @@ from fastbatch.models.stats import Saturation
 
 _JITTER = 0.1  # of a pause, so that not everybody who was told the same time comes back in the same instant
 _MOST_JITTER = 1.0  # seconds of it
+_TOLD = "the provider asked to wait"
+# Seconds of nothing but refusals that are a storm; it is forgotten when it is rare, which is that much longer
+# from one to the next.
+_STORM, _RARE = 1.2, 10.0
 
 
 class Part(Protocol):
@@ -101,6 +105,7 @@ class Ledger:
         self.in_flight = 0
         """Requests that left and whose outcome is not known."""
         self._refused_since: float | None = None
+        self._forgot_at = float("-inf")
 
     @property
     def counts_tokens(self) -> bool:
@@ -172,8 +177,19 @@ class Ledger:
     def accepted(self, reservation: Reservation, now: float) -> None:
         """The provider took a request and answered it."""
         self._unheard = False
-        self._refused_since = None
+        if self._refused_since is not None:
+            self._after_refusals(now - self._refused_since, now)
+            self._refused_since = None
         self._adaptive.accepted(now, now - reservation.sent)
+
+    def _after_refusals(self, lasted: float, now: float) -> None:
+        """Something is let in again. Where windows are known, a storm of refusals taught nothing about the
+        pace: it is as before. One that comes again and again is a limit that nobody told of.
+        """
+        known = self._learned.knows or (self._declared is not None and "requests" in self._declared.quantities)
+        if known and lasted >= _STORM and now - self._forgot_at > _RARE * lasted:
+            self._forgot_at = now
+            self._adaptive = Adaptive(ceiling=self._ceiling, slow_start=True)
 
     def dropped(self, now: float) -> None:
         """A request that left came to nothing, for a reason that is no limit."""
@@ -187,13 +203,19 @@ class Ledger:
         """
         if self._refused_since is None:
             self._refused_since = now
-        pause = self._adaptive.refused(now, stated, self.in_flight, now - reservation.sent)
-        if pause.seconds:
-            spread = min(_MOST_JITTER, pause.seconds * _JITTER) * jitter
-            self.pause(now + pause.seconds + spread, pause.reason)
+        if self._learned.knows and not self._learned.fits(Cost(), now):
+            self._adaptive.dropped(now)  # the headers say why, and when there is room again
+            seconds, reason = 0.0, _TOLD
+        else:
+            seconds, reason = self._adaptive.refused(now, stated, self.in_flight, now - reservation.sent)
+        if stated is not None and stated > seconds:
+            seconds, reason = stated, _TOLD
+        if seconds:
+            spread = min(_MOST_JITTER, seconds * _JITTER) * jitter
+            self.pause(now + seconds + spread, reason)
             if self._shared is not None:
-                self._shared.pause(pause.seconds + spread, pause.reason)
-        return pause.seconds
+                self._shared.pause(seconds + spread, reason)
+        return seconds
 
     def refusing(self, now: float) -> float:
         """Seconds in which nothing but refusals came."""

@@ -162,7 +162,7 @@ def test_an_outage_costs_its_time_and_nothing_else(kind):
 def test_a_storm_of_refusals_passes(retry_after):
     """Two seconds of 429 for everybody cost at most a fifth more requests, and soon all is as before."""
     spell = Spell(kind="429", begins=5.5, lasts=2.0, retry_after=retry_after)
-    outcome = told(play(stormy(spell, windows=8, trouble=2.0)))
+    outcome = told(play(stormy(spell, windows=10, trouble=2.0)))
     assert outcome.attempts <= 1.2
     assert outcome.use(spell.ends + 2.0, spell.ends + 3.0) >= 0.8
 
