@@ -186,7 +186,8 @@ class Ledger:
         """Something is let in again. Where windows are known, a storm of refusals taught nothing about the
         pace: it is as before. One that comes again and again is a limit that nobody told of.
         """
-        known = self._learned.knows or (self._declared is not None and "requests" in self._declared.quantities)
+        declared = frozenset() if self._declared is None else self._declared.quantities
+        known = self._learned.knows or "requests" in declared
         if known and lasted >= _STORM and now - self._forgot_at > _RARE * lasted:
             self._forgot_at = now
             self._adaptive = Adaptive(ceiling=self._ceiling, slow_start=True)

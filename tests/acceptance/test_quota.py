@@ -19,7 +19,17 @@ LATENCY = 0.01  # 0.4 s, if the window were a minute
 HALVED = Spell(kind="limits", begins=2 * PER, lasts=2 * PER)
 
 
-def scene(*, windows=3.1, kind="sliding", declared=None, per=PER, amount=LIMIT, concurrency=256, **config):
+def scene(
+    *,
+    windows=3.1,
+    kind="sliding",
+    declared=None,
+    per=PER,
+    amount=LIMIT,
+    concurrency=256,
+    patience=30.0,
+    **config,
+):
     """A job of so many windows against a server with one limit."""
     limit = SimulatedLimit(requests=amount, per=per, kind=kind)
     return Scene(
@@ -27,6 +37,7 @@ def scene(*, windows=3.1, kind="sliding", declared=None, per=PER, amount=LIMIT, 
         limit=limit,
         declared=declared,
         concurrency=concurrency,
+        patience=patience,
         config=SimulatorConfig(limits=(limit,), latency=LATENCY, latency_sigma=0.3, **config),
     )
 
@@ -101,7 +112,7 @@ def test_a_hidden_limit_that_halves_and_comes_back_is_found():
     """
     per = 5.0
     halved = Spell(kind="limits", begins=2 * per, lasts=2 * per)
-    outcome = told(play(scene(windows=5.4, per=per, weather=(halved,), **SILENT)))
+    outcome = told(play(scene(windows=5.4, per=per, weather=(halved,), patience=70.0, **SILENT)))
     assert outcome.use(3 * per, 4 * per, factor=0.5) >= 0.85
     assert outcome.use(5 * per, 6 * per) >= 0.85
 
