@@ -102,7 +102,8 @@ class RetryPolicy:
         if isinstance(error, RateLimited) and error.daily:
             return RetryDecision("stop", "the daily quota is used up", wait=stated or 0.0)
         if stated is not None and stated > self.max_wait:
-            return RetryDecision("stop", f"asked to wait {stated:.0f} s", wait=stated)
+            reason = f"asked to wait {stated:.0f} s, longer than max_wait ({self.max_wait:.0f} s)"
+            return RetryDecision("stop", reason, wait=stated)
         if error.effect == "refused":
             return RetryDecision("retry", reason, pause=True)
         if parked and error.effect == "down":

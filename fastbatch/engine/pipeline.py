@@ -164,7 +164,7 @@ class Pipeline(Generic[ResponseT]):
         job.outcome = outcome
         decision = None
         if outcome.error is not None:  # judged before the next one is let through: it may have to wait
-            decision = self._judge.judge(outcome.error, job, admission, clock.time())
+            decision = self._judge.judge(outcome.error, job, second or admission, clock.time())
         if sent:
             gate.leave(admission, cost)
         else:

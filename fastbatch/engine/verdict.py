@@ -122,7 +122,10 @@ class Judge(Generic[ResponseT]):
         if error.effect == "maybe":
             with lane.lock:
                 affordable = lane.budget.spend()
-            return decision if affordable else RetryDecision("fail", "the retry budget is used up")
+            if affordable:
+                return decision
+            error.advise("not sent again, as the budget for retries that may be billed is used up")
+            return RetryDecision("fail", "the retry budget is used up")
         if isinstance(error, RateLimited | ConnectFailed):
             if job.refused == 0 or job.answers_then is None:
                 job.answers_then = lane.weather.answers

@@ -186,7 +186,12 @@ class LeasedLimits:
 
     def learn(self, terms: Sequence[Term]) -> None:
         """A provider's headers state these windows, all there are: tell the others at the next exchange."""
-        self._news = tuple([term._replace(learned=True) for term in terms])
+        lowest: dict[tuple[Quantity, float], Term] = {}
+        for term in terms:  # of two limits on one thing the lower one holds
+            known = lowest.get((term.what, term.per))
+            if known is None or term.limit < known.limit:
+                lowest[term.what, term.per] = term._replace(learned=True)
+        self._news = tuple(lowest.values())
         for term in self._news:
             self._adopt(term, self._news)
 
