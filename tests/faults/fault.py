@@ -17,6 +17,9 @@ Door = Literal["command", "run_file", "stream"]
 DOORS: tuple[Door, ...] = ("command", "run_file", "stream")
 
 
+STALL = 0.05  # seconds of the loop's time that one thing may take
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
     """A fault and its expectations.
@@ -43,6 +46,7 @@ class Fault:
         within: seconds that the first run may take.
         late: seconds for which nobody listens at first.
         memory: bytes that the first run may grow by.
+        stall: seconds for which nothing else may get its turn.
         new_key: the second run has another key.
         clock: seconds by which the wall clock jumps when the run has begun.
         files: the limit of open descriptors.
@@ -73,6 +77,7 @@ class Fault:
     place: Callable[[int], str] | None = None
     late: float = 0.0
     memory: int = 64 << 20
+    stall: float = STALL
     new_key: bool = False
     clock: float = 0.0
     files: int | None = None

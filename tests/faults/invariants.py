@@ -11,7 +11,6 @@ from collections import Counter
 from faults.evidence import KEY, NEW_KEY, Evidence
 
 DOCUMENTED = {0, 1, 2, 4, 5, 130, 143}
-STALL = 0.05  # seconds of the loop's time that one thing may take
 
 
 def wrong(first: Evidence, second: Evidence) -> list[str]:
@@ -144,7 +143,7 @@ def bounded(ran: Evidence) -> list[str]:
     found = []
     if grown > ran.fault.memory:
         found.append(f"I7: it grew by {grown / 2**20:.0f} MiB")
-    if stall > STALL:
+    if stall > ran.fault.stall:
         found.append(f"I7: the loop stood still for {1000 * stall:.0f} ms")
     return found
 
