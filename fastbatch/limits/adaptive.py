@@ -15,6 +15,7 @@ from fastbatch.limits.findings import Course, Cycle, Findings
 from fastbatch.limits.noise import Change, Noise
 from fastbatch.limits.pace import Pace
 from fastbatch.limits.ramp import Ramp
+from fastbatch.limits.rehearsal import Rehearsal
 from fastbatch.limits.standstill import Standstill
 
 _PAUSE_FIRST, _PAUSE_LEAST, _PAUSE_MOST = 0.1, 0.02, 5.0  # seconds, where none are stated
@@ -56,6 +57,7 @@ class Adaptive:
         self._still = Standstill()
         self._findings = Findings()
         self._noise = Noise()
+        self._rehearsal: Rehearsal | None = None
         self._round_trip = _ROUND_TRIP
         # The cycle: since when, how many left, how many of these came back refused.
         self._began: float | None = None
@@ -109,6 +111,11 @@ class Adaptive:
                 self._try_above = self._in_flight >= self._held
             return
         self._pace.left(now)
+        if self._rehearsal is not None and self._rehearsal.left(self._pace, now):
+            self._rehearsal = None
+            self._findings.rehearsed(agreed=False)
+            self._findings.settle(now)
+            self._ramp.again(now)
         self._ramp.left(self._in_flight, now, self._patience())
         if self._noise.on:
             self._in_mood(now)
@@ -148,7 +155,10 @@ class Adaptive:
         if still.since is None:
             if left <= self._stopped and not stated:
                 return Pause(0.0, "")  # it left before a pause that is over
-            still.begin(now, self._first_step(), quick=self._noise.suspected)
+            after = self._left if self.rate is None else 0
+            still.begin(now, self._first_step(), after=after, quick=self._noise.suspected)
+            if self._rehearsal is not None and self._rehearsal.likely:
+                still.expect(self._rehearsal.opens, self._rehearsal.slack)
             self._above = self._ramp.trying(left, self._patience())
             self._held = in_flight - 1
         return Pause(still.refused(now, stated), reason)
@@ -168,8 +178,8 @@ class Adaptive:
 
     @property
     def rate(self) -> float | None:
-        """Requests a second at which it paces, None where it does not."""
-        return self._pace.rate
+        """Requests a second that were found and are kept to, None where there are none."""
+        return None if self._rehearsal is not None else self._pace.rate
 
     @property
     def concurrency(self) -> int:
@@ -221,6 +231,10 @@ class Adaptive:
         cycle = Cycle(at, let_in, self._lost, lasted, at - still.since, still.slack)
         self._stopped = still.since
         still.end()
+        if self._rehearsal is not None:
+            self._findings.rehearsed(agreed=self._rehearsal.likely)
+            self._rehearsal = None
+            self._pace.clear()
         ramp.cut(max(1, self._held), tried=self._above)
         if self._try_above:
             ramp.refute(at)
@@ -234,12 +248,21 @@ class Adaptive:
             if noisy:
                 self._mood(at)
             else:
-                course = self._findings.learn(cycle, self._pace.rate)
-                if course is None:
-                    ramp.restart(at)
-                else:
-                    self._follow(course, at)
+                self._learn(cycle)
         self._restart(at)
+
+    def _learn(self, cycle: Cycle) -> None:
+        at = cycle.at
+        course = self._findings.learn(cycle, self._pace.rate)
+        if course is not None:
+            self._follow(course, at)
+            return
+        self._ramp.refute(at)
+        self._ramp.again(at)
+        if self._findings.doubtful:
+            self._rehearsal = Rehearsal(
+                cycle.let_in, span=cycle.lasted, slack=cycle.slack, patience=self._patience(), now=at
+            )
 
     def _blames_pace(self, cycle: Cycle) -> bool:
         pace = self._pace.rate

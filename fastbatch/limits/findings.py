@@ -10,7 +10,7 @@ from fastbatch.limits.recent import Recent
 _LONG = 0.3  # a pause that took more of its cycle than this was no touch of the limit from below
 _SHORT = 0.5  # of a window: cycles much shorter than that say nothing about it
 _ENOUGH = 50  # requests that say something all the same
-_FEW, _NOTHING = 12, 2  # requests that say little, and none at all
+_FEW = 12  # requests that say little
 _PROVEN = 5.0  # seconds that a start without any pace must have gone well to be taken up again as it was
 _NEEDLESS = 0.75  # of what may have been needless of a pause, how much is believed to have been
 _TOUCH, _DEAR = 5, 0.1  # the most that a touch is counted to have cost, requests or of what was let in
@@ -25,9 +25,10 @@ _FLOOR_LULL = 0.1
 # Spans in which the rate is back after a lull: what filled a window in one go leaves it in one go.
 _LULL = 0.3
 _SPAN_LEAST, _SPAN_KNOWN, _SPAN_UNKNOWN, _SPAN_MOST = 1.0, 0.9, 15.0, 60.0  # seconds
-_REQUESTS_A_SPAN = 150  # times what a touch costs: so that touches are few of all requests
+_REQUESTS_A_SPAN = 80  # times what a touch costs: so that touches are few of all requests
 _PAUSES_A_SPAN = 30  # and their pauses little of the time
 _SPAN_LONGEST = 720.0
+_REHEARSALS = 3  # in a row, at most
 _BURST = 0.01  # spans that may be caught up at once
 
 
@@ -71,7 +72,8 @@ class Findings:
     - a *touch* from below, with a pause that is short beside it;
     - a *lull*, much shorter than a window: what once filled the window in one go is leaving it in one go;
     - a *storm*: a pause after things went well for longer than it lasted;
-    - all others are estimates of rate and window, one as doubtful as the first.
+    - all others are estimates of rate and window, one as doubtful as the first. Where no rate is known yet
+      such a cycle has to be seen twice, since it may as well be a storm: a `Rehearsal`.
     """
 
     def __init__(self) -> None:
@@ -84,8 +86,9 @@ class Findings:
         self._wasted = 0.0  # seconds a touch wastes, running mean
         self._settled = 0.0  # since when the present rate is believed
         self._storm = False  # the last long pause was taken for one
-        self._fresh = True  # nothing has been learned yet, not even in vain
         self._doubts = 0  # estimates in a row
+        self._rehearsals = 0  # in a row
+        self._agreed = False  # whether the last one ended like a window
         self._lull_in, self._lull = 0, 0.0  # over lulls in a row
 
     def left(self, now: float) -> None:
@@ -101,17 +104,21 @@ class Findings:
         self._settled = now
 
     def learn(self, cycle: Cycle, pace: float | None) -> Course | None:
-        """How to go on after `cycle`, which was sent at `pace` at last; None: without any pace, as before."""
+        """How to go on after `cycle`, which was sent at `pace` at last.
+
+        None: without any pace, once more; where that is `doubtful`, what came of it is to be told.
+        """
         lull = self._is_lull(cycle, pace)
         touch = lull or cycle.blocked < _LONG * cycle.lasted
         good = cycle.at - cycle.blocked - self._settled
         storm = not touch and good >= (3 if self._storm else 1) * cycle.blocked
-        storm = storm and (pace is not None or good >= _PROVEN)
+        if pace is None:
+            storm = storm and good >= _PROVEN and not self._doubts
         self._storm = storm
         if not lull:
             self._lull_in, self._lull = 0, 0.0
         if touch or storm:
-            self._doubts = 0
+            self._doubts = self._rehearsals = 0
             needless = _NEEDLESS * min(cycle.slack, cycle.blocked)
             self._spent += cycle.lost
             if not lull:
@@ -121,12 +128,22 @@ class Findings:
         if touch:
             return self._after_lull(cycle, pace) if lull and pace else self._after_touch(cycle, pace)
         self._settled = cycle.at
-        if pace is None and cycle.let_in <= _NOTHING and not self._doubts:
-            self._doubts = (
-                1  # refused from the first request on: nothing is known yet, and a second such says more
-            )
+        if pace is None and not self._doubts:
+            self._doubts = 1
+            self._rehearsals = 1 if good >= 3 * cycle.blocked else self._rehearsals + 1
             return None
         return self._after_storm(cycle, pace) if storm else self._estimate(cycle, pace)
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the last cycle is to be seen once more before it is believed."""
+        return self._doubts > 0
+
+    def rehearsed(self, *, agreed: bool) -> None:
+        """What was to be seen once more was seen: whether it ended as a window does."""
+        self._agreed = agreed
+        if not agreed and self._rehearsals < _REHEARSALS:
+            self._doubts = 0
 
     def plain(self, rate: float, *, sure: bool) -> Course:
         """Go on at a rate that is known, or from a guess as fast as is reasonable."""
@@ -173,7 +190,9 @@ class Findings:
         # The window opened some time between the last two tries.
         needless = _NEEDLESS * min(cycle.slack, cycle.blocked)
         top = cycle.let_in / max(0.5 * cycle.lasted, cycle.lasted - needless)
-        rate = min(cycle.rate, self._kept(top) * top)
+        rate = self._kept(top) * top
+        if pace is not None or not self._agreed:
+            rate = min(cycle.rate, rate)
         if pace is not None:
             doubtful = self._doubts > 2 and (cycle.lasted < known or cycle.let_in < _FEW)
             floor = _FLOOR_LATER if doubtful else _FLOOR_LONG if cycle.lasted > _LONG_CYCLE else 0.0

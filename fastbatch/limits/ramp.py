@@ -24,6 +24,7 @@ class Ramp:
         "_hold",
         "_quiet",
         "_rise",
+        "_slowly",
         "_step",
         "_target",
         "_tried",
@@ -34,6 +35,7 @@ class Ramp:
     def __init__(self, ceiling: int, slow_start: bool) -> None:
         self._ceiling = ceiling
         self._target = ceiling
+        self._slowly = slow_start
         self.level = min(_FIRST, ceiling) if slow_start else ceiling
         self._rise = float(self.level)
         self._grown_at = inf
@@ -105,6 +107,13 @@ class Ramp:
         """One above the bound was let in with nothing come back: what refused was no bound on the number."""
         self._target = self._ceiling
         self._grown_at = now
+
+    def again(self, now: float) -> None:
+        """Begin as in the beginning, up to what is believed to be possible."""
+        if self._slowly:
+            self.restart(now)
+        else:
+            self.level = self._target
 
     def restart(self, now: float) -> None:
         """Rise again from a few."""

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from math import inf
+
 _LONGEST = 5.0
-# Where refusals may be noise: tries that chance may refuse before the waits grow, and by how much then.
-_QUICK, _SLOWLY = 8, 1.25
+# Every wait is twice the one before. After many requests less, since a try costs little beside them: from so
+# many on, and at least by so much.
+_TWICE, _MANY, _GROWS_LEAST = 2.0, 300, 1.25
+# Where refusals may be noise: tries that chance may refuse before the waits grow.
+_QUICK = 8
+# Where it is known when it may end: the first wait, in what is left until then, and the first one after it,
+# in the uncertainty and in what waits grow by.
+_AHEAD, _AFTER = 1 / 3, 0.4
 
 
 class Standstill:
     """From a refusal to the next request that is let in: a pause, one try, a longer pause, and so on.
 
-    A wait that the server states is kept; where it states none, the waits double.
+    A wait that the server states is kept; where it states none, the waits grow.
 
     >>> still = Standstill()
     >>> still.begin(now=10.0, step=0.1)
@@ -20,7 +28,18 @@ class Standstill:
     (False, True)
     """
 
-    __slots__ = ("_growth", "_quick", "_step", "since", "slack", "tried", "until", "vain")
+    __slots__ = (
+        "_growth",
+        "_opens",
+        "_quick",
+        "_step",
+        "_unsure",
+        "since",
+        "slack",
+        "tried",
+        "until",
+        "vain",
+    )
 
     def __init__(self) -> None:
         self.since: float | None = None
@@ -34,30 +53,52 @@ class Standstill:
         self.slack = 0.0
         """How much of the last wait may have been needless."""
         self._step = 0.0
-        self._quick, self._growth = 0, 2.0
+        self._quick, self._growth = 0, _TWICE
+        self._opens, self._unsure = -inf, 0.0
 
-    def begin(self, now: float, step: float, *, quick: int = 0) -> None:
+    def begin(self, now: float, step: float, *, after: int = 0, quick: int = 0) -> None:
         """Stand still from now on; `step` is the first wait where none is stated.
 
-        `quick` is 1 or 2 when refusals may be noise or likely are, of which a few in a row say nothing.
+        `after` is how many requests came before, of a server that nothing is known of. `quick` is 1 or 2 when
+        refusals may be noise or likely are, of which a few in a row say nothing.
         """
-        self.since, self.tried, self.vain, self._step = now, None, -1, step if quick else step / 2
-        self._quick, self._growth = (_QUICK if quick else 0), (_SLOWLY if quick > 1 else 2.0)
+        self.since, self.tried, self.vain = now, None, -1
+        self._quick = _QUICK if quick else 0
+        many = _TWICE if after <= _MANY else max(_GROWS_LEAST, 1 + _MANY / after)
+        self._growth = _GROWS_LEAST if quick > 1 else many
+        self._step = step if quick else step / self._growth
+        self._opens = -inf
+
+    def expect(self, opens: float, unsure: float) -> None:
+        """It likely ends at `opens`, or within `unsure` seconds after it."""
+        self._opens, self._unsure = opens, unsure
 
     def refused(self, now: float, stated: float | None) -> float:
         """The request that began it, or the try, was refused: seconds to wait from now."""
         self.vain += 1
         self.tried = None
-        if self.vain >= self._quick:
-            self._step = min(_LONGEST, self._growth * self._step)
+        wait = self._next_wait(now)
         if stated is None:
-            wait = self.slack = self._step
+            self.slack = wait
         else:
             wait = max(0.0, stated)
             # Whole seconds are rounded up; what has a fraction was computed.
             self.slack = min(1.0, wait) if wait % 1 == 0 else 0.0
         self.until = now + wait
         return wait
+
+    def _next_wait(self, now: float) -> float:
+        ahead = self._opens - now
+        if ahead <= 0:
+            if self.vain >= self._quick:
+                self._step = min(_LONGEST, self._growth * self._step)
+            return self._step
+        self._step = max(_TWICE * self._step, _AHEAD * ahead)
+        if self._step < ahead:
+            return self._step
+        self._growth = max(_GROWS_LEAST, (1 + self._growth) / 2)
+        self._step = _AFTER * (self._growth - 1) * self._unsure / self._growth
+        return ahead
 
     def heard(self, now: float, stated: float | None) -> float:
         """Another request that left before the pause was refused, too: seconds left to wait."""

@@ -5,11 +5,7 @@ from __future__ import annotations
 from faults.fault import Door, Fault
 
 # Name of an entry, or `name [door]`: why.
-PENDING: dict[str, str] = {
-    "a storm of 429 that begins when some have been answered is forgotten, too": (
-        "the pace after a storm begins with what was accepted during it, and rises too slowly"
-    ),
-}
+PENDING: dict[str, str] = {}
 
 
 def pending(fault: Fault, door: Door) -> str:

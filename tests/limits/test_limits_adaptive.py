@@ -40,8 +40,7 @@ def test_after_a_pause_one_request_tries_alone():
     assert not adaptive.allows(1, 1.1)
     assert not adaptive.allows(1, 1.3)
     assert adaptive.next_change(1, 1.3) == pytest.approx(1.35)  # a refusal would be back, and then some
-    assert adaptive.allows(1, 1.36) or adaptive.next_change(1, 1.36) > 1.36  # paced from here on
-    assert adaptive.rate is not None
+    assert [adaptive.allows(in_flight, 1.36) for in_flight in (1, 7)] == [True, True]
 
 
 def test_waits_that_nobody_states_double_up_to_five_seconds():
@@ -60,7 +59,7 @@ def test_waits_that_nobody_states_double_up_to_five_seconds():
     assert adaptive.allows(0, now)
     adaptive.left(now)
     adaptive.accepted(now + 0.3, 0.3)
-    assert adaptive.waiting_reason().startswith("finding the provider's rate, now ")
+    assert adaptive.waiting_reason() == ""
 
 
 def test_an_older_reply_does_not_end_a_pause():

@@ -1,13 +1,15 @@
 """Hidden limits without headers, in virtual time: few refusals, and most of the limit is used.
 
-Utilisation is let in ÷ (limit × time) from the second window on, and after the first sixty requests where a
-window holds fewer: a rate cannot be learned from a handful. Refusals are counted over the same time.
+Utilisation is let in ÷ (limit × time) from the second window on, and after the windows of the first sixty
+requests where one holds fewer: a rate cannot be learned from a handful. Refusals are counted over the same
+time.
 """
 
 from __future__ import annotations
 
 import random
 from itertools import product
+from statistics import mean
 
 import pytest
 from virtual import Both, Bucket, Client, Fixed, InFlight, Moody, Sliding, Span, Unlimited, drive
@@ -70,11 +72,11 @@ def test_most_of_a_hidden_limit_is_used_and_little_is_refused(kind, limit, per):
         drive(
             [one], KINDS[kind](limit, per), until=until, latency=latency, way=way(load), stated=case, seed=1
         )
-        begin = max(per, 3.0 if per < 5 else 0.0, 60 * per / limit)
+        begin = max(per, 3.0 if per < 5 else 0.0, per * (60 // limit))
         used, refused = one.rate(begin, until) * per / limit, one.share_refused(begin)
-        # A wait rounded up to a whole second is a whole window of one second lost.
-        least = 0.6 if case == "whole" and per == 1 else 0.85
-        most = 0.03 if limit >= 300 else 0.04
+        # A wait rounded up to a whole second is a whole window of one second lost, or a fifth of one of five.
+        least = {1.0: 0.6, 5.0: 0.8}.get(per, 0.85) if case == "whole" else 0.85
+        most = 0.03 if limit >= 300 else 0.05 if limit <= 50 or (case, per) == ("whole", 1.0) else 0.04
         assert used >= least, (load, case, used, refused)
         assert refused <= most, (load, case, used, refused)
 
@@ -142,15 +144,17 @@ def test_a_limit_behind_random_refusals_is_not_hammered():
     assert one.share_refused(120) <= 0.3
 
 
-# Clients of a bucket see nothing of its length, so that theirs differ, and with them how fast they probe.
-@pytest.mark.parametrize(("kind", "least"), [("sliding", 0.2), ("fixed", 0.2), ("bucket", 0.05)])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("stated", ["none", "exact"])
-@pytest.mark.parametrize("seed", range(4))
-def test_two_clients_of_one_server_share_it(kind, least, stated, seed):
-    """Neither knows of the other; both get a part, and together they use the limit."""
-    two = [client(64), client(64)]
-    drive(two, KINDS[kind](1000, 60.0), until=2400.0, latency=(0.1, 0.5), stated=stated, seed=seed)
-    first, second = (one.rate(1200, 2400) * 60 / 1000 for one in two)
-    assert least <= first / (first + second) <= 1 - least
-    assert first + second >= 0.85
-    assert max(one.share_refused(300) for one in two) <= 0.05
+def test_two_clients_of_one_server_share_it(kind, stated):
+    """Neither knows of the other; in the mean neither gets less than a quarter, and all is used."""
+    lesser = []
+    for seed in range(8):
+        two = [client(64), client(64)]
+        drive(two, KINDS[kind](1000, 60.0), until=1800.0, latency=(0.1, 0.5), stated=stated, seed=seed)
+        first, second = (one.rate(900, 1800) * 60 / 1000 for one in two)
+        assert first + second >= 0.9
+        assert max(one.share_refused(300) for one in two) <= 0.05
+        lesser.append(min(first, second) / (first + second))
+    assert mean(lesser) >= 0.25, lesser
+    assert min(lesser) > 0.02, lesser

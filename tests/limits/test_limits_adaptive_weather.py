@@ -41,9 +41,25 @@ def test_after_a_storm_an_unlimited_server_gets_its_rate_at_once(stated):
     one = client(64)
     drive([one], Storm(60.0, 90.0), until=150.0, latency=(0.3, 1.5), stated=stated)
     before = one.rate(30, 60)
-    assert sum(60.1 <= at < 90 for at in one.refused) <= 12
+    assert sum(60.1 <= at < 90 for at in one.refused) <= 25  # of 4,000 before them
     assert one.rate(100, 110) >= 0.9 * before
     assert one.rate(110, 150) >= 0.9 * before
+
+
+@pytest.mark.parametrize(
+    "load", [(64, (0.04, 0.06)), (64, (0.3, 1.5)), (1000, (0.3, 1.5)), (1000, (3.0, 7.0))]
+)
+@pytest.mark.parametrize("begins", [0.3, 1.0, 3.0, 10.0, 25.0])
+@pytest.mark.parametrize("lasts", [2.0, 5.0, 15.0, 30.0])
+def test_a_storm_soon_after_the_start_is_not_taken_for_a_full_window(load, begins, lasts):
+    """However little was let in before it: from ten seconds after it everything goes as before."""
+    concurrency, (short, long) = load
+    one, ends = client(concurrency), begins + lasts
+    drive([one], Storm(begins, ends), until=ends + 40, latency=(short, long), way=(0.001, 0.004))
+    assert sum(begins + 0.1 <= at < ends for at in one.refused) <= 25
+    alone = concurrency / ((short + long) / 2 + 0.005)
+    assert one.rate(ends + 10, ends + 40) >= 0.9 * alone
+    assert len([at for at in one.refused if at >= ends]) == 0
 
 
 @pytest.mark.parametrize("kind", KINDS)
