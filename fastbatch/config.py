@@ -18,7 +18,16 @@ from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from fastbatch.errors import ConfigError, did_you_mean
 
@@ -42,6 +51,7 @@ def _one_or_more(given: Any) -> Any:
     return given
 
 
+_NUMBERS = (int, float, int | None, float | None)
 OneOrMore = Annotated[str | list[str] | None, BeforeValidator(_one_or_more)]
 
 
@@ -83,6 +93,15 @@ class RunOptions(BaseModel):
     progress: str = "auto"  # a registered name, plug-ins' among them, or off
     yes: bool = False
     dry_run: bool = False
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, given: Any, about: ValidationInfo) -> Any:
+        """TOML's `true` would be taken for 1."""
+        name = about.field_name
+        if isinstance(given, bool) and name is not None and cls.model_fields[name].annotation in _NUMBERS:
+            raise PydanticCustomError("truth", "Must be a number, not true or false")
+        return given
 
 
 @dataclass(frozen=True, slots=True)

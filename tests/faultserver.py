@@ -88,7 +88,7 @@ class FaultServer:
 
     Every request on every connection goes to `behaviour`; `server.seen` keeps them. `tls` makes it an https
     server. `shut` refuses connections and breaks those that there are, `open` takes them again, on the same
-    port.
+    port, which is its own until the end.
     """
 
     def __init__(self, behaviour: Behaviour, *, tls: ssl.SSLContext | None = None) -> None:
@@ -98,6 +98,7 @@ class FaultServer:
         self.tls = tls
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
+        self._mine: socket.socket | None = None  # bound and never listening: nobody else is given the port
         self.port = 0
 
     @property
@@ -106,11 +107,15 @@ class FaultServer:
 
     async def open(self) -> None:
         """Take connections."""
+        if self._mine is None:
+            self._mine = socket.socket()
+            self._mine.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._mine.bind(("127.0.0.1", 0))
+            self.port = self._mine.getsockname()[1]
         if self._server is None:
             self._server = await asyncio.start_server(
                 self._serve, "127.0.0.1", self.port, ssl=self.tls, backlog=2048
             )
-            self.port = self._server.sockets[0].getsockname()[1]
 
     async def shut(self) -> None:
         """Refuse connections; those that there are break."""
@@ -121,6 +126,12 @@ class FaultServer:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    async def close(self) -> None:
+        """Shut for good."""
+        await self.shut()
+        if self._mine is not None:
+            self._mine.close()
+
     async def __aenter__(self) -> Self:
         await self.open()
         return self
@@ -128,7 +139,7 @@ class FaultServer:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.shut()
+        await self.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

@@ -137,6 +137,13 @@ def test_every_option_can_stand_everywhere(tmp_path: Path) -> None:
         ({}, {"FASTBATCH_RPM": "x"}, "", "", r"FASTBATCH_RPM = 'x' \(from the environment\)"),
         ({}, {}, "", "FASTBATCH_RPM=x", r"FASTBATCH_RPM = 'x' \(from \.env\)"),
         ({}, {}, "rpm = 'x'", "", r"rpm = 'x' \(from fastbatch\.toml\)"),
+        (
+            {},
+            {},
+            "max-outage = true",
+            "",
+            r"max_outage = True \(from fastbatch\.toml\): must be a number, not true",
+        ),
         ({}, {}, "timeout = inf", "", r"timeout = inf \(from fastbatch\.toml\): .*finite"),
         ({"timeout": float("nan")}, {}, "", "", r"--timeout = nan"),
         ({"timeout": 0}, {}, "", "", r"--timeout = 0 .*greater than 0"),

@@ -77,6 +77,8 @@ def _weather_lines(summary: Summary) -> list[str]:
     met = [f"{counted(weather.refused, 'request')} refused as too many"] if weather.refused else []
     if weather.outage >= 1:
         met.append(f"an endpoint was away for {duration(weather.outage)}")
+    if weather.fallbacks:
+        met.append(f"{counted(weather.fallbacks, 'row')} answered by a fallback")
     if weather.hedged:
         met.append(f"{counted(weather.hedged, 'straggler')} asked twice, maybe paid twice")
     if met:

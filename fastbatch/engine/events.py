@@ -125,6 +125,7 @@ class Counters:
         "elsewhere",
         "failed",
         "failures",
+        "fallbacks",
         "hedged",
         "in_flight",
         "left_out",
@@ -146,6 +147,7 @@ class Counters:
         self.elsewhere = 0  # waiting for the answer to what another process is asking
         self.in_flight = self.waiting = self.sent = self.retries = self.hedged = 0
         self.refused = 0  # by a limit
+        self.fallbacks = 0  # rows that one answered
         self.prompt_tokens = self.cached_tokens = self.completion_tokens = self.reasoning_tokens = 0
 
         self.failures: dict[tuple[str, int | None, str | None], list[Any]] = {}  # kind -> [count, message]

@@ -13,7 +13,7 @@ from fastbatch import registry
 from fastbatch.engine.clock import Clock
 from fastbatch.engine.lane import Account, Lane
 from fastbatch.engine.line import Line
-from fastbatch.errors import ConfigError, FastbatchError
+from fastbatch.errors import ConfigError, FastbatchError, RunStopped
 from fastbatch.ledgers.base import AccountUnavailable, SharedAccount
 
 logger = logging.getLogger(__name__)
@@ -105,6 +105,9 @@ class Keeper:
         try:
             await account.open()
             await self._use(kept, account)
+        except AccountUnavailable as away:
+            said = away.message.rstrip(".")
+            self._fail(RunStopped(f"Stopped: {said}. What was answered is saved; run again to go on."))
         except FastbatchError as unusable:
             self._fail(unusable)
         finally:

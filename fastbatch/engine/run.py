@@ -365,6 +365,7 @@ class Run(Generic[ResponseT]):
             counters.skipped += 1
         else:
             counters.ok += 1
+            counters.fallbacks += job.group > 0
             if outcome.cached:
                 counters.cached += 1
             elif outcome.shared:

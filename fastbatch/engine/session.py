@@ -270,6 +270,7 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
             refused=self.counters.refused,
             outage=max((way.away(now) for way in self._ways), default=0.0),
             hedged=self.counters.hedged,
+            fallbacks=self.counters.fallbacks,
             pace=self._gate.pace(),
             latency_p50=self._latencies.percentile(50),
             latency_p99=self._latencies.percentile(99),

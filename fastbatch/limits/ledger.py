@@ -166,13 +166,12 @@ class Ledger:
 
     def hear(
         self, stated: Sequence[Stated], reservation: Reservation, now: float, *, refused: bool = False
-    ) -> bool:
-        """A reply's headers state limits, `refused` with a 429; True when that changes what is known."""
+    ) -> None:
+        """A reply's headers state limits, `refused` with a 429."""
         self._unheard = False
         changed = self._learned.hear(stated, now, reservation.taken[-1], refused=refused)
         if changed and self._teach and self._shared is not None:
             self._shared.learn(self._learned.terms())
-        return changed
 
     def accepted(self, reservation: Reservation, now: float) -> None:
         """The provider took a request and answered it."""
@@ -242,7 +241,7 @@ class Ledger:
         While one is under way its reply may still say otherwise.
         """
         learned = self._learned
-        if self.in_flight or learned not in self.deciding() or learned.fits(cost, now):
+        if self.in_flight or learned.fits(cost, now):
             return
         due = learned.next_change(cost, now)
         if due - now > patience:

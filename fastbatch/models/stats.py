@@ -91,6 +91,7 @@ class Weather:
         refused: requests that the provider refused as too many (429).
         outage: seconds in which the endpoint was away.
         hedged: stragglers that were asked a second time, and may be paid twice.
+        fallbacks: rows that a fallback answered.
         pace: requests a second that were found to be taken where the provider states no limits; None: all.
         latency_p50, latency_p99: seconds that half, and 99 of 100, of the answers took at most; 0.0 before
             there are any.
@@ -99,6 +100,7 @@ class Weather:
     refused: int = 0
     outage: float = 0.0
     hedged: int = 0
+    fallbacks: int = 0
     pace: float | None = None
     latency_p50: float = 0.0
     latency_p99: float = 0.0

@@ -9,6 +9,7 @@ Every object has `event`; the other keys are:
                limits ([{name, used, limit, per (s), share, utilisation (of limit times time so far; null
                at first), learned (from the provider's replies)}]), waiting_for (a phrase, or ""),
                refused (requests, by 429), outage (s in which the endpoint was away), hedged (requests),
+               fallbacks (rows that a fallback answered),
                pace (requests a second that were found to be taken; null where nothing had to be found),
                latency_p50, latency_p99 (s)
     notice     text

@@ -180,6 +180,8 @@ def _weather(weather: Weather) -> Table:
     lines = []
     if weather.refused:
         lines.append(_entry("refused   ", f"{_count(weather.refused):>6}", "yellow"))
+    if weather.fallbacks:
+        lines.append(_entry("fallback  ", f"{_count(weather.fallbacks):>6}"))
     if weather.hedged:
         lines.append(_entry("hedged    ", f"{_count(weather.hedged):>6}"))
     return lines

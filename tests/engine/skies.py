@@ -84,3 +84,16 @@ def assert_clean(manager: Any, clock: ManualClock) -> None:
         assert [ledger.in_flight for ledger in lane.ledgers().values() if ledger.in_flight] == []
         assert not lane.weather._probing
     assert clock.timers == 0
+
+
+def of_a_day(call: HTTPCall, left: int) -> HTTPReply:
+    """An answer that says how much is left of a day's ten requests."""
+    reply = echo(call)
+    reply.headers.update(
+        {
+            "x-ratelimit-limit-requests-day": "10",
+            "x-ratelimit-remaining-requests-day": str(left),
+            "x-ratelimit-reset-requests-day": "80000",
+        }
+    )
+    return reply

@@ -107,10 +107,12 @@ async def test_a_fault_of_the_request_itself_is_the_rows_answer(clock, status):
 async def test_the_fallback_of_a_row_alone_is_only_that_rows(clock):
     """A row whose attempts are used up goes on; the others stay."""
     places = Places(a=lambda call: refusal(500) if prompt_of(call) == "1" else echo(call), b=from_b)
-    manager = manager_of(places, clock, concurrency=2)
+    told = Collected()
+    manager = manager_of(places, clock, concurrency=2, progress=told)
     results = await clock.run(manager.run_async(asks(*map(str, range(100)))))
     assert all(result.ok for result in results)
     assert places.prompts("b") == ["1"]
+    assert told.events[-1].snapshot.weather.fallbacks == 1
 
 
 async def test_new_rows_go_to_the_first_again_when_it_is_back(clock):

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from fakes import FakeTransport, asks, echo, manager_on, refusal
-from skies import assert_clean
+from skies import assert_clean, of_a_day
 
 from fastbatch import Limits, OpenAIProvider, Window
 from fastbatch.engine import keeper
@@ -96,6 +96,18 @@ async def test_a_fallback_at_the_same_endpoint_leases_from_the_same_account(cloc
     assert_clean(manager, clock)
 
 
+async def test_a_day_that_is_used_up_stops_every_run(clock, monkeypatch):
+    """What is learned is shared, and what the provider says of tomorrow is its word to each of them."""
+    account, left = Account(clock), iter([*range(9, -1, -1), *[0] * 99])
+    (manager,) = managers(
+        monkeypatch, account, answer=lambda call: of_a_day(call, next(left)), limits=None, concurrency=2
+    )
+    with pytest.raises(RunStopped, match=r"limit of 10 requests/day is used up for 80\d\d\d s") as stopped:
+        await clock.run(manager.run_async(asks(*map(str, range(30)))))
+    assert len(stopped.value.results) == 10
+    assert clock.time() < 60.0
+
+
 async def test_an_account_that_is_away_for_a_moment_is_waited_for(clock, monkeypatch):
     """Nothing is sent meanwhile, then the run goes on."""
     account = Account(
@@ -118,7 +130,7 @@ async def test_one_that_stays_away_ends_the_run(clock, monkeypatch):
     """After half a minute, resumable."""
     account = Account(clock, failing=lambda now: AccountUnavailable("it does not answer"))
     (manager,) = managers(monkeypatch, account)
-    with pytest.raises(RunStopped, match="does not answer"):
+    with pytest.raises(RunStopped, match=r"^Stopped: it does not answer\. .* run again to go on"):
         await clock.run(manager.run_async(asks("a", "b")))
     assert 30.0 <= clock.time() < 31.0
     assert account.opened == 0

@@ -6,6 +6,7 @@ import re
 
 import pytest
 from fakes import Collected, FakeTransport, Held, answer_to, asks, echo, manager_on, prompt_of, refusal, texts
+from skies import of_a_day
 
 from fastbatch import InMemoryCache, Limits, OpenAIProvider, RetryPolicy, Window
 from fastbatch.engine.endpoint import Route
@@ -42,19 +43,6 @@ async def test_a_run_that_cannot_go_on_stops(case):
     assert stopped.value.cause is not None
     assert texts(stopped.value.results) == ["You said a", "You said b", "You said d", "You said e"]
     assert len(transport.calls) == 5
-
-
-def of_a_day(call, left):
-    """An answer that says how much is left of a day's ten requests."""
-    reply = echo(call)
-    reply.headers.update(
-        {
-            "x-ratelimit-limit-requests-day": "10",
-            "x-ratelimit-remaining-requests-day": str(left),
-            "x-ratelimit-reset-requests-day": "80000",
-        }
-    )
-    return reply
 
 
 async def test_a_day_that_is_used_up_stops_the_run_before_anything_is_refused():

@@ -170,8 +170,8 @@ class Clinic:
         async def end() -> None:
             for task in self._errands:
                 task.cancel()
-            await self.server.shut()
-            await self.elsewhere.shut()
+            await self.server.close()
+            await self.elsewhere.close()
 
         self.call(end())
         self._loop.call_soon_threadsafe(self._loop.stop)

@@ -84,6 +84,7 @@ def test_a_picture_has_all_keys() -> None:
         "refused": 0,
         "outage": 0.0,
         "hedged": 0,
+        "fallbacks": 0,
         "pace": None,
         "latency_p50": 0.842,
         "latency_p99": 3.1,
