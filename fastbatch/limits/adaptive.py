@@ -22,7 +22,7 @@ _PAUSE_FIRST, _PAUSE_LEAST, _PAUSE_MOST = 0.1, 0.02, 5.0  # seconds, where none 
 _PAUSE_OF_SPAN = 0.02
 _ROUND_TRIP = 0.05  # of a refusal, before one was seen
 _FORGETS = 0.97  # the slowest refusal of late, at each faster one
-_PATIENCE_LEAST, _PATIENCE = 0.02, 2.5  # a refusal is back within so many round trips
+_PATIENCE_LEAST, _PATIENCE = 0.05, 2.5  # a refusal is back within so many round trips
 # Of its pace, how much a server let in while a try above the bound was refused: in between the pace was not
 # what held requests back, and not much beside the point either.
 _UNBOUND = (0.75, 0.9)
