@@ -135,7 +135,7 @@ class RequestManager(Generic[ResponseT]):
         places = [make(each, shared=bool(shared)) for each in (route, *map(_route, fallback))]
         service = route.service
         self._settings: Settings[ResponseT] = Settings(
-            lanes=tuple(places),
+            addresses=tuple(places),
             concurrency=concurrency if service is None else service.slots(concurrency),
             estimator=TokenEstimator(),
             cache=guarded(cache),

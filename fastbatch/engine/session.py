@@ -67,7 +67,7 @@ class Addresses(Generic[ResponseT]):
 class Settings(Generic[ResponseT]):
     """Everything that stays the same from run to run of one manager."""
 
-    lanes: tuple[Addresses[ResponseT], ...]
+    addresses: tuple[Addresses[ResponseT], ...]  # the first is where rows belong, the others are fallbacks
     concurrency: int
     estimator: TokenEstimator
     cache: CacheProvider | None
@@ -84,7 +84,7 @@ class Settings(Generic[ResponseT]):
     @property
     def provider(self) -> Provider[ResponseT]:
         """What names the endpoint, and identifies it in request hashes: the first of several."""
-        return self.lanes[0].lanes[0].provider
+        return self.addresses[0].lanes[0].provider
 
     def key(self, request: LLMRequest, occurrence: int = 0) -> str:
         """The request's hash at this endpoint.
@@ -110,7 +110,7 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
         self.counters = Counters()
         self.meter = Meter(self.counters, settings.clock)
         self._concurrency = settings.concurrency
-        self._groups = _groups(settings.lanes)
+        self._groups = _groups(settings.addresses)
         self._keeper: Keeper | None = None
         self._run: Run[ResponseT] | None = None
         if settings.shared:

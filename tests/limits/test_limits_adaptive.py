@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from fastbatch.limits.adaptive import Adaptive, Pause
 from fastbatch.limits.pace import Pace
 from fastbatch.limits.ramp import Ramp
 from fastbatch.limits.recent import Recent
+from fastbatch.limits.rehearsal import Rehearsal
+from fastbatch.limits.standstill import Standstill
 
 
 def started(ceiling: int = 64, *, slow_start: bool = False) -> Adaptive:
@@ -60,6 +64,69 @@ def test_waits_that_nobody_states_double_up_to_five_seconds():
     adaptive.left(now)
     adaptive.accepted(now + 0.3, 0.3)
     assert adaptive.waiting_reason() == ""
+
+
+def waits(still: Standstill, now: float, count: int) -> list[float]:
+    """Each wait of a standstill whose every try is refused at once."""
+    found = []
+    for _ in range(count):
+        found.append(still.refused(now, None))
+        now += found[-1]
+    return found
+
+
+@pytest.mark.parametrize(("after", "growth"), [(300, 2.0), (600, 1.5), (1_200, 1.25), (100_000, 1.25)])
+def test_after_many_requests_tries_are_closer(after, growth):
+    """One try is little beside thousands, and finds the moment sooner."""
+    still = Standstill()
+    still.begin(0.0, 0.1, after=after)
+    found = waits(still, 0.0, 8)
+    assert found[0] == pytest.approx(0.1)
+    assert [later / sooner for sooner, later in pairwise(found)] == pytest.approx(
+        [growth] * 7 if growth < 2 else [2, 2, 2, 2, 2, 5 / 3.2, 1]
+    )
+
+
+def test_tries_come_closer_where_the_end_is_expected():
+    """A third of the way, then at the earliest moment, then in steps that fit what is uncertain."""
+    still = Standstill()
+    still.begin(4.0, 0.1, after=3_000)
+    still.expect(10.0, 2.0)
+    found = waits(still, 4.0, 6)
+    assert found[:2] == pytest.approx([2.0, 4.0])
+    assert found[2:] == pytest.approx([0.2, 0.25, 0.3125, 0.390625])
+    still.begin(20.0, 0.1)
+    assert still.refused(20.0, None) == pytest.approx(0.1), "what was expected of one pause is over with it"
+
+
+def test_a_stated_wait_is_kept_whatever_is_expected():
+    """The server knows better."""
+    still = Standstill()
+    still.begin(4.0, 0.1)
+    still.expect(10.0, 2.0)
+    assert still.refused(4.0, 33.25) == 33.25
+    assert still.slack == 0.0
+
+
+def test_a_rehearsal_sends_as_many_freely_and_a_few_more_carefully():
+    """A refusal among the last of them is likely a window's; one before is not."""
+    rehearsal, pace = Rehearsal(1000, span=60.0, slack=5.0, patience=0.1, now=100.0), Pace()
+    assert rehearsal.opens == 155.0
+    assert not any(rehearsal.left(pace, 100.0) for _ in range(899))
+    assert (pace.rate, rehearsal.likely) == (None, False)
+    assert not rehearsal.left(pace, 100.0)
+    assert (pace.rate, rehearsal.likely) == (pytest.approx(50.0), True)
+    assert [rehearsal.left(pace, 101.0) for _ in range(201)] == [False] * 200 + [True]
+    assert pace.rate is None
+
+
+def test_a_rehearsal_is_over_well_before_the_window_is():
+    """Of a short window the careful part takes a quarter at most, however slowly refusals come back."""
+    rehearsal, pace = Rehearsal(100, span=1.0, slack=0.2, patience=5.0, now=0.0), Pace()
+    for _ in range(90):
+        rehearsal.left(pace, 0.0)
+    assert pace.rate is not None
+    assert 21 / pace.rate <= 0.25 * 0.8 + 1e-9
 
 
 def test_an_older_reply_does_not_end_a_pause():
