@@ -75,7 +75,7 @@ def _ring(bell: asyncio.Future[None]) -> None:
 
 def lanes_of(manager: Any) -> list[Any]:
     """The lanes of a manager, its fallbacks' after its own."""
-    return [lane for place in manager._settings.lanes for lane in place.lanes]
+    return [lane for place in manager._settings.addresses for lane in place.lanes]
 
 
 def assert_clean(manager: Any, clock: ManualClock) -> None:
