@@ -47,13 +47,15 @@ class FailurePlan:
     """Which arrivals fail, and how.
 
     A body's n-th arrival draws with n, so that a retry can succeed; after `failures_per_row` failures it
-    always does. Memory: one dictionary entry (about 100 bytes) a distinct body while there are rates.
+    always does. Memory: one dictionary entry (about 100 bytes) a distinct body while there are rates, or
+    latencies that vary.
     """
 
     def __init__(self, config: SimulatorConfig) -> None:
         self._seed = config.seed
         self._cap = config.failures_per_row
         self._kinds = [(kind, rate) for kind, rate in config.failure_rates.items() if rate > 0]
+        self._counts = bool(self._kinds) or config.latency_sigma > 0
         self._seen: dict[int, int] = {}
         self._failed: dict[int, int] = {}
 
@@ -61,9 +63,9 @@ class FailurePlan:
         """The kind of failure of this arrival, or None, and how often the body came before.
 
         Nothing changes before `note`, so that a request refused by a limit keeps its draw.
-        Without failure rates every arrival is the first.
+        Without failure rates and varying latencies every arrival is the first.
         """
-        if not self._kinds:
+        if not self._counts:
             return None, 0
         seen = self._seen.get(key, 0)
         if self._cap is None or self._failed.get(key, 0) < self._cap:
@@ -76,7 +78,7 @@ class FailurePlan:
 
     def note(self, key: int, kind: str | None) -> None:
         """The drawn arrival took place, and failed with `kind` or not."""
-        if self._kinds:
+        if self._counts:
             self._seen[key] = self._seen.get(key, 0) + 1
             if kind is not None:
                 self._failed[key] = self._failed.get(key, 0) + 1
