@@ -24,6 +24,7 @@ _FLOOR_LATER, _FLOOR_LONG, _LONG_CYCLE = 0.75, 0.3, 3.0
 _FLOOR_LULL = 0.1
 # Spans in which the rate is back after a lull: what filled a window in one go leaves it in one go.
 _LULL = 0.3
+_SOON = 6.0  # seconds' span in which a pace comes back that one long pause made doubtful
 _SPAN_LEAST, _SPAN_KNOWN, _SPAN_UNKNOWN, _SPAN_MOST = 1.0, 0.9, 15.0, 60.0  # seconds
 _REQUESTS_A_SPAN = 80  # times what a touch costs: so that touches are few of all requests
 _PAUSES_A_SPAN = 30  # and their pauses little of the time
@@ -154,7 +155,7 @@ class Findings:
     # -- the kinds -----------------------------------------------------------------------------------------
 
     def _is_lull(self, cycle: Cycle, pace: float | None) -> bool:
-        if pace is None or self.span <= _SPAN_KNOWN or cycle.let_in >= _ENOUGH:
+        if pace is None or not self._known or cycle.let_in >= _ENOUGH:
             return False
         return cycle.lasted < _SHORT * self.span
 
@@ -197,7 +198,11 @@ class Findings:
             doubtful = self._doubts > 2 and (cycle.lasted < known or cycle.let_in < _FEW)
             floor = _FLOOR_LATER if doubtful else _FLOOR_LONG if cycle.lasted > _LONG_CYCLE else 0.0
             rate = max(rate, floor * pace)
-        return self._course(rate, max(rate, top), sure=False)
+        course = self._course(rate, max(rate, top), sure=False)
+        if pace is not None and pace > course.top and self._doubts == 1 and cycle.lasted > _LONG_CYCLE:
+            # If that was a storm the pace is back soon, if the limit has changed the next cycle tells it.
+            course = course._replace(top=pace, below=min(course.below, _SOON))
+        return course
 
     # -- arithmetic ----------------------------------------------------------------------------------------
 
