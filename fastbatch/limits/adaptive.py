@@ -15,10 +15,10 @@ from fastbatch.limits.findings import Course, Cycle, Findings
 from fastbatch.limits.noise import Change, Noise
 from fastbatch.limits.pace import Pace
 from fastbatch.limits.ramp import Ramp
-from fastbatch.limits.rehearsal import Rehearsal
-from fastbatch.limits.standstill import Standstill
+from fastbatch.limits.rehearsal import Rehearsal, Step
+from fastbatch.limits.standstill import LONGEST, Standstill
 
-_PAUSE_FIRST, _PAUSE_LEAST, _PAUSE_MOST = 0.1, 0.02, 5.0  # seconds, where none are stated
+_PAUSE_FIRST, _PAUSE_LEAST = 0.1, 0.02  # seconds, where none are stated
 _PAUSE_OF_SPAN = 0.02
 _ROUND_TRIP = 0.05  # of a refusal, before one was seen
 _FORGETS = 0.97  # the slowest refusal of late, at each faster one
@@ -26,6 +26,9 @@ _PATIENCE_LEAST, _PATIENCE = 0.05, 2.5  # a refusal is back within so many round
 # Of its pace, how much a server let in while a try above the bound was refused: in between the pace was not
 # what held requests back, and not much beside the point either.
 _UNBOUND = (0.75, 0.9)
+_BRIEF = 0.2  # seconds of a pause in a rehearsal that say nothing
+_IDLE = 30.0  # seconds without a departure, with nothing that held one back
+_AS_MANY = 1.1
 _RETURN = 0.93  # of the pace before a mood that was none
 
 
@@ -61,6 +64,7 @@ class Adaptive:
         self._round_trip = _ROUND_TRIP
         # The cycle: since when, how many left, how many of these came back refused.
         self._began: float | None = None
+        self._last = -inf  # departure
         self._left = self._lost = 0
         # The refusal that began the pause, and the try that will end it.
         self._stopped = -inf  # when the last pause began
@@ -99,6 +103,9 @@ class Adaptive:
 
     def left(self, now: float) -> None:
         """One request leaves."""
+        if now - self._last > _IDLE:
+            self._after_idleness(now)
+        self._last = now
         if self._began is None:
             self._restart(now)
             self._findings.settle(now)
@@ -111,11 +118,8 @@ class Adaptive:
                 self._try_above = self._in_flight >= self._held
             return
         self._pace.left(now)
-        if self._rehearsal is not None and self._rehearsal.left(self._pace, now):
-            self._rehearsal = None
-            self._findings.rehearsed(agreed=False)
-            self._findings.settle(now)
-            self._ramp.again(now)
+        if self._rehearsal is not None:
+            self._rehearse(self._rehearsal.left(), self._rehearsal.careful, now)
         self._ramp.left(self._in_flight, now, self._patience())
         if self._noise.on:
             self._in_mood(now)
@@ -169,9 +173,7 @@ class Adaptive:
 
     def reopen(self, now: float) -> None:
         """An outage is over: what was learned stands, and the number in flight rises from a few again."""
-        self._still.end()
-        if self._began is not None:
-            self._restart(now)
+        self._forget_cycle()
         self._ramp.restart(now)
 
     # -- what is known -------------------------------------------------------------------------------------
@@ -192,6 +194,8 @@ class Adaptive:
             if self._still.tried is None:
                 return "refused by the provider, waiting to try again"
             return "refused by the provider, trying one request"
+        if self._rehearsal is not None and self._rehearsal.likely:
+            return "finding out whether the provider takes more than before"
         if self._pace.rate is not None:
             return f"finding the provider's rate, now {_per_time(self._pace.rate)}"
         if self._ramp.rising:
@@ -207,7 +211,7 @@ class Adaptive:
 
     def _for_a_reply(self, in_flight: int) -> float:
         """How much longer a reply is waited for, where the number in flight was likely too much."""
-        return _PAUSE_MOST if self._above and in_flight >= self._held > 0 else 0.0
+        return LONGEST if self._above and in_flight >= self._held > 0 else 0.0
 
     def _first_step(self) -> float:
         if self._noise.suspected:
@@ -215,7 +219,24 @@ class Adaptive:
         if self._pace.rate is None:
             return _PAUSE_FIRST
         least = min(_PAUSE_FIRST, max(_PAUSE_LEAST, _PAUSE_OF_SPAN * self._findings.span))
-        return min(_PAUSE_MOST, max(least, 1 / self._pace.rate))  # the pace would send none before
+        return min(LONGEST, max(least, 1 / self._pace.rate))  # the pace would send none before
+
+    def _after_idleness(self, now: float) -> None:
+        """Nothing left for long: where that was not our doing, there was nothing to send."""
+        allowed = self._pace.next_change()
+        if self._still.since is not None:
+            allowed = max(allowed, self._still.until)
+        if self._began is not None and not self._in_flight and now - allowed > _IDLE:
+            self._forget_cycle()
+
+    def _forget_cycle(self) -> None:
+        """What came before says nothing about what comes now; what was learned stands."""
+        self._still.end()
+        self._began = None
+        if self._rehearsal is not None:
+            self._rehearsal = None
+            self._pace.clear()
+            self._findings.refuted(self._last)
 
     def _restart(self, now: float) -> None:
         self._began, self._left, self._lost = now, 0, 0
@@ -231,8 +252,14 @@ class Adaptive:
         cycle = Cycle(at, let_in, self._lost, lasted, at - still.since, still.slack)
         self._stopped = still.since
         still.end()
+        agreed = None
         if self._rehearsal is not None:
-            self._findings.rehearsed(agreed=self._rehearsal.likely)
+            if cycle.blocked <= _BRIEF and self._rehearsal.stumbles():
+                return
+            likely, held = self._rehearsal.likely, self._rehearsal.held
+            if likely or not 1 / _AS_MANY <= (1 + self._held) / (1 + held) <= _AS_MANY:
+                agreed = likely
+            # Else it was refused beside as many as the last time: it is their number that is limited.
             self._rehearsal = None
             self._pace.clear()
         ramp.cut(max(1, self._held), tried=self._above)
@@ -248,21 +275,34 @@ class Adaptive:
             if noisy:
                 self._mood(at)
             else:
-                self._learn(cycle)
+                self._learn(cycle, agreed)
         self._restart(at)
 
-    def _learn(self, cycle: Cycle) -> None:
+    def _learn(self, cycle: Cycle, agreed: bool | None) -> None:
         at = cycle.at
-        course = self._findings.learn(cycle, self._pace.rate)
+        course = self._findings.learn(cycle, self._pace.rate, agreed=agreed)
         if course is not None:
             self._follow(course, at)
             return
         self._ramp.refute(at)
         self._ramp.again(at)
-        if self._findings.doubtful:
-            self._rehearsal = Rehearsal(
-                cycle.let_in, span=cycle.lasted, slack=cycle.slack, patience=self._patience(), now=at
-            )
+        self._rehearsal = Rehearsal(
+            cycle.let_in,
+            self._held,
+            span=cycle.lasted,
+            slack=cycle.slack,
+            patience=self._patience(),
+            now=at,
+        )
+
+    def _rehearse(self, step: Step, careful: float, now: float) -> None:
+        if step is Step.CAREFULLY:
+            self._pace.set(careful, top=careful, below=inf, above=inf, now=now)
+        elif step is Step.REFUTED:
+            self._rehearsal = None
+            self._pace.clear()
+            self._findings.refuted(now)
+            self._ramp.again(now)
 
     def _blames_pace(self, cycle: Cycle) -> bool:
         pace = self._pace.rate

@@ -8,10 +8,10 @@ from typing import NamedTuple
 from fastbatch.limits.recent import Recent
 
 _LONG = 0.3  # a pause that took more of its cycle than this was no touch of the limit from below
+_BRIEF = 0.2  # seconds
 _SHORT = 0.5  # of a window: cycles much shorter than that say nothing about it
 _ENOUGH = 50  # requests that say something all the same
 _FEW = 12  # requests that say little
-_PROVEN = 5.0  # seconds that a start without any pace must have gone well to be taken up again as it was
 _NEEDLESS = 0.75  # of what may have been needless of a pause, how much is believed to have been
 _TOUCH, _DEAR = 5, 0.1  # the most that a touch is counted to have cost, requests or of what was let in
 _WEIGHT = 0.3  # of the newest touch in the running means
@@ -87,9 +87,8 @@ class Findings:
         self._wasted = 0.0  # seconds a touch wastes, running mean
         self._settled = 0.0  # since when the present rate is believed
         self._storm = False  # the last long pause was taken for one
-        self._doubts = 0  # estimates in a row
+        self._doubts = 0  # estimates in a row, also one that is rehearsed before it is believed
         self._rehearsals = 0  # in a row
-        self._agreed = False  # whether the last one ended like a window
         self._lull_in, self._lull = 0, 0.0  # over lulls in a row
 
     def left(self, now: float) -> None:
@@ -104,17 +103,19 @@ class Findings:
         """The present rate is believed from now on."""
         self._settled = now
 
-    def learn(self, cycle: Cycle, pace: float | None) -> Course | None:
-        """How to go on after `cycle`, which was sent at `pace` at last.
+    def learn(self, cycle: Cycle, pace: float | None, *, agreed: bool | None = None) -> Course | None:
+        """How to go on after `cycle`, which was sent at `pace` at last; None: rehearse it, without any pace.
 
-        None: without any pace, once more; where that is `doubtful`, what came of it is to be told.
+        `agreed` tells how a rehearsal ended that the cycle was: as a window does, or otherwise.
         """
+        if agreed is False:
+            self._doubt_again()
         lull = self._is_lull(cycle, pace)
         touch = lull or cycle.blocked < _LONG * cycle.lasted
+        if pace is None and (agreed or cycle.blocked - cycle.slack > _BRIEF):
+            touch = False
         good = cycle.at - cycle.blocked - self._settled
-        storm = not touch and good >= (3 if self._storm else 1) * cycle.blocked
-        if pace is None:
-            storm = storm and good >= _PROVEN and not self._doubts
+        storm = pace is not None and not touch and good >= (3 if self._storm else 1) * cycle.blocked
         self._storm = storm
         if not lull:
             self._lull_in, self._lull = 0, 0.0
@@ -133,24 +134,24 @@ class Findings:
             self._doubts = 1
             self._rehearsals = 1 if good >= 3 * cycle.blocked else self._rehearsals + 1
             return None
-        return self._after_storm(cycle, pace) if storm else self._estimate(cycle, pace)
+        if storm and pace is not None:
+            return self._after_storm(cycle, pace)
+        return self._estimate(cycle, pace, rehearsed=bool(agreed))
 
-    @property
-    def doubtful(self) -> bool:
-        """Whether the last cycle is to be seen once more before it is believed."""
-        return self._doubts > 0
-
-    def rehearsed(self, *, agreed: bool) -> None:
-        """What was to be seen once more was seen: whether it ended as a window does."""
-        self._agreed = agreed
-        if not agreed and self._rehearsals < _REHEARSALS:
-            self._doubts = 0
+    def refuted(self, now: float) -> None:
+        """A rehearsal is over without an end: what was rehearsed is not believed."""
+        self._doubt_again()
+        self._settled = now
 
     def plain(self, rate: float, *, sure: bool) -> Course:
         """Go on at a rate that is known, or from a guess as fast as is reasonable."""
         if sure:
             return self._course(rate, rate, sure=True)
         return Course(rate, rate, _SPAN_LEAST, _SPAN_LEAST, _BURST * self.span)
+
+    def _doubt_again(self) -> None:
+        if self._rehearsals < _REHEARSALS:
+            self._doubts = 0
 
     # -- the kinds -----------------------------------------------------------------------------------------
 
@@ -177,14 +178,12 @@ class Findings:
         course = self._course(rate, top, sure=True)
         return course._replace(below=min(course.below, _LULL * self.span))
 
-    def _after_storm(self, cycle: Cycle, pace: float | None) -> Course | None:
-        if pace is None:
-            return None
+    def _after_storm(self, cycle: Cycle, pace: float) -> Course:
         busy = cycle.lasted - cycle.blocked
         top = min(pace, cycle.let_in / busy) if busy > self.span else pace
         return self._course(self._kept(top) * top, top, sure=True)
 
-    def _estimate(self, cycle: Cycle, pace: float | None) -> Course:
+    def _estimate(self, cycle: Cycle, pace: float | None, *, rehearsed: bool) -> Course:
         known, self.span = max(self.span, _SPAN_LEAST), cycle.lasted
         self._known = cycle.lasted > _SPAN_KNOWN
         self._doubts += 1
@@ -192,7 +191,7 @@ class Findings:
         needless = _NEEDLESS * min(cycle.slack, cycle.blocked)
         top = cycle.let_in / max(0.5 * cycle.lasted, cycle.lasted - needless)
         rate = self._kept(top) * top
-        if pace is not None or not self._agreed:
+        if not rehearsed:
             rate = min(cycle.rate, rate)
         if pace is not None:
             doubtful = self._doubts > 2 and (cycle.lasted < known or cycle.let_in < _FEW)

@@ -7,49 +7,71 @@ a few more, carefully.
 
 from __future__ import annotations
 
-from math import ceil, inf
-
-from fastbatch.limits.pace import Pace
+from enum import Enum
+from math import ceil
 
 _FREE, _ENOUGH = 0.9, 1.1  # of what was let in before: so many go freely, so many prove that it is no window
-# The last of them go carefully: so many of all before a refusal is back, but all in that part of a window.
-_ABREAST, _PART = 0.005, 0.25
+# The last of them go carefully: so many of all before a refusal is back, but all of them in that part of a
+# window, and in so many seconds.
+_ABREAST, _PART, _LONGEST = 0.005, 0.25, 3.0
+_STUMBLES = 2
+_INSTANT = 1e-3
+
+
+class Step(Enum):
+    """What to do after a departure."""
+
+    ON = "go on"
+    CAREFULLY = "go on at the careful rate"
+    REFUTED = "it is over: there is no such window"
 
 
 class Rehearsal:
-    """Sends once more what `let_in` requests may have filled, a window that is at most `span` seconds long.
+    """Follows the departures after a pause that `let_in` requests may have caused by filling a window.
 
-    `slack` is how many seconds shorter it may be; refusals come back within `patience` seconds.
+    The first that was refused came beside `held` others in flight. The window is at most `span` seconds long,
+    and not much shorter than `span` - `slack`; refusals come back within `patience` seconds.
 
-    >>> rehearsal, pace = Rehearsal(10, span=60.0, slack=4.0, patience=0.05, now=5.0), Pace()
-    >>> [rehearsal.left(pace, now=5.0) for _ in range(12)].index(True), pace.rate
-    (11, None)
+    >>> rehearsal = Rehearsal(10, 4, span=60.0, slack=4.0, patience=0.05, now=5.0)
+    >>> steps = [rehearsal.left() for _ in range(12)]
+    >>> steps.index(Step.CAREFULLY), steps.index(Step.REFUTED), rehearsal.careful, rehearsal.opens
+    (8, 11, 20.0, 61.0)
     """
 
-    __slots__ = ("_careful", "_count", "_enough", "_free", "opens", "slack")
+    __slots__ = ("_count", "_enough", "_free", "_stumbles", "careful", "held", "opens", "slack")
 
-    def __init__(self, let_in: int, *, span: float, slack: float, patience: float, now: float) -> None:
+    def __init__(
+        self, let_in: int, held: int, *, span: float, slack: float, patience: float, now: float
+    ) -> None:
+        self.held = held
+        """In flight when it was full."""
         self._free = max(1, int(_FREE * let_in))
         self._enough = ceil(_ENOUGH * let_in) + 1
-        abreast = max(1.0, _ABREAST * let_in) / patience
-        self._careful = max(abreast, (self._enough - self._free) / (_PART * (span - slack)))
-        self._count = 0
+        longest = max(_INSTANT, min(_LONGEST, _PART * (span - slack)))
+        self.careful = max(max(1.0, _ABREAST * let_in) / patience, (self._enough - self._free) / longest)
+        """Requests a second for the last ones."""
         self.opens = now + span - slack
-        """When the window opens again at the earliest, if it is one."""
+        """When the window likely opens again at the earliest, if it is one."""
         self.slack = slack
         """Seconds, how much later that may be."""
+        self._count = self._stumbles = 0
 
     @property
     def likely(self) -> bool:
         """Whether a refusal now is what the end of a window looks like."""
         return self._count >= self._free
 
-    def left(self, pace: Pace, now: float) -> bool:
-        """One leaves, the next ones at `pace`; True when it is proved that there is no such window."""
+    def stumbles(self) -> bool:
+        """There was a short pause: whether to go on as if nothing had been.
+
+        What once filled a window in one go leaves it in one go, and it may be a little too fast for that.
+        """
+        self._stumbles += 1
+        return not self.likely and self._stumbles <= _STUMBLES
+
+    def left(self) -> Step:
+        """One leaves."""
         self._count += 1
         if self._count == self._free:
-            pace.set(self._careful, top=self._careful, below=inf, above=inf, now=now)
-        elif self._count >= self._enough:
-            pace.clear()
-            return True
-        return False
+            return Step.CAREFULLY
+        return Step.REFUTED if self._count >= self._enough else Step.ON

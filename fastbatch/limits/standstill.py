@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from math import inf
 
-_LONGEST = 5.0
+LONGEST = 5.0  # seconds that nobody asked for, before the next try
 # Every wait is twice the one before. After many requests less, since a try costs little beside them: from so
 # many on, and at least by so much.
 _TWICE, _MANY, _GROWS_LEAST = 2.0, 300, 1.25
 # Where refusals may be noise: tries that chance may refuse before the waits grow.
 _QUICK = 8
-# Where it is known when it may end: the first wait, in what is left until then, and the first one after it,
-# in the uncertainty and in what waits grow by.
-_AHEAD, _AFTER = 1 / 3, 0.4
+# Where it is likely known when it ends: the first wait, of what is left until then, and the first one after
+# that, of the uncertainty and of what waits grow by, or in seconds.
+_AHEAD, _AFTER, _AFTER_LEAST = 1 / 3, 0.4, 0.05
 
 
 class Standstill:
@@ -91,13 +91,13 @@ class Standstill:
         ahead = self._opens - now
         if ahead <= 0:
             if self.vain >= self._quick:
-                self._step = min(_LONGEST, self._growth * self._step)
+                self._step = min(LONGEST, self._growth * self._step)
             return self._step
-        self._step = max(_TWICE * self._step, _AHEAD * ahead)
+        self._step = min(LONGEST, max(_TWICE * self._step, _AHEAD * ahead))
         if self._step < ahead:
             return self._step
         self._growth = max(_GROWS_LEAST, (1 + self._growth) / 2)
-        self._step = _AFTER * (self._growth - 1) * self._unsure / self._growth
+        self._step = max(_AFTER_LEAST, _AFTER * (self._growth - 1) * self._unsure) / self._growth
         return ahead
 
     def heard(self, now: float, stated: float | None) -> float:

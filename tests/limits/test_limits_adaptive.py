@@ -10,7 +10,7 @@ from fastbatch.limits.adaptive import Adaptive, Pause
 from fastbatch.limits.pace import Pace
 from fastbatch.limits.ramp import Ramp
 from fastbatch.limits.recent import Recent
-from fastbatch.limits.rehearsal import Rehearsal
+from fastbatch.limits.rehearsal import Rehearsal, Step
 from fastbatch.limits.standstill import Standstill
 
 
@@ -108,25 +108,106 @@ def test_a_stated_wait_is_kept_whatever_is_expected():
     assert still.slack == 0.0
 
 
+def test_where_the_end_was_known_exactly_tries_are_still_apart():
+    """A server that stated its wait once and not again is not asked all the time."""
+    still = Standstill()
+    still.begin(4.0, 0.1)
+    still.expect(10.0, 0.0)
+    assert waits(still, 4.0, 5) == pytest.approx([2.0, 4.0, 0.05, 0.075, 0.1125])
+
+
+def test_no_wait_that_nobody_asked_for_is_long():
+    """However far ahead the end is expected, a try goes every five seconds."""
+    still = Standstill()
+    still.begin(0.0, 0.1)
+    still.expect(7200.0, 10.0)
+    assert waits(still, 0.0, 50) == [5.0] * 50
+
+
+def rehearsed(let_in: int, span: float, slack: float, patience: float) -> Rehearsal:
+    """One that began at 100."""
+    return Rehearsal(let_in, 64, span=span, slack=slack, patience=patience, now=100.0)
+
+
 def test_a_rehearsal_sends_as_many_freely_and_a_few_more_carefully():
     """A refusal among the last of them is likely a window's; one before is not."""
-    rehearsal, pace = Rehearsal(1000, span=60.0, slack=5.0, patience=0.1, now=100.0), Pace()
-    assert rehearsal.opens == 155.0
-    assert not any(rehearsal.left(pace, 100.0) for _ in range(899))
-    assert (pace.rate, rehearsal.likely) == (None, False)
-    assert not rehearsal.left(pace, 100.0)
-    assert (pace.rate, rehearsal.likely) == (pytest.approx(50.0), True)
-    assert [rehearsal.left(pace, 101.0) for _ in range(201)] == [False] * 200 + [True]
-    assert pace.rate is None
+    rehearsal = rehearsed(1000, span=60.0, slack=5.0, patience=0.1)
+    assert (rehearsal.opens, rehearsal.careful) == (155.0, 67.0)
+    assert {rehearsal.left() for _ in range(899)} == {Step.ON}
+    assert not rehearsal.likely
+    assert (rehearsal.left(), rehearsal.likely) == (Step.CAREFULLY, True)
+    assert [rehearsal.left() for _ in range(201)] == [Step.ON] * 200 + [Step.REFUTED]
 
 
-def test_a_rehearsal_is_over_well_before_the_window_is():
-    """Of a short window the careful part takes a quarter at most, however slowly refusals come back."""
-    rehearsal, pace = Rehearsal(100, span=1.0, slack=0.2, patience=5.0, now=0.0), Pace()
-    for _ in range(90):
-        rehearsal.left(pace, 0.0)
-    assert pace.rate is not None
-    assert 21 / pace.rate <= 0.25 * 0.8 + 1e-9
+@pytest.mark.parametrize(
+    ("let_in", "span", "slack", "patience", "seconds"),
+    [
+        (100, 1.0, 0.2, 5.0, 0.2),
+        (100, 600.0, 5.0, 5.0, 3.0),
+        (1, 0.1, 0.1, 0.05, 0.001),
+        (2, 1e-9, 0.0, 0.05, 0.001),
+    ],
+)
+def test_a_rehearsal_is_over_soon(let_in, span, slack, patience, seconds):
+    """Its careful part takes a quarter of the window and three seconds at most."""
+    rehearsal = rehearsed(let_in, span, slack, patience)
+    steps = [rehearsal.left() for _ in range(3 + round(1.2 * let_in))]
+    last = steps.index(Step.REFUTED) - steps.index(Step.CAREFULLY)
+    assert last / rehearsal.careful <= seconds + 1e-9
+
+
+def test_a_short_pause_in_a_rehearsal_says_nothing_twice():
+    """It may be a little faster than what leaves the window; a third time it is another thing."""
+    rehearsal = rehearsed(1000, span=60.0, slack=5.0, patience=0.1)
+    assert [rehearsal.stumbles() for _ in range(3)] == [True, True, False]
+
+
+def in_a_rehearsal() -> Adaptive:
+    """Four were let in, the next was refused and its try let in: the same once more."""
+    adaptive = started()
+    adaptive.refused(0.1, 2.0, 4, latency=0.1)
+    assert adaptive.allows(3, 2.1)
+    adaptive.left(2.1)
+    adaptive.accepted(2.2, 0.1)
+    return adaptive
+
+
+def test_a_rehearsal_has_found_no_rate():
+    """What its last requests leave at is nothing that anybody should be told."""
+    adaptive = in_a_rehearsal()
+    for _ in range(3):
+        assert adaptive.allows(1, 2.2)
+        adaptive.left(2.2)
+    assert not adaptive.allows(1, 2.2), "the careful part has begun"
+    assert (adaptive.rate, adaptive.waiting_reason()) == (
+        None,
+        "finding out whether the provider takes more than before",
+    )
+
+
+@pytest.mark.parametrize("how", ["an outage", "nothing to send"])
+def test_what_comes_between_ends_a_rehearsal(how):
+    """Nothing is learned from a time in which others decided what left."""
+    adaptive = in_a_rehearsal()
+    for _ in range(3):
+        adaptive.left(2.2)
+    if how == "an outage":
+        adaptive.reopen(60.0)
+    assert adaptive.allows(0, 60.0)
+    adaptive.left(60.0)
+    assert adaptive.allows(1, 60.0), "no careful pace is left"
+    assert adaptive.waiting_reason() in ("", "starting slowly, now 8 at once")
+
+
+@pytest.mark.parametrize("stated", [None, 1.0])
+def test_a_refusal_in_the_moment_of_departure_is_learned_from(stated):
+    """On a clock that stands still a cycle may be all pause."""
+    adaptive = Adaptive(ceiling=64, slow_start=True)
+    adaptive.left(0.0)
+    wait = adaptive.refused(0.0, stated, 1, latency=0.0).seconds
+    adaptive.left(wait)
+    adaptive.accepted(wait, 0.0)
+    assert adaptive.allows(0, wait)
 
 
 def test_an_older_reply_does_not_end_a_pause():

@@ -147,7 +147,7 @@ def test_a_limit_behind_random_refusals_is_not_hammered():
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("stated", ["none", "exact"])
 def test_two_clients_of_one_server_share_it(kind, stated):
-    """Neither knows of the other; in the mean neither gets less than a quarter, and all is used."""
+    """Neither knows of the other, and all is used; neither gets less than a tenth, in the mean a quarter."""
     lesser = []
     for seed in range(8):
         two = [client(64), client(64)]
@@ -157,4 +157,4 @@ def test_two_clients_of_one_server_share_it(kind, stated):
         assert max(one.share_refused(300) for one in two) <= 0.05
         lesser.append(min(first, second) / (first + second))
     assert mean(lesser) >= 0.25, lesser
-    assert min(lesser) > 0.02, lesser
+    assert min(lesser) > 0.1, lesser

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from virtual import Bucket, Client, Fixed, Sliding, Storm, Unlimited, drive
+from virtual import Bucket, Client, Fixed, InFlight, Sliding, Storm, Unlimited, drive
 
 from fastbatch.limits.adaptive import Adaptive
 
@@ -51,15 +51,84 @@ def test_after_a_storm_an_unlimited_server_gets_its_rate_at_once(stated):
 )
 @pytest.mark.parametrize("begins", [0.3, 1.0, 3.0, 10.0, 25.0])
 @pytest.mark.parametrize("lasts", [2.0, 5.0, 15.0, 30.0])
-def test_a_storm_soon_after_the_start_is_not_taken_for_a_full_window(load, begins, lasts):
+@pytest.mark.parametrize("way", [(0.001, 0.004), (0.1, 0.2)])
+def test_a_storm_soon_after_the_start_is_not_taken_for_a_full_window(load, begins, lasts, way):
     """However little was let in before it: from ten seconds after it everything goes as before."""
     concurrency, (short, long) = load
     one, ends = client(concurrency), begins + lasts
-    drive([one], Storm(begins, ends), until=ends + 40, latency=(short, long), way=(0.001, 0.004))
-    assert sum(begins + 0.1 <= at < ends for at in one.refused) <= 25
-    alone = concurrency / ((short + long) / 2 + 0.005)
-    assert one.rate(ends + 10, ends + 40) >= 0.9 * alone
+    drive([one], Storm(begins, ends), until=ends + 40, latency=(short, long), way=way)
+    tried = begins + 0.1 + 2 * sum(way)  # before that came what was on its way
+    assert sum(tried <= at < ends for at in one.refused) <= 25
+    alone = concurrency / ((short + long) / 2 + sum(way))
+    assert one.rate(ends + 10, ends + 40) >= 0.85 * alone
     assert len([at for at in one.refused if at >= ends]) == 0
+
+
+@pytest.mark.parametrize("at", [72.0, 85.0, 100.0, 110.0])
+def test_an_outage_while_a_window_is_made_sure_of_is_not_taken_for_its_length(at):
+    """Whatever was going on when the endpoint came back: two minutes later the window is used."""
+    one = client(64)
+    drive(
+        [one],
+        Sliding(1000, 60.0),
+        until=900.0,
+        latency=(0.3, 0.7),
+        changes=[(at, lambda: one.adaptive.reopen(at))],
+    )
+    assert one.rate(240, 900) * 60 / 1000 >= 0.9
+
+
+class Idle(Adaptive):
+    """With nothing to send from `begins` on, for two hours."""
+
+    begins = 0.0
+
+    def allows(self, in_flight: int, now: float) -> bool:
+        return not self.begins <= now < self.begins + 7200 and super().allows(in_flight, now)
+
+    def next_change(self, in_flight: int, now: float) -> float:
+        return max(now, self.begins + 7200) if now >= self.begins else super().next_change(in_flight, now)
+
+
+@pytest.mark.parametrize("begins", [10.0, 30.0, 61.0, 70.0, 100.0, 300.0])
+def test_two_hours_without_work_are_not_taken_for_a_window(begins):
+    """A notebook: the next batch gets the limit from its second minute on."""
+    adaptive = Idle(ceiling=64, slow_start=True)
+    adaptive.begins = begins
+    one = Client(adaptive, 64)
+    drive([one], Sliding(1000, 60.0), until=begins + 7200 + 900, latency=(0.3, 0.7))
+    again = begins + 7200
+    assert one.rate(again + 120, again + 900) * 60 / 1000 >= 0.9
+    assert one.share_refused(again) <= 0.03
+
+
+@pytest.mark.parametrize(("most", "latency"), [(20, (20.0, 40.0)), (20, (1.0, 2.0)), (50, (5.0, 10.0))])
+def test_a_bound_on_the_number_in_flight_is_no_window(most, latency):
+    """It is found at the price of a few tries: who is refused beside as many as before is beside too many."""
+    one = client(1000)
+    drive([one], InFlight(most), until=120.0, latency=latency)
+    assert len(one.refused) <= 25
+    assert one.rate(0, 120) >= 0.9 * most / (sum(latency) / 2)
+
+
+def test_a_second_storm_while_the_first_is_looked_into_is_over_when_it_is_over():
+    """Nobody waits for the end of a window that is none."""
+
+    class Two(Storm):
+        def judge(self, now):
+            rehearsal = one.adaptive._rehearsal
+            if self.again is None and rehearsal is not None and rehearsal.likely:
+                self.again = now
+            if self.again is not None and self.again <= now < self.again + 2:
+                return 1.0
+            return super().judge(now)
+
+    one, server = client(64), Two(25.0, 145.0)
+    server.again = None
+    drive([one], server, until=300.0, latency=(0.3, 1.5))
+    assert server.again is not None
+    first = min(at for at in one.accepted if at > server.again + 0.1)
+    assert first <= server.again + 7.0
 
 
 @pytest.mark.parametrize("kind", KINDS)
