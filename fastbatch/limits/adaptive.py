@@ -29,6 +29,7 @@ _UNBOUND = (0.75, 0.9)
 _BRIEF = 0.2  # seconds of a pause in a rehearsal that say nothing
 _IDLE = 30.0  # seconds without a departure, with nothing that held one back
 _AS_MANY = 1.1
+_UNSURE = 0.1
 _RETURN = 0.93  # of the pace before a mood that was none
 
 
@@ -162,7 +163,10 @@ class Adaptive:
             after = self._left if self.rate is None else 0
             still.begin(now, self._first_step(), after=after, quick=self._noise.suspected)
             if self._rehearsal is not None and self._rehearsal.likely:
-                still.expect(self._rehearsal.opens, self._rehearsal.slack)
+                still.expect(self._rehearsal.opens, self._rehearsal.slack, sure=True)
+            elif self.rate is not None and self._findings.known and self._began is not None:
+                span = self._findings.span
+                still.expect(self._began + span, _UNSURE * span, sure=False)
             self._above = self._ramp.trying(left, self._patience())
             self._held = in_flight - 1
         return Pause(still.refused(now, stated), reason)

@@ -80,7 +80,8 @@ class Findings:
     def __init__(self) -> None:
         self.span = _SPAN_LEAST
         """The window's length in seconds, as far as it is known."""
-        self._known = False  # whether a pause as long as a window was seen
+        self.known = False
+        """Whether a pause as long as a window was seen."""
         self._recent = Recent()
         self._cost = 1.0  # requests refused by a touch and the lulls before it, running mean
         self._spent = 0  # refused since the last touch
@@ -156,7 +157,7 @@ class Findings:
     # -- the kinds -----------------------------------------------------------------------------------------
 
     def _is_lull(self, cycle: Cycle, pace: float | None) -> bool:
-        if pace is None or not self._known or cycle.let_in >= _ENOUGH:
+        if pace is None or not self.known or cycle.let_in >= _ENOUGH:
             return False
         return cycle.lasted < _SHORT * self.span
 
@@ -185,7 +186,7 @@ class Findings:
 
     def _estimate(self, cycle: Cycle, pace: float | None, *, rehearsed: bool) -> Course:
         known, self.span = max(self.span, _SPAN_LEAST), cycle.lasted
-        self._known = cycle.lasted > _SPAN_KNOWN
+        self.known = cycle.lasted > _SPAN_KNOWN
         self._doubts += 1
         # The window opened some time between the last two tries.
         needless = _NEEDLESS * min(cycle.slack, cycle.blocked)
@@ -212,13 +213,13 @@ class Findings:
         return (held / self.span if self._recent.covers(begin) else 0.9 * pace), held
 
     def _kept(self, rate: float) -> float:
-        cut = _CUT * sqrt(rate * (self.span if self._known else _SPAN_MOST) / _CUT_AT)
+        cut = _CUT * sqrt(rate * (self.span if self.known else _SPAN_MOST) / _CUT_AT)
         return 1 - min(_CUT_MOST, max(_CUT_LEAST, cut))
 
     def _course(self, rate: float, top: float, *, sure: bool, credit: float = 0.0) -> Course:
         span = min(_SPAN_MOST, max(_SPAN_LEAST, self.span))
         if sure:
-            known = span if self._known else _SPAN_UNKNOWN
+            known = span if self.known else _SPAN_UNKNOWN
             span = max(known, _REQUESTS_A_SPAN * self._cost / rate, _PAUSES_A_SPAN * self._wasted)
             span = min(span, _SPAN_LONGEST)
         return Course(rate, top, span, span, _BURST * self.span, credit)

@@ -33,6 +33,7 @@ class Standstill:
         "_opens",
         "_quick",
         "_step",
+        "_sure",
         "_unsure",
         "since",
         "slack",
@@ -54,7 +55,7 @@ class Standstill:
         """How much of the last wait may have been needless."""
         self._step = 0.0
         self._quick, self._growth = 0, _TWICE
-        self._opens, self._unsure = -inf, 0.0
+        self._opens, self._unsure, self._sure = -inf, 0.0, False
 
     def begin(self, now: float, step: float, *, after: int = 0, quick: int = 0) -> None:
         """Stand still from now on; `step` is the first wait where none is stated.
@@ -69,9 +70,9 @@ class Standstill:
         self._step = step if quick else step / self._growth
         self._opens = -inf
 
-    def expect(self, opens: float, unsure: float) -> None:
-        """It likely ends at `opens`, or within `unsure` seconds after it."""
-        self._opens, self._unsure = opens, unsure
+    def expect(self, opens: float, unsure: float, *, sure: bool) -> None:
+        """It may end at `opens`, or within `unsure` seconds after it; if that is `sure`, not sooner."""
+        self._opens, self._unsure, self._sure = opens, unsure, sure
 
     def refused(self, now: float, stated: float | None) -> float:
         """The request that began it, or the try, was refused: seconds to wait from now."""
@@ -89,11 +90,12 @@ class Standstill:
 
     def _next_wait(self, now: float) -> float:
         ahead = self._opens - now
+        if self.vain >= self._quick:
+            self._step = min(LONGEST, (self._growth if ahead <= 0 else _TWICE) * self._step)
         if ahead <= 0:
-            if self.vain >= self._quick:
-                self._step = min(LONGEST, self._growth * self._step)
             return self._step
-        self._step = min(LONGEST, max(_TWICE * self._step, _AHEAD * ahead))
+        if self._sure:
+            self._step = min(LONGEST, max(self._step, _AHEAD * ahead))
         if self._step < ahead:
             return self._step
         self._growth = max(_GROWS_LEAST, (1 + self._growth) / 2)

@@ -91,7 +91,7 @@ def test_tries_come_closer_where_the_end_is_expected():
     """A third of the way, then at the earliest moment, then in steps that fit what is uncertain."""
     still = Standstill()
     still.begin(4.0, 0.1, after=3_000)
-    still.expect(10.0, 2.0)
+    still.expect(10.0, 2.0, sure=True)
     found = waits(still, 4.0, 6)
     assert found[:2] == pytest.approx([2.0, 4.0])
     assert found[2:] == pytest.approx([0.2, 0.25, 0.3125, 0.390625])
@@ -99,11 +99,20 @@ def test_tries_come_closer_where_the_end_is_expected():
     assert still.refused(20.0, None) == pytest.approx(0.1), "what was expected of one pause is over with it"
 
 
+def test_tries_go_on_as_ever_until_an_end_that_is_only_possible():
+    """But none is missed by waiting past it."""
+    still = Standstill()
+    still.begin(4.0, 0.1)
+    still.expect(10.0, 2.0, sure=False)
+    found = waits(still, 4.0, 8)
+    assert found[:7] == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 2.9, 0.4])
+
+
 def test_a_stated_wait_is_kept_whatever_is_expected():
     """The server knows better."""
     still = Standstill()
     still.begin(4.0, 0.1)
-    still.expect(10.0, 2.0)
+    still.expect(10.0, 2.0, sure=True)
     assert still.refused(4.0, 33.25) == 33.25
     assert still.slack == 0.0
 
@@ -112,7 +121,7 @@ def test_where_the_end_was_known_exactly_tries_are_still_apart():
     """A server that stated its wait once and not again is not asked all the time."""
     still = Standstill()
     still.begin(4.0, 0.1)
-    still.expect(10.0, 0.0)
+    still.expect(10.0, 0.0, sure=True)
     assert waits(still, 4.0, 5) == pytest.approx([2.0, 4.0, 0.05, 0.075, 0.1125])
 
 
@@ -120,7 +129,7 @@ def test_no_wait_that_nobody_asked_for_is_long():
     """However far ahead the end is expected, a try goes every five seconds."""
     still = Standstill()
     still.begin(0.0, 0.1)
-    still.expect(7200.0, 10.0)
+    still.expect(7200.0, 10.0, sure=True)
     assert waits(still, 0.0, 50) == [5.0] * 50
 
 
