@@ -10,7 +10,7 @@ from faults.evidence import Evidence
 from faults.fault import Act, Fault
 
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-_SOON = 0.2  # seconds in which "at once" must have happened, on a busy machine too
+_SOON = 0.2  # seconds in which "at once" must have happened, and as many more as the machine takes
 
 
 async def reset(visit: Visit) -> None:
@@ -64,9 +64,8 @@ def again_at_once(ran: Evidence) -> list[str]:
     times = [arrival.at for arrival in ran.arrivals if arrival.prompt == "sick-0"]
     if len(times) < 2:
         return ["the sick row was not sent again"]
-    return (
-        [] if times[1] - times[0] < _SOON else [f"sent again after {times[1] - times[0]:.2f} s, not at once"]
-    )
+    took = times[1] - times[0]
+    return [] if took < _SOON + ran.busy else [f"sent again after {took:.2f} s, not at once"]
 
 
 def first_attempts(ran: Evidence) -> list[str]:

@@ -29,6 +29,8 @@ class Nursery:
             stdout=subprocess.PIPE,
             text=True,
             cwd=TESTS,
+            # A copy: pytest writes to the environment of this process while the new one begins in its memory.
+            env=dict(os.environ),
         )
 
     def run(self, job: dict[str, Any], started: Callable[[int], None] = lambda pid: None) -> int | None:
