@@ -17,6 +17,9 @@ from faults.laboratory import Laboratory
 from faults.matrix import CI, faults
 from faults.pending import pending
 
+# Rows of the matrix whose entries wait.
+SLOW = ("storms", "outages", "slow replies", "clocks")
+
 # Whether something is wrong, whether that is known.
 _OUTCOMES = {
     (False, False): "holds",
@@ -33,6 +36,7 @@ def main() -> int:
         (fault, door)
         for fault in faults(1.0 if given.full else CI)
         if given.only in fault.name and not (fault.tls and certificates.MISSING)
+        if not (given.fast and fault.row in SLOW)
         for door in DOORS
         if given.door in (None, door)
     ]
@@ -64,6 +68,9 @@ def _told(fault: Fault, door: Door, found: list[str], given: argparse.Namespace)
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="dev.py faults", description=__doc__)
     parser.add_argument("--full", action="store_true", help="storms, outages and stops at their full length")
+    parser.add_argument(
+        "--fast", action="store_true", help="without those that wait: storms, outages, slow replies, clocks"
+    )
     parser.add_argument("--repeat", type=int, default=1, help="all of it so many times (1)")
     parser.add_argument("--only", default="", help="entries whose name holds this")
     parser.add_argument("--door", choices=DOORS, help="one of the three; all of them")
