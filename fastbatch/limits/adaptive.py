@@ -28,8 +28,8 @@ _PATIENCE_LEAST, _PATIENCE = 0.05, 2.5  # a refusal is back within so many round
 _UNBOUND = (0.75, 0.9)
 _BRIEF = 0.2  # seconds of a pause in a rehearsal that say nothing
 _IDLE = 30.0  # seconds without a departure, with nothing that held one back
-_AS_MANY = 1.1
-_UNSURE = 0.1
+_AS_MANY = 1.1  # times as many in flight as at another refusal are as many
+_UNSURE = 0.1  # of a window that is known: how much later it may open
 _RETURN = 0.93  # of the pace before a mood that was none
 
 
@@ -160,13 +160,7 @@ class Adaptive:
         if still.since is None:
             if left <= self._stopped and not stated:
                 return Pause(0.0, "")  # it left before a pause that is over
-            after = self._left if self.rate is None else 0
-            still.begin(now, self._first_step(), after=after, quick=self._noise.suspected)
-            if self._rehearsal is not None and self._rehearsal.likely:
-                still.expect(self._rehearsal.opens, self._rehearsal.slack, sure=True)
-            elif self.rate is not None and self._findings.known and self._began is not None:
-                span = self._findings.span
-                still.expect(self._began + span, _UNSURE * span, sure=False)
+            self._stand_still(now)
             self._above = self._ramp.trying(left, self._patience())
             self._held = in_flight - 1
         return Pause(still.refused(now, stated), reason)
@@ -217,6 +211,15 @@ class Adaptive:
         """How much longer a reply is waited for, where the number in flight was likely too much."""
         return LONGEST if self._above and in_flight >= self._held > 0 else 0.0
 
+    def _stand_still(self, now: float) -> None:
+        still, rehearsal, findings = self._still, self._rehearsal, self._findings
+        after = self._left if self.rate is None else 0
+        still.begin(now, self._first_step(), after=after, quick=self._noise.suspected)
+        if rehearsal is not None and rehearsal.likely:
+            still.expect(rehearsal.opens, rehearsal.slack, sure=True)
+        elif self.rate is not None and findings.known and self._began is not None:
+            still.expect(self._began + findings.span, _UNSURE * findings.span, sure=False)
+
     def _first_step(self) -> float:
         if self._noise.suspected:
             return max(_PAUSE_LEAST, self._round_trip)
@@ -256,16 +259,9 @@ class Adaptive:
         cycle = Cycle(at, let_in, self._lost, lasted, at - still.since, still.slack)
         self._stopped = still.since
         still.end()
-        agreed = None
-        if self._rehearsal is not None:
-            if cycle.blocked <= _BRIEF and self._rehearsal.stumbles():
-                return
-            likely, held = self._rehearsal.likely, self._rehearsal.held
-            if likely or not 1 / _AS_MANY <= (1 + self._held) / (1 + held) <= _AS_MANY:
-                agreed = likely
-            # Else it was refused beside as many as the last time: it is their number that is limited.
-            self._rehearsal = None
-            self._pace.clear()
+        if self._rehearsal is not None and cycle.blocked <= _BRIEF and self._rehearsal.stumbles():
+            return
+        agreed = self._end_rehearsal()
         ramp.cut(max(1, self._held), tried=self._above)
         if self._try_above:
             ramp.refute(at)
@@ -281,6 +277,17 @@ class Adaptive:
             else:
                 self._learn(cycle, agreed)
         self._restart(at)
+
+    def _end_rehearsal(self) -> bool | None:
+        """Whether one that was refused ended as a window does; None: there was none, or it proved nothing."""
+        rehearsal, self._rehearsal = self._rehearsal, None
+        if rehearsal is None:
+            return None
+        self._pace.clear()
+        if rehearsal.likely:
+            return True
+        # Refused beside as many as the last time, it is their number that is limited.
+        return None if 1 / _AS_MANY <= (1 + self._held) / (1 + rehearsal.held) <= _AS_MANY else False
 
     def _learn(self, cycle: Cycle, agreed: bool | None) -> None:
         at = cycle.at

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from fastbatch.limits.recent import Recent
 
 _LONG = 0.3  # a pause that took more of its cycle than this was no touch of the limit from below
-_BRIEF = 0.2  # seconds
+_BRIEF = 0.2  # seconds of a pause without any pace that were needed for sure: more is no touch either
 _SHORT = 0.5  # of a window: cycles much shorter than that say nothing about it
 _ENOUGH = 50  # requests that say something all the same
 _FEW = 12  # requests that say little
@@ -72,7 +72,7 @@ class Findings:
 
     - a *touch* from below, with a pause that is short beside it;
     - a *lull*, much shorter than a window: what once filled the window in one go is leaving it in one go;
-    - a *storm*: a pause after things went well for longer than it lasted;
+    - a *storm*: a pause after a known rate went well for longer than it lasted;
     - all others are estimates of rate and window, one as doubtful as the first. Where no rate is known yet
       such a cycle has to be seen twice, since it may as well be a storm: a `Rehearsal`.
     """

@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 
 from fastbatch.limits.adaptive import Adaptive, Pause
+from fastbatch.limits.findings import Cycle, Findings
 from fastbatch.limits.pace import Pace
 from fastbatch.limits.ramp import Ramp
 from fastbatch.limits.recent import Recent
@@ -171,6 +172,55 @@ def test_a_short_pause_in_a_rehearsal_says_nothing_twice():
     assert [rehearsal.stumbles() for _ in range(3)] == [True, True, False]
 
 
+FULL = Cycle(at=60.0, let_in=1000, lost=5, lasted=60.0, blocked=58.0, slack=4.0)
+"""What a window of a minute looks like that was filled in two seconds."""
+
+
+def test_a_window_is_believed_when_it_was_seen_twice():
+    """Then its rate is what was let in by the likely length, less a cut; else by the whole cycle at most."""
+    findings = Findings()
+    assert findings.learn(FULL, None) is None
+    course = findings.learn(FULL._replace(at=120.0), None, agreed=True)
+    assert course is not None
+    assert course.top == pytest.approx(1000 / 57)
+    assert 1000 / 60 * 0.85 < course.rate < course.top
+    doubtful = Findings()
+    doubtful.learn(FULL, None)
+    other = doubtful.learn(FULL._replace(at=120.0, slack=50.0), None)
+    assert other is not None
+    assert other.rate == pytest.approx(1000 / 60)
+
+
+def test_even_a_short_pause_is_a_windows_when_it_was_seen_twice():
+    """A burst that nearly takes as long as the window."""
+    findings = Findings()
+    findings.learn(FULL, None)
+    findings.learn(
+        Cycle(at=120.0, let_in=1000, lost=3, lasted=60.0, blocked=5.0, slack=1.0), None, agreed=True
+    )
+    assert findings.known
+    assert findings.span == 60.0
+
+
+def test_what_never_is_the_same_again_is_rehearsed_three_times():
+    """After that the last cycle is believed, as well as nothing is."""
+    findings, at = Findings(), 0.0
+    outcomes = []
+    for number in range(5):
+        at += 10.0
+        cycle = Cycle(at=at, let_in=100 * 2**number, lost=3, lasted=10.0, blocked=9.0, slack=1.0)
+        outcomes.append(findings.learn(cycle, None, agreed=None if number == 0 else False))
+    assert [course is None for course in outcomes] == [True, True, True, False, False]
+
+
+def test_what_is_refuted_may_be_doubted_anew():
+    """A storm that was seen through says nothing about the next long pause."""
+    findings = Findings()
+    assert findings.learn(FULL, None) is None
+    findings.refuted(65.0)
+    assert findings.learn(FULL._replace(at=120.0), None) is None
+
+
 def in_a_rehearsal() -> Adaptive:
     """Four were let in, the next was refused and its try let in: the same once more."""
     adaptive = started()
@@ -192,6 +242,14 @@ def test_a_rehearsal_has_found_no_rate():
         None,
         "finding out whether the provider takes more than before",
     )
+
+
+def test_where_a_window_is_likely_full_again_its_end_is_waited_for():
+    """The first try goes a third of the way to it, not after a tenth of a second."""
+    adaptive = in_a_rehearsal()  # of a window that was 1.1 to 2.1 s long, from 2.1 on
+    for _ in range(4):
+        adaptive.left(2.2)
+    assert adaptive.refused(2.3, None, 4, latency=0.05).seconds == pytest.approx((2.1 + 1.1 - 2.3) / 3)
 
 
 @pytest.mark.parametrize("how", ["an outage", "nothing to send"])

@@ -81,6 +81,18 @@ def test_most_of_a_hidden_limit_is_used_and_little_is_refused(kind, limit, per):
         assert refused <= most, (load, case, used, refused)
 
 
+@pytest.mark.parametrize(
+    ("limit", "per"), [(900, 3.0), (900, 4.0), (1000, 5.0), (3000, 10.0), (6000, 10.0), (10_000, 60.0)]
+)
+@pytest.mark.parametrize("seed", range(4))
+def test_the_first_five_windows_after_the_first_are_used(limit, per, seed):
+    """Nothing is said, not even how long to wait: the very next windows count, in which it is found out."""
+    one = client(64)
+    drive([one], Sliding(limit, per), until=6 * per, latency=(0.04, 0.06), way=(0.001, 0.004), seed=seed)
+    assert one.rate(per, 6 * per) * per / limit >= 0.85
+    assert one.share_refused(per) <= 0.03
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("stated", ["none", "exact"])
 def test_it_gets_by_without_the_latency_of_refusals(kind, stated):
