@@ -27,7 +27,6 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from pydantic_core import PydanticCustomError
 
 from fastbatch.errors import ConfigError, did_you_mean
 
@@ -100,7 +99,7 @@ class RunOptions(BaseModel):
         """TOML's `true` would be taken for 1."""
         name = about.field_name
         if isinstance(given, bool) and name is not None and cls.model_fields[name].annotation in _NUMBERS:
-            raise PydanticCustomError("truth", "Must be a number, not true or false")
+            raise ValueError("must be a number, not true or false")
         return given
 
 
@@ -184,6 +183,8 @@ def resolve(
         source = sources.get(key, "")
         if first["type"] == "extra_forbidden":
             problem = f"there is no such option.{did_you_mean(key, RunOptions.model_fields)}"
+        elif first["type"] == "value_error":
+            problem = str(first["ctx"]["error"])
         else:
             problem = first["msg"][0].lower() + first["msg"][1:]
         raise ConfigError(problem, key=_named(key, source), value=values.get(key), source=source) from None
