@@ -34,7 +34,7 @@ def never_before(seconds: float) -> Check:
             early = [
                 arrival
                 for arrival in ran.arrivals
-                if refused + _ON_THE_WAY < arrival.at < refused + seconds - 0.002
+                if refused + _ON_THE_WAY + ran.busy < arrival.at < refused + seconds - 0.002
             ]
             found += [f"{who.prompt} came {who.at - refused:.3f} s after the refusal" for who in early]
         return found
