@@ -287,7 +287,8 @@ class Adaptive:
         if rehearsal.likely:
             return True
         # Refused beside as many as the last time, it is their number that is limited.
-        return None if 1 / _AS_MANY <= (1 + self._held) / (1 + rehearsal.held) <= _AS_MANY else False
+        as_many = 1 / _AS_MANY <= max(1, self._held) / max(1, rehearsal.held) <= _AS_MANY
+        return None if as_many else False
 
     def _learn(self, cycle: Cycle, agreed: bool | None) -> None:
         at = cycle.at

@@ -115,6 +115,24 @@ async def test_the_fallback_of_a_row_alone_is_only_that_rows(clock):
     assert told.events[-1].snapshot.weather.fallbacks == 1
 
 
+async def test_a_hidden_limit_that_nobody_explains_sends_nobody_away(clock):
+    """Its pauses are ours, not the provider's wish: only one that it states is a reason to go elsewhere."""
+    came = []
+
+    async def a(call):
+        await pass_time(clock, 0.01)
+        if sum(at > clock.time() - 60.0 for at in came) >= 200:
+            return refusal(429)
+        came.append(clock.time())
+        await pass_time(clock, 0.5)
+        return echo(call)
+
+    manager = manager_of(Places(a=a, b=from_b), clock, concurrency=64)
+    results = await clock.run(manager.run_async(asks(*map(str, range(600)))))
+    assert not [result.text for result in results if result.model == "m-b"]
+    assert len(results) == len(came) == 600
+
+
 async def test_new_rows_go_to_the_first_again_when_it_is_back(clock):
     """In an outage rows go to the fallback, but for the probes; after it nobody does."""
 
