@@ -18,11 +18,11 @@ from fastbatch.engine.claimer import Claimer
 from fastbatch.engine.clock import Clock, Timer
 from fastbatch.engine.events import Counters
 from fastbatch.engine.gate import GateShut
+from fastbatch.engine.intake import Intake, share
 from fastbatch.engine.job import Job
 from fastbatch.engine.pipeline import Pipeline, Witness
-from fastbatch.engine.store import AnswerStore, decode, encode
+from fastbatch.engine.store import AnswerStore, encode
 from fastbatch.engine.verdict import AT_ONCE, ELSEWHERE, stopped
-from fastbatch.models.response import ResponseWrapper
 from fastbatch.providers.base import Provider
 from fastbatch.retry import RetryDecision
 
@@ -52,8 +52,7 @@ class Run(Generic[ResponseT]):
 
     Args:
         source: blocks of jobs, read only as there is room. A job that arrives with an outcome is finished.
-        remembers: the store forgets nothing a user relies on; False for the run's own memory of its answers,
-            whose hits count as shared, not as cached.
+        remembers: as `Intake` says.
         fallback: writes on a job what is asked of the fallback it has moved to, and says which that is; None
             where there is none.
         recorder: what finishes a job: its outcome counts, and is handed out, when it is written down.
@@ -77,9 +76,8 @@ class Run(Generic[ResponseT]):
     ) -> None:
         self._source = source
         self._pipeline = pipeline
-        self._provider = provider
         self._store = store
-        self._remembers = remembers
+        self._intake = Intake(store, provider, remembers=remembers)
         self._counters = counters
         self._clock = clock
         self._concurrency = concurrency
@@ -88,8 +86,6 @@ class Run(Generic[ResponseT]):
         self._window = 2 * concurrency + 64
         self._alive = 0  # admitted and not handed out
         self._unfinished = 0  # admitted and without an outcome
-        self._open: dict[str, Job[ResponseT]] = {}  # the first job of each key, until its answer is stored
-        self._answered: list[str] = []  # keys in `_open` whose first job is finished
         self._ready: deque[Job[ResponseT]] = deque()
         self._later: dict[Job[ResponseT], Timer] = {}
         self._finished: list[Job[ResponseT]] = []
@@ -98,7 +94,6 @@ class Run(Generic[ResponseT]):
         self._room: asyncio.Future[None] | None = None
         self._feeding = True
         self._feeder: asyncio.Task[None] | None = None
-        self._looking = False  # in the cache, which another process may hold for long
         self._draining = False
         self._failure: BaseException | None = None
         self._broken = False
@@ -158,7 +153,7 @@ class Run(Generic[ResponseT]):
             self._give_up(job)
         self._counters.waiting = 0
         self._pipeline.shut()
-        if self._looking and self._feeder is not None:
+        if self._intake.looking and self._feeder is not None:
             self._feeder.cancel()
         _ring(self._room)
         _ring(self._taker)
@@ -191,61 +186,22 @@ class Run(Generic[ResponseT]):
 
     async def _admit(self, block: list[Job[ResponseT]]) -> None:
         """Take a block in: finished, cached, following, or queued."""
-        self._let_go()
-        asked = {job.key for job in block if job.outcome is None and job.key not in self._open}
-        self._looking = True
-        try:
-            found = await self._store.get_many(list(asked))
-        finally:
-            self._looking = False
+        found = await self._intake.look(block)
         if self._draining:
             return
         self._alive += len(block)
         self._unfinished += len(block)
-        for job in block:
-            if job.outcome is not None:
-                self._finish(job)
-                continue
-            if (value := found.get(job.key)) is not None and self._take(job, value):
-                self._finish(job)
-                continue
-            first = self._open.get(job.key)
-            if first is None:
-                self._open[job.key] = job
-                self._claimer.add(job)
-            elif first.outcome is not None:
-                self._share(first.outcome, job)  # answered a moment ago, not stored yet
-            else:
-                if first.followers is None:
-                    first.followers = []
-                first.followers.append(job)
+        finished, fresh = self._intake.sort(block, found)
+        for job in finished:
+            self._finish(job)
+        for job in fresh:
+            self._claimer.add(job)
         self._claimer.fill()
-
-    def _take(self, job: Job[ResponseT], value: bytes, provider: Provider[ResponseT] | None = None) -> bool:
-        """Give a job its kept answer, the `provider`'s where it is a fallback's; whether it is one."""
-        provider = provider or self._provider
-        hit = decode(value, provider.reader, provider.name)
-        if hit is None:
-            return False
-        hit.cached, hit.shared = self._remembers, not self._remembers
-        job.outcome = hit.of(job.request, index=job.index, key=job.key)
-        job.outcome.model = job.asked.body.get("model")
-        return True
 
     def _queue(self, job: Job[ResponseT]) -> None:
         """A job is ours to send."""
         self._ready.append(job)
         self._call_worker()
-
-    def _let_go(self) -> None:
-        """Forget finished keys that a lookup would find by now."""
-        kept = []
-        for key in self._answered:
-            if self._store.stored(key):
-                del self._open[key]
-            else:
-                kept.append(key)
-        self._answered = kept
 
     async def _work(self) -> None:
         while not self._draining:
@@ -283,7 +239,7 @@ class Run(Generic[ResponseT]):
         job.outcome = None
         found = await self._store.get_many([job.kept_as])
         value = found.get(job.kept_as)
-        if value is not None and self._take(job, value, provider):
+        if value is not None and self._intake.take(job, value, provider):
             self._answer(job)
         elif self._draining:
             self._give_up(job)
@@ -300,23 +256,19 @@ class Run(Generic[ResponseT]):
             self._store.put(job.kept_as, encode(outcome))
         if not bought or job.kept_as != job.key:
             self._store.release((job.key,))
-        self._answered.append(job.key)
+        self._intake.answered(job)
         followers, job.followers = job.followers, None
         self._finish(job)
         for follower in followers or ():
-            self._share(outcome, follower)
+            share(outcome, follower)
+            self._finish(follower)
 
     def _answer_with(self, job: Job[ResponseT], value: bytes) -> bool:
         """Another process has stored the answer to the first job of a key; whether it is one."""
-        if not self._take(job, value):
+        if not self._intake.take(job, value):
             return False
         self._answer(job)
         return True
-
-    def _share(self, outcome: ResponseWrapper[ResponseT], job: Job[ResponseT]) -> None:
-        job.outcome = outcome.copy_for_sharing().of(job.request, index=job.index, key=job.key)
-        job.outcome.model = outcome.model  # a fallback's may be another than the row's
-        self._finish(job)
 
     def _send_later(self, job: Job[ResponseT], decision: RetryDecision) -> None:
         job.outcome = None
