@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from fastbatch.engine.clock import Clock, Timer
 from fastbatch.engine.lane import Group
-from fastbatch.engine.line import Admission, Line, Waiting
+from fastbatch.engine.line import FREE, Admission, Line, Waiting
 from fastbatch.errors import RunStopped
 from fastbatch.limits.cost import Cost
 from fastbatch.limits.ledger import Part
@@ -70,6 +70,20 @@ class Gate(Generic[ResponseT]):
     async def enter(
         self, line: Line[ResponseT], weigh: Callable[[], Cost], *, stays: bool = False
     ) -> Admission:
+        """Let a request through at once, or `wait`; the arguments and errors are `wait`'s."""
+        return self.try_enter(line, weigh) or await self.wait(line, weigh, stays=stays)
+
+    def try_enter(self, line: Line[ResponseT], weigh: Callable[[], Cost]) -> Admission | None:
+        """Room for a request now, for nobody who waits would be passed; None where there is none."""
+        if line.queue or self._shut:
+            return None
+        now = self._clock.time()
+        cost = weigh() if line.counts_tokens else FREE
+        return line.admit(cost, now, self._kept(now) if len(self._lines) > 1 else ())
+
+    async def wait(
+        self, line: Line[ResponseT], weigh: Callable[[], Cost], *, stays: bool = False
+    ) -> Admission:
         """Wait until a request may leave; `weigh` says what it will cost, where that matters.
 
         One that `stays` waits for a fallback as long as it is away: it could not be answered before it.
@@ -81,14 +95,11 @@ class Gate(Generic[ResponseT]):
         """
         if self._shut:
             raise GateShut
-        waiting = Waiting(weigh, next(self._numbers), stays)
         if not line.queue:
             now = self._clock.time()
-            granted = line.admit(waiting, now, self._kept(now))
-            if granted is not None:
-                return granted
             if line.to_be_left(now) or (not stays and line.going_back(now)):
                 raise Elsewhere
+        waiting = Waiting(weigh, next(self._numbers), stays)
         turn: asyncio.Future[Admission] = asyncio.get_running_loop().create_future()
         waiting.turn = turn
         line.queue.append(waiting)
@@ -105,13 +116,6 @@ class Gate(Generic[ResponseT]):
             else:
                 self._admit()
             raise
-
-    def try_enter(self, line: Line[ResponseT], weigh: Callable[[], Cost]) -> Admission | None:
-        """Room for a request now, for nobody who waits would be passed; None where there is none."""
-        if self._shut or line.queue:
-            return None
-        now = self._clock.time()
-        return line.admit(Waiting(weigh), now, self._kept(now))
 
     def leave(self, admission: Admission, cost: Cost | None) -> None:
         """The request's outcome is known: it took `cost`, None if nobody can tell."""
@@ -223,7 +227,7 @@ class Gate(Generic[ResponseT]):
         waiting = line.queue[0]
         turn = waiting.turn
         if turn is not None and not turn.done():
-            granted = line.admit(waiting, now, kept)
+            granted = line.admit(waiting.cost(line.counts_tokens), now, kept)
             if granted is None:
                 return False
             turn.set_result(granted)
@@ -239,8 +243,6 @@ class Gate(Generic[ResponseT]):
 
     def _kept(self, now: float) -> Sequence[Part]:
         """What a newcomer must leave to those who wait in other queues."""
-        if len(self._lines) == 1:
-            return ()
         return [part for line in self._lines.values() if line.queue for part in line.scarce(now)]
 
     def _look_earlier(self) -> None:

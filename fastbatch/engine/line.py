@@ -18,7 +18,8 @@ ResponseT = TypeVar("ResponseT")
 # Seconds that a request waits for its own endpoint rather than go to the fallback at once.
 _LOYAL = 10.0
 
-_FREE = Cost()
+FREE = Cost()
+"""What a request costs where nobody counts tokens."""
 
 
 class Admission(NamedTuple):
@@ -45,7 +46,7 @@ class Waiting:
     def cost(self, counted: bool) -> Cost:
         """What it takes of the limits; nothing where nobody counts that."""
         if not counted:
-            return _FREE
+            return FREE
         if self._cost is None:
             self._cost = self._weigh()
         return self._cost
@@ -61,6 +62,7 @@ class Line(Generic[ResponseT]):
         self.before = before
         self.model = model
         self.accounts = [(way, way.lane.ledger(model)) for way in group.ways]
+        self._only = self.accounts[0] if len(self.accounts) == 1 else None
         self.queue: deque[Waiting] = deque()
 
     def costs(self, most: int) -> list[Cost]:
@@ -70,16 +72,17 @@ class Line(Generic[ResponseT]):
     @property
     def counts_tokens(self) -> bool:
         """Whether somebody looks at costs."""
+        if self._only is not None:
+            return self._only[1].counts_tokens
         return any(ledger.counts_tokens for _, ledger in self.accounts)
 
-    def admit(self, waiting: Waiting, now: float, kept: Sequence[Part] = ()) -> Admission | None:
-        """Room for a request, at the account with the most of it; None: nowhere yet.
+    def admit(self, cost: Cost, now: float, kept: Sequence[Part] = ()) -> Admission | None:
+        """Room for a request of this cost, at the account with the most of it; None: nowhere yet.
 
         What is `kept` is for somebody who waits for longer.
         """
-        cost = waiting.cost(self.counts_tokens)
-        for way, ledger in self._by_room(now):
-            if kept and any(map(ledger.shares, kept)):
+        for way, ledger in (self._only,) if self._only is not None else self._by_room(now):
+            if way.closed is not None or (kept and any(map(ledger.shares, kept))):
                 continue
             lane = way.lane
             with lane.lock:
@@ -165,8 +168,6 @@ class Line(Generic[ResponseT]):
         return min(reasons, default=(0.0, ""))[1]
 
     def _by_room(self, now: float) -> Sequence[tuple[Way[ResponseT], Ledger]]:
-        if len(self.accounts) == 1:
-            return self.accounts if self.accounts[0][0].closed is None else ()
         unclosed = [account for account in self.accounts if account[0].closed is None]
         return sorted(unclosed, key=lambda account: _load(account, now))
 

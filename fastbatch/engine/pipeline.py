@@ -77,22 +77,24 @@ class Pipeline(Generic[ResponseT]):
             None when the outcome stands, answer or error; else the decision to send again, or to stop. With
             `ELSEWHERE` the job has moved to its fallback, and nothing was sent.
         """
-        group = self._groups[job.group]
+        group, gate = self._groups[job.group], self._gate
         body = job.asked.body
-        line = self._gate.line(job.group, body.get("model"))
+        line = gate.line(job.group, body.get("model"))
 
         def weigh() -> Cost:
             return group.provider.reserve(body, self._estimator.prompt_tokens(body))
 
-        try:
-            admission = await self._gate.enter(line, weigh, stays=job.failed_before)
-        except Elsewhere:
-            place = elsewhere(self._groups, job.group, self._clock.time())
-            if place is not None:
-                job.group = place
-            elif not group.open:
-                raise GateShut from None  # the last endpoint was closed a moment ago, which ends the run
-            return ELSEWHERE  # or to the same place: where it was to go another one went
+        admission = gate.try_enter(line, weigh)
+        if admission is None:
+            try:
+                admission = await gate.wait(line, weigh, stays=job.failed_before)
+            except Elsewhere:
+                place = elsewhere(self._groups, job.group, self._clock.time())
+                if place is not None:
+                    job.group = place
+                elif not group.open:
+                    raise GateShut from None  # the last endpoint was closed a moment ago, which ends the run
+                return ELSEWHERE  # or to the same place: where it was to go another one went
         try:
             way = admission.way
             provider = way.endpoint.provider if way.endpoint.ready else await way.endpoint.open()

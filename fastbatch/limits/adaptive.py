@@ -63,6 +63,7 @@ class Adaptive:
         self._noise = Noise()
         self._rehearsal: Rehearsal | None = None
         self._round_trip = _ROUND_TRIP
+        self._patience = max(_PATIENCE_LEAST, _PATIENCE * _ROUND_TRIP)
         # The cycle: since when, how many left, how many of these came back refused.
         self._began: float | None = None
         self._last = -inf  # departure
@@ -82,24 +83,25 @@ class Adaptive:
 
     def allows(self, in_flight: int, now: float) -> bool:
         """Whether one more may leave now beside `in_flight`; asking changes nothing."""
-        still, patience = self._still, self._patience()
+        still = self._still
         self._in_flight = in_flight
         if still.since is not None:
-            if still.tried is None or now < still.tried + patience:
+            if still.tried is None or now < still.tried + self._patience:
                 return still.may_try(now - self._for_a_reply(in_flight))
             self._resume()  # refusals come back fast: this one was let in
-        if self._noise.on and now < self._noise.holds(now, patience):
+        if self._noise.on and now < self._noise.holds(now, self._patience):
             return False
-        return self._pace.ready(now) and self._ramp.allows(in_flight, now)
+        pace = self._pace
+        return (pace.rate is None or pace.ready(now)) and self._ramp.allows(in_flight, now)
 
     def next_change(self, in_flight: int, now: float) -> float:
         """When it is worth asking again, infinity where only a reply can change it."""
         still = self._still
         if still.since is not None:
             if still.tried is not None:
-                return still.tried + self._patience()
+                return still.tried + self._patience
             return still.until + self._for_a_reply(in_flight)
-        soonest = self._noise.holds(now, self._patience()) if self._noise.on else now
+        soonest = self._noise.holds(now, self._patience) if self._noise.on else now
         return max(soonest, self._pace.next_change(), self._ramp.next_change(in_flight, now))
 
     def left(self, now: float) -> None:
@@ -118,10 +120,11 @@ class Adaptive:
                 still.tried = now
                 self._try_above = self._in_flight >= self._held
             return
-        self._pace.left(now)
+        if self._pace.rate is not None:
+            self._pace.left(now)
         if self._rehearsal is not None:
             self._rehearse(self._rehearsal.left(), self._rehearsal.careful, now)
-        self._ramp.left(self._in_flight, now, self._patience())
+        self._ramp.left(self._in_flight, now, self._patience)
         if self._noise.on:
             self._in_mood(now)
 
@@ -146,6 +149,7 @@ class Adaptive:
         left = now if latency is None else now - latency
         if latency is not None:
             self._round_trip = max(latency, _FORGETS * self._round_trip)
+            self._patience = max(_PATIENCE_LEAST, _PATIENCE * self._round_trip)
         if self._began is not None and left >= self._began:
             self._lost += 1
         self._findings.refused()
@@ -161,7 +165,7 @@ class Adaptive:
             if left <= self._stopped and not stated:
                 return Pause(0.0, "")  # it left before a pause that is over
             self._stand_still(now)
-            self._above = self._ramp.trying(left, self._patience())
+            self._above = self._ramp.trying(left, self._patience)
             self._held = in_flight - 1
         return Pause(still.refused(now, stated), reason)
 
@@ -203,9 +207,6 @@ class Adaptive:
         return ""
 
     # -- between -------------------------------------------------------------------------------------------
-
-    def _patience(self) -> float:
-        return max(_PATIENCE_LEAST, _PATIENCE * self._round_trip)
 
     def _for_a_reply(self, in_flight: int) -> float:
         """How much longer a reply is waited for, where the number in flight was likely too much."""
@@ -303,7 +304,7 @@ class Adaptive:
             self._held,
             span=cycle.lasted,
             slack=cycle.slack,
-            patience=self._patience(),
+            patience=self._patience,
             now=at,
         )
 
@@ -349,7 +350,7 @@ class Adaptive:
 
     def _in_mood(self, now: float) -> None:
         young = self._noise.young
-        change = self._noise.left(now, self._patience())
+        change = self._noise.left(now, self._patience)
         if change is Change.DIP:
             self._before_dip = self._pace.rate
             self._follow(self._findings.plain(self._noise.half_rate, sure=True), now)

@@ -78,16 +78,10 @@ class LearnedLimits:
         self._gone: Amounts = (0, 0, 0, 0)
         self._answered: Amounts = (0, 0, 0, 0)
         self._moment = _Moment(-_INFINITY)
-
-    @property
-    def knows(self) -> bool:
+        self.knows = False
         """Whether a limit on requests has been stated."""
-        return any(not account.index for account in self._accounts)
-
-    @property
-    def counts_tokens(self) -> bool:
+        self.counts_tokens = False
         """Whether costs matter; where not, nobody needs to estimate them."""
-        return any(account.index for account in self._accounts)
 
     def fits(self, cost: Cost, now: float) -> bool:
         """Whether a request of this cost may leave now, as far as the provider has said."""
@@ -103,8 +97,11 @@ class LearnedLimits:
 
     def take(self, cost: Cost, now: float) -> Taken:
         """Count a request that leaves now."""
-        amounts = _amounts(cost)
-        self._gone = _sum(self._gone, amounts)
+        prompt, completion, total = cost
+        tokens = prompt + completion if total is None else total
+        one, two, three, four = self._gone
+        self._gone = one + 1, two + tokens, three + prompt, four + completion
+        amounts = 1, tokens, prompt, completion
         moment = self._moment
         if now - moment.began > _JITTER:
             self._moment = moment = _Moment(now)
@@ -209,6 +206,10 @@ class LearnedLimits:
         account = Account(stated, self._transit)
         place = self._by_name[stated.what, stated.per] = len(self._accounts)
         self._accounts.append(account)
+        if account.index:
+            self.counts_tokens = True
+        else:
+            self.knows = True
         missing = self._reply(place, taken, now).missing
         gone, window = self._gone[account.index], account.window
         counted = gone - missing if stated.remaining is None else stated.limit - stated.remaining

@@ -124,7 +124,7 @@ class Ledger:
         if now < self._paused_until or not self._adaptive.allows(self.in_flight, now):
             return None
         parts = self._parts
-        for part in self.deciding():
+        for part in self.deciding() if self._teach else parts:
             if not part.fits(cost, now):
                 return None
         self._adaptive.left(now)
