@@ -23,8 +23,23 @@ Phase = Literal["connect", "send", "first byte", "idle", "held"]
 
 Passed = Literal["connect", "first byte", "idle", "total"]
 
-_LATE = 0.05  # seconds behind its time from which on a timer was not late by chance
-_GRACE = 0.1  # seconds to read what is there; both together stay below the 0.2 s that we promise
+LATE = 0.05
+"""Seconds behind its time from which on a timer was not late by chance."""
+
+GRACE = 0.1
+"""Seconds to read what is there; both together stay below the 0.2 s that we promise."""
+
+
+def next_due(timeout: Timeout, phase: Phase, began: float, since: float) -> tuple[float, Passed]:
+    """When the next deadline passes of an attempt that began then and is in this phase since, and which."""
+    total = began + timeout.total
+    if phase == "connect" and (due := since + timeout.connect) < total:
+        return due, phase
+    if phase == "first byte" and timeout.first_byte and (due := since + timeout.first_byte) < total:
+        return due, phase
+    if phase == "idle" and timeout.idle and (due := since + timeout.idle) < total:
+        return due, phase
+    return total, "total"
 
 
 class Deadline:
@@ -73,15 +88,7 @@ class Deadline:
 
     def due(self) -> tuple[float, Passed]:
         """When the next deadline passes, by the loop's clock, and which one it is."""
-        timeout, phase = self.timeout, self.phase
-        total = self._began + timeout.total
-        if phase == "connect" and (due := self.since + timeout.connect) < total:
-            return due, phase
-        if phase == "first byte" and timeout.first_byte and (due := self.since + timeout.first_byte) < total:
-            return due, phase
-        if phase == "idle" and timeout.idle and (due := self.since + timeout.idle) < total:
-            return due, phase
-        return total, "total"
+        return next_due(self.timeout, self.phase, self._began, self.since)
 
     def _arm(self, when: float) -> None:
         self._armed = when
@@ -94,9 +101,9 @@ class Deadline:
             self._grace = False
             # Not simply when it is due: the next phase may begin at once and have a shorter deadline.
             self._arm(min(due, now + self.timeout.shortest))
-        elif now - self._armed > _LATE and not self._grace:
+        elif now - self._armed > LATE and not self._grace:
             self._grace = True
-            self._arm(now + _GRACE)
+            self._arm(now + GRACE)
         else:
             self.passed = which
             self._task.cancel()

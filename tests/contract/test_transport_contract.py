@@ -26,9 +26,10 @@ from fastbatch.errors import (
 )
 from fastbatch.models.http import HTTPCall, HTTPReply
 from fastbatch.transport.aiohttp import AiohttpTransport
+from fastbatch.transport.fast import FastTransport
 from fastbatch.transport.timeout import Timeout
 
-REAL: dict[str, Callable[..., Any]] = {"aiohttp": AiohttpTransport}
+REAL: dict[str, Callable[..., Any]] = {"aiohttp": AiohttpTransport, "fast": FastTransport}
 BOUND = 1000  # bytes that a reply may have in these tests
 
 

@@ -13,10 +13,10 @@ from fastbatch.transport.aiohttp.failures import CAUGHT, failure
 from fastbatch.transport.aiohttp.reading import Reader
 from fastbatch.transport.aiohttp.request import Body, Request
 from fastbatch.transport.aiohttp.resolver import Resolver
-from fastbatch.transport.aiohttp.tls import context
 from fastbatch.transport.aiohttp.wire import Attempt, Connector, current
 from fastbatch.transport.base import MAX_RESPONSE_BYTES
 from fastbatch.transport.timeout import Timeout
+from fastbatch.transport.tls import context
 
 
 class AiohttpTransport:
