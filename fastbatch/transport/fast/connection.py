@@ -59,8 +59,8 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_asides", "_began", "_bodies", "_done", "_events", "_feed", "_fileno", "_future", "_headers",
-        "_heard", "_held", "_idle", "_keep", "_kept", "_linked", "_loop", "_moved", "_parser", "_paused", "_phase",
-        "_poll", "_pool", "_problem", "_request", "_reused", "_sent", "_shape", "_since", "_sink", "_taken",
+        "_heard", "_held", "_idle", "_keep", "_kept", "_linked", "_loop", "_moved", "_parser", "_paused",
+        "_phase", "_poll", "_pool", "_problem", "_request", "_reused", "_sent", "_shape", "_since", "_sink", "_taken",
         "_task", "_timeout", "_transport", "_unsent", "_values", "_wheel", "due", "origin", "slot", "status",
         "until",
     )  # fmt: skip
@@ -315,7 +315,7 @@ class Connection(asyncio.Protocol):
             raise ValueError
 
     def _begin_body(self) -> bool:
-        """Look at a head whose body is not here at once, or is packed; False: there is nothing to read yet."""
+        """Look at a head whose body is not here at once, or is packed; False: nothing is to be read."""
         if not self.status:
             if self._taken > _HEAD:
                 self.fail(no_http(self.host, f"its head is larger than {_HEAD} bytes"))

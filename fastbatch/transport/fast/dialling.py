@@ -18,7 +18,7 @@ Key = tuple[str, int]
 
 
 class Dialler:
-    """Connects to hosts, with what the names are known to stand for; `trusted`: None is the system's trust."""
+    """Connects to hosts, with what names are known to stand for; `trusted`: None is the system's trust."""
 
     def __init__(self, trusted: ssl.SSLContext | None, loop: asyncio.AbstractEventLoop) -> None:
         self.resolver = Resolver()
@@ -99,7 +99,7 @@ class Dialler:
             del self._asked[key]
 
     async def _race(self, addresses: list[Address]) -> socket.socket:
-        """The first address that takes the connection: each has a little time before the next is tried, too."""
+        """The first address that takes the connection: each has a little time for itself."""
         if len(addresses) == 1:
             return await self._connected(addresses[0])
         tries: set[asyncio.Task[socket.socket]] = set()

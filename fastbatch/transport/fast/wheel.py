@@ -21,7 +21,7 @@ NEVER = float("inf")
 
 
 class Entry(Protocol):
-    """What has deadlines; `due` and `slot` belong to the wheel: when it looks, and in which bucket that is."""
+    """What has deadlines; `due` and `slot` belong to the wheel: when it looks, and in which bucket."""
 
     due: float
     slot: int
