@@ -30,6 +30,7 @@ class Job(Generic[ResponseT]):
         "key",
         "maybe_billed",
         "outcome",
+        "raw_tokens",
         "refused",
         "request",
         "stale",
@@ -55,5 +56,6 @@ class Job(Generic[ResponseT]):
         self.stale = False  # was sent again at once, since a kept connection had just been closed
         self.maybe_billed = False  # what one attempt may have cost, no refusal of a later one takes back
         self.weather: RowWeather | None = None
+        self.raw_tokens = 0.0  # of the body, uncorrected; 0 where nobody has asked
         self.followers: list[Job[ResponseT]] | None = None
         self.outcome: ResponseWrapper[ResponseT] | None = None

@@ -18,7 +18,7 @@ from fastbatch.engine.line import Admission, Line
 from fastbatch.engine.verdict import ELSEWHERE, Judge
 from fastbatch.errors import ConnectFailed, RequestError
 from fastbatch.limits.cost import Cost
-from fastbatch.limits.tokens import TokenEstimator
+from fastbatch.limits.tokens import TokenEstimator, raw_tokens
 from fastbatch.models.http import HTTPCall, HTTPReply
 from fastbatch.models.response import ResponseWrapper
 from fastbatch.providers.base import Provider
@@ -82,7 +82,10 @@ class Pipeline(Generic[ResponseT]):
         line = gate.line(job.group, body.get("model"))
 
         def weigh() -> Cost:
-            return group.provider.reserve(body, self._estimator.prompt_tokens(body))
+            if not job.raw_tokens:
+                job.raw_tokens = raw_tokens(body)
+            estimate = self._estimator.prompt_tokens(body.get("model"), job.raw_tokens)
+            return group.provider.reserve(body, estimate)
 
         admission = gate.try_enter(line, weigh)
         if admission is None:
@@ -190,7 +193,8 @@ class Pipeline(Generic[ResponseT]):
             self._latencies.add(outcome.latency)
             if ledger.counts_tokens:
                 cost = provider.settle(body, outcome.tokens)
-                self._estimator.learn(body, outcome.tokens.prompt_tokens)
+                if job.raw_tokens:
+                    self._estimator.learn(outcome.model, job.raw_tokens, outcome.tokens.prompt_tokens)
         refused = error is not None and error.effect == "refused"
         stated = provider.read_limits(reply.headers, refused=refused)
         with lane.lock:

@@ -9,6 +9,9 @@ Quantity = Literal["requests", "tokens", "input_tokens", "output_tokens"]
 
 QUANTITIES: tuple[Quantity, ...] = ("requests", "tokens", "input_tokens", "output_tokens")
 
+Amounts = tuple[int, int, int, int]
+"""What a request takes of each quantity, in the order of `QUANTITIES`."""
+
 
 class Cost(NamedTuple):
     """Tokens of one request: estimated before it is sent, the provider's count after.
@@ -30,3 +33,9 @@ class Cost(NamedTuple):
         if what == "tokens":
             return self.prompt + self.completion if self.total is None else self.total
         return self.prompt if what == "input_tokens" else self.completion
+
+    @property
+    def amounts(self) -> Amounts:
+        """How much of every limit the request takes."""
+        prompt, completion, total = self
+        return 1, prompt + completion if total is None else total, prompt, completion

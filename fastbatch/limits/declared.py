@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastbatch.limits.cost import Cost, Quantity
+from fastbatch.limits.cost import QUANTITIES, Cost, Quantity
 from fastbatch.limits.options import Limits
 from fastbatch.limits.window import Entry, SlidingWindow
 from fastbatch.models.stats import Saturation
@@ -25,36 +25,42 @@ class DeclaredLimits:
 
     def __init__(self, limits: Limits) -> None:
         # Requests first: their windows are the cheapest to ask.
-        counted: list[tuple[Quantity, SlidingWindow]] = [
-            (what, SlidingWindow(f"{said(what)}/{span(window.per)}", amount, window.per, limits.transit))
+        counted: list[tuple[int, SlidingWindow]] = [
+            (
+                QUANTITIES.index(what),
+                SlidingWindow(f"{said(what)}/{span(window.per)}", amount, window.per, limits.transit),
+            )
             for window in limits.declared()
             for what, amount in window.amounts()
         ]
-        self._windows = sorted(counted, key=lambda pair: pair[0] != "requests")
-        self.counts_tokens = any(what != "requests" for what, _ in counted)
+        self._windows = sorted(counted, key=lambda pair: pair[0] > 0)
+        self.counts_tokens = any(index for index, _ in counted)
         """Whether costs matter; where not, nobody needs to estimate them."""
 
     @property
     def quantities(self) -> frozenset[Quantity]:
         """What is declared."""
-        return frozenset(what for what, _ in self._windows)
+        return frozenset(QUANTITIES[index] for index, _ in self._windows)
 
     def fits(self, cost: Cost, now: float) -> bool:
         """Whether a request of this cost may leave now."""
-        for what, window in self._windows:
+        amounts = cost.amounts
+        for index, window in self._windows:
             window.forget(now)
-            if not window.fits(cost.of(what)):
+            if not window.fits(amounts[index]):
                 return False
         return True
 
     def take(self, cost: Cost, now: float) -> Taken:
         """Count a request that leaves now."""
-        return tuple([window.take(cost.of(what), now) for what, window in self._windows])
+        amounts = cost.amounts
+        return tuple([window.take(amounts[index], now) for index, window in self._windows])
 
     def settle(self, taken: Taken, cost: Cost | None, now: float) -> None:
         """The reply came, or the request failed; it counts as `cost` now, None leaves what was taken."""
-        for (what, window), entry in zip(self._windows, taken, strict=True):
-            window.settle(entry, entry.amount if cost is None else cost.of(what), now)
+        amounts = None if cost is None else cost.amounts
+        for (index, window), entry in zip(self._windows, taken, strict=True):
+            window.settle(entry, entry.amount if amounts is None else amounts[index], now)
 
     def cancel(self, taken: Taken, now: float) -> None:
         """Give back what was taken: nothing was sent."""
@@ -63,11 +69,11 @@ class DeclaredLimits:
 
     def next_change(self, cost: Cost, now: float) -> float:
         """When it is worth asking again after a refusal, at the latest; a reply may make it sooner."""
-        return max((window.next_change() for _, window in self._full(cost)), default=now)
+        return max((window.next_change() for window in self._full(cost)), default=now)
 
     def waiting_reason(self, cost: Cost, now: float) -> str:
         """A phrase for why a request of this cost may not leave now; empty when it may."""
-        full = [window.name for _, window in self._full(cost)]
+        full = [window.name for window in self._full(cost)]
         return f"limit of {' and '.join(full)}" if full else ""
 
     def saturation(self, now: float) -> tuple[Saturation, ...]:
@@ -76,8 +82,9 @@ class DeclaredLimits:
             window.forget(now)
         return tuple([window.saturation() for _, window in self._windows])
 
-    def _full(self, cost: Cost) -> list[tuple[Quantity, SlidingWindow]]:
-        return [(what, window) for what, window in self._windows if not window.fits(cost.of(what))]
+    def _full(self, cost: Cost) -> list[SlidingWindow]:
+        amounts = cost.amounts
+        return [window for index, window in self._windows if not window.fits(amounts[index])]
 
 
 def said(what: Quantity) -> str:

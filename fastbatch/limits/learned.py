@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from fastbatch.limits.account import Account, Reply
-from fastbatch.limits.cost import QUANTITIES, Cost, Quantity
+from fastbatch.limits.cost import QUANTITIES, Amounts, Cost, Quantity
 from fastbatch.limits.exchange import Term
 from fastbatch.limits.stated import Stated
 from fastbatch.limits.window import Entry
@@ -21,9 +21,6 @@ _JITTER = 0.01
 # A server may name its windows as it likes, in every reply anew. Real ones state a handful; what is stated
 # beyond so many is not listened to.
 _MOST_ACCOUNTS = 32
-
-Amounts = tuple[int, int, int, int]
-"""What a request takes, in the order of `QUANTITIES`."""
 
 _NOTHING: Amounts = (0, 0, 0, 0)
 
@@ -87,7 +84,7 @@ class LearnedLimits:
         """Whether a request of this cost may leave now, as far as the provider has said."""
         if not self._accounts:
             return True
-        amounts, gone, answered = _amounts(cost), self._gone, self._answered
+        amounts, gone, answered = cost.amounts, self._gone, self._answered
         for account in self._accounts:
             index = account.index
             account.advance(now, gone[index], answered[index])
@@ -140,7 +137,7 @@ class LearnedLimits:
             return
         taken.open = False
         self._answered = _sum(self._answered, taken.amounts)
-        amounts = taken.amounts if cost is None else _amounts(cost)
+        amounts = taken.amounts if cost is None else cost.amounts
         if taken.refused:
             amounts = _NOTHING
         for account, entry in zip(self._accounts, taken.entries, strict=False):
@@ -157,7 +154,7 @@ class LearnedLimits:
 
     def next_change(self, cost: Cost, now: float) -> float:
         """When it is worth asking again after a refusal, at the latest; a reply may make it sooner."""
-        amounts, gone = _amounts(cost), self._gone
+        amounts, gone = cost.amounts, self._gone
         changes = [each.next_change(amounts[each.index], gone[each.index]) for each in self._full(cost, now)]
         return max(changes, default=now)
 
@@ -218,7 +215,7 @@ class LearnedLimits:
         return place
 
     def _full(self, cost: Cost, now: float) -> list[Account]:
-        amounts = _amounts(cost)
+        amounts = cost.amounts
         for account in self._accounts:
             account.advance(now, self._gone[account.index], self._answered[account.index])
         gone = self._gone
@@ -227,11 +224,6 @@ class LearnedLimits:
             for account in self._accounts
             if not account.fits(amounts[account.index], now, gone[account.index])
         ]
-
-
-def _amounts(cost: Cost) -> Amounts:
-    prompt, completion, total = cost
-    return 1, prompt + completion if total is None else total, prompt, completion
 
 
 def _sum(one: Amounts, other: Amounts) -> Amounts:

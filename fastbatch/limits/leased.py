@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import islice
 from math import floor
 
-from fastbatch.limits.cost import QUANTITIES, Cost, Quantity
+from fastbatch.limits.cost import QUANTITIES, Amounts, Cost, Quantity
 from fastbatch.limits.exchange import Amount, Grant, Report, Seen, Term, Want
 from fastbatch.limits.leasedwindow import LeasedWindow
 from fastbatch.limits.options import Limits
@@ -22,9 +22,6 @@ _AFTER_A_LOSS = 0.25  # seconds until the account is tried again after an exchan
 _FORGOTTEN = 30.0  # seconds after twice the window: an account may be given up when nobody used it for longer
 _REMEMBERED = 60.0  # seconds of arrivals that are kept for a window that is yet to be learned
 _STEP = 0.25  # seconds of them that are kept together
-
-Amounts = tuple[int, ...]
-"""What a request takes of each quantity, in the order of `QUANTITIES`."""
 
 _NOTHING = (0,) * len(QUANTITIES)
 
@@ -107,11 +104,12 @@ class LeasedLimits:
             return True
         if now >= self._valid or self._asking is not None:
             return False
-        return all(window.fits(cost.of(window.term.what)) for window in self._windows)
+        amounts = cost.amounts
+        return all(window.fits(amounts[window.index]) for window in self._windows)
 
     def take(self, cost: Cost, now: float) -> Lease:
         """Count a request that leaves now."""
-        amounts = _amounts(cost)
+        amounts = cost.amounts
         number = int(now / self._grain)
         bucket = self._out.get(number)
         if bucket is None:
@@ -129,7 +127,7 @@ class LeasedLimits:
         """The reply came, or the request failed; it counts as `cost` now, None leaves what was taken."""
         if not self._ended(taken):
             return  # it left the windows, one of them after its latest possible arrival
-        amounts = taken.amounts if cost is None else _amounts(cost)
+        amounts = taken.amounts if cost is None else cost.amounts
         latest = min(now, taken.sent + self._transit)
         for at, window in enumerate(self._windows):
             amount = amounts[window.index]
@@ -339,7 +337,3 @@ class LeasedLimits:
         if not bucket[0]:
             del self._out[taken.bucket]
         return True
-
-
-def _amounts(cost: Cost) -> Amounts:
-    return tuple([cost.of(what) for what in QUANTITIES])

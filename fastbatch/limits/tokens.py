@@ -17,6 +17,10 @@ _LEAST, _MOST = 0.1, 10.0  # real vocabularies stay well between these
 
 _MODELS = 1_000  # whose ratio is known; an input may name models without end
 
+# What a model reads beside the messages.
+_TEXTS, _TOOLS = ("input", "prompt", "instructions"), ("tools", "functions")
+_ALSO_READ = frozenset((*_TEXTS, *_TOOLS))
+
 _LIMIT_KEYS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
 
@@ -26,17 +30,16 @@ class TokenEstimator:
     def __init__(self) -> None:
         self._ratio: dict[str | None, float] = {}
 
-    def prompt_tokens(self, body: dict[str, Any]) -> int:
-        """Expected prompt tokens of a body, 1 or more."""
-        return max(1, round(raw_tokens(body) * self._ratio.get(body.get("model"), 1.0)))
+    def prompt_tokens(self, model: str | None, raw: float) -> int:
+        """Expected prompt tokens of a body with so many `raw_tokens`, 1 or more."""
+        return max(1, round(raw * self._ratio.get(model, 1.0)))
 
-    def learn(self, body: dict[str, Any], prompt_tokens: int) -> None:
+    def learn(self, model: str | None, raw: float, prompt_tokens: int) -> None:
         """Correct the model's ratio by a reply's real number of prompt tokens."""
         if prompt_tokens <= 0:
             return
-        model = body.get("model")
         # A server that miscounts must not close the gate for every request after this one.
-        seen = min(_MOST, max(_LEAST, prompt_tokens / raw_tokens(body)))
+        seen = min(_MOST, max(_LEAST, prompt_tokens / raw))
         known = self._ratio.get(model)
         if known is None and len(self._ratio) >= _MODELS:
             return
@@ -47,12 +50,18 @@ def raw_tokens(body: dict[str, Any]) -> float:
     """Tokens of everything in a body that a model reads, by its bytes, uncorrected; above 0."""
     count = 1.0
     for message in body.get("messages") or ():
-        count += _TOKENS_PER_MESSAGE + _content_tokens(message.get("content"))
-    for key in ("input", "prompt", "instructions"):
-        count += _content_tokens(body.get(key))
-    for key in ("tools", "functions"):
-        if key in body:
-            count += len(repr(body[key])) / _BYTES_PER_TOKEN
+        content = message.get("content")
+        count += _TOKENS_PER_MESSAGE
+        if type(content) is str and content.isascii():  # nearly all
+            count += len(content) / _BYTES_PER_TOKEN
+        else:
+            count += _content_tokens(content)
+    if not _ALSO_READ.isdisjoint(body):
+        for key in _TEXTS:
+            count += _content_tokens(body.get(key))
+        for key in _TOOLS:
+            if key in body:
+                count += len(repr(body[key])) / _BYTES_PER_TOKEN
     return count
 
 

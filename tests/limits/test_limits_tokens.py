@@ -63,32 +63,40 @@ def test_the_output_a_body_allows(body: dict[str, Any], allowance: int) -> None:
     assert output_allowance(body) == allowance
 
 
+def expected(estimator: TokenEstimator, body: dict[str, Any]) -> int:
+    return estimator.prompt_tokens(body.get("model"), raw_tokens(body))
+
+
+def learn(estimator: TokenEstimator, body: dict[str, Any], tokens: int) -> None:
+    estimator.learn(body.get("model"), raw_tokens(body), tokens)
+
+
 def test_an_estimator_learns_each_models_ratio() -> None:
     """The first reply sets the ratio, later ones move it a twentieth of the way; other models are unmoved."""
     estimator = TokenEstimator()
     body = {"model": "a", **said("x" * 380)}
-    assert estimator.prompt_tokens(body) == 100
-    estimator.learn(body, 200)
-    assert estimator.prompt_tokens(body) == 200
-    estimator.learn(body, 400)
-    assert estimator.prompt_tokens(body) == 210
-    assert estimator.prompt_tokens({**body, "model": "b"}) == 100
+    assert expected(estimator, body) == 100
+    learn(estimator, body, 200)
+    assert expected(estimator, body) == 200
+    learn(estimator, body, 400)
+    assert expected(estimator, body) == 210
+    assert expected(estimator, {**body, "model": "b"}) == 100
 
 
 def test_an_estimator_settles_on_a_new_ratio() -> None:
     """Where all replies agree the estimate comes to agree with them."""
     estimator = TokenEstimator()
     body = {"model": "a", **said("x" * 380)}
-    estimator.learn(body, 100)
+    learn(estimator, body, 100)
     for _ in range(100):
-        estimator.learn(body, 300)
-    assert estimator.prompt_tokens(body) == pytest.approx(300, abs=3)
+        learn(estimator, body, 300)
+    assert expected(estimator, body) == pytest.approx(300, abs=3)
 
 
 def test_replies_without_usage_teach_nothing() -> None:
     """No usage is not a ratio of zero, and an estimate is at least one token."""
     estimator = TokenEstimator()
-    estimator.learn(said("x"), 0)
-    assert estimator.prompt_tokens(said("x" * 380)) == 100
-    estimator.learn(said("x" * 4000), 1)
-    assert estimator.prompt_tokens(said("")) == 1
+    learn(estimator, said("x"), 0)
+    assert expected(estimator, said("x" * 380)) == 100
+    learn(estimator, said("x" * 4000), 1)
+    assert expected(estimator, said("")) == 1
