@@ -8,6 +8,7 @@
   damage [options]    lose power at every byte, change bytes of files, and check what is left (the same)
   faults [options]    every fault of the matrix at full length, or again and again (the same)
   quota [options]     whole runs against strict servers, in fair and foul weather (the same)
+  weigh [options]     count what small jobs execute, and say what grew since it was recorded (the same)
   cover               which branches of journal, cache and formats their tests go through (at least 90 %)
   lock [--upgrade]    pin the dependencies of pyproject.toml in requirements.lock
 
@@ -216,6 +217,7 @@ def check(_arguments: list[str]) -> int:
         "import contracts": lambda: call([PYTHON.with_name("lint-imports")]),
         "declared dependencies": lambda: call([PYTHON, "-m", "deptry", "."]),
         "the wheel, installed elsewhere": lambda: call([PYTHON, ROOT / ".ci" / "wheel.py"]),
+        "what a thousand rows execute": lambda: weigh([]),
     }
     failed = []
     for name, step in steps.items():
@@ -250,6 +252,11 @@ def quota(arguments: list[str]) -> int:
     return call([PYTHON, ROOT / "tests" / "quotalab", *arguments])
 
 
+def weigh(arguments: list[str]) -> int:
+    """What small jobs execute, beside what is recorded."""
+    return call([PYTHON, ROOT / "tests" / "weight", *arguments])
+
+
 def cover(_arguments: list[str]) -> int:
     """The rooms that keep what was paid for, each with its branches; exit code 2 where one has too few."""
     coverage: list[str | Path] = [PYTHON, "-m", "coverage"]
@@ -281,6 +288,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "damage": damage,
     "faults": faults,
     "quota": quota,
+    "weigh": weigh,
     "cover": cover,
     "lock": lock,
 }

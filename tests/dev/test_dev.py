@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = (ROOT / "dev.py").read_text("utf-8")
 LOCK = (ROOT / "requirements.lock").read_text("utf-8")
-COMMANDS = {"demo", "test", "check", "crash", "damage", "faults", "quota", "cover", "lock"}
+COMMANDS = {"demo", "test", "check", "crash", "damage", "faults", "quota", "weigh", "cover", "lock"}
 
 
 def loaded(path: Path) -> ModuleType:
@@ -299,7 +299,8 @@ def test_check_names_failed_steps_before_pytest(
 
 
 @pytest.mark.parametrize(
-    ("name", "folder"), [("crash", "crashlab"), ("damage", "journal"), ("faults", "faults")]
+    ("name", "folder"),
+    [("crash", "crashlab"), ("damage", "journal"), ("faults", "faults"), ("weigh", "weight")],
 )
 def test_the_long_forms_of_tests_are_beside_them(
     dev: ModuleType, monkeypatch: pytest.MonkeyPatch, name: str, folder: str

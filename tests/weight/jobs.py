@@ -1,0 +1,115 @@
+"""The jobs that are weighed, small and always the same, on a transport that answers in the next turn."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from fastbatch import DiskCache, Limits, LLMRequest, OpenAIProvider, RequestManager, RetryPolicy
+from fastbatch.models.http import HTTPCall, HTTPReply
+from fastbatch.transport.timeout import Timeout
+
+_CONCURRENCY = 64
+_FILLER = "Read the following report and say in one sentence what it decides and for whom. " * 11
+
+Job = Callable[[int, Path], Awaitable[int]]
+
+
+class NextTurn:
+    """A transport that is its own server: each call costs one future and is answered in the next turn."""
+
+    def __init__(self) -> None:
+        answer = {
+            "id": "chatcmpl-1",
+            "object": "chat.completion",
+            "model": "m",
+            "choices": [
+                {
+                    "index": 0,
+                    "message": {"role": "assistant", "content": "Yes. " * 60},
+                    "finish_reason": "stop",
+                }
+            ],
+            "usage": {"prompt_tokens": 200, "completion_tokens": 30, "total_tokens": 230},
+        }
+        self._reply = HTTPReply(200, {"content-type": "application/json"}, json.dumps(answer).encode())
+
+    async def open(self, *, connections: int) -> None:
+        """Nothing is needed."""
+
+    async def send(self, call: HTTPCall, timeout: Timeout) -> HTTPReply:
+        """The same reply to everything."""
+        loop = asyncio.get_running_loop()
+        reply: asyncio.Future[HTTPReply] = loop.create_future()
+        loop.call_soon(reply.set_result, self._reply)
+        return await reply
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+async def stream(rows: int, folder: Path) -> int:
+    """`manager.stream` over a generator: key, retries, statistics; no cache, no limits, no files."""
+    manager = RequestManager(_provider(), concurrency=_CONCURRENCY, transport=NextTurn)
+    requests = (LLMRequest("/v1/chat/completions", _body(number)) for number in range(rows))
+    answered = 0
+    async for result in manager.stream(requests):
+        answered += result.error is None
+    return answered
+
+
+async def everything(rows: int, folder: Path) -> int:
+    """`run_file` with everything on: JSONL in, key, cache misses and puts, limits, retries, JSONL out."""
+    return await _run_file(rows, folder, "cache", "everything.jsonl")
+
+
+async def cached(rows: int, folder: Path) -> int:
+    """`run_file` into a new output; the cache on disk holds every answer."""
+    return await _run_file(rows, folder, "kept", "cached.jsonl")
+
+
+async def resumed(rows: int, folder: Path) -> int:
+    """`run_file` into an output that holds every answer."""
+    return await _run_file(rows, folder, "kept", "done.jsonl")
+
+
+async def prepare(rows: int, folder: Path) -> int:
+    """Leave an input, a full cache and a complete output in the folder."""
+    with (folder / "rows.jsonl").open("w", encoding="utf-8") as file:
+        for number in range(rows):
+            line = {"custom_id": f"row-{number}", "method": "POST", "url": "/v1/chat/completions"}
+            file.write(json.dumps({**line, "body": _body(number)}) + "\n")
+    return await _run_file(rows, folder, "kept", "done.jsonl")
+
+
+JOBS: dict[str, Job] = {"stream": stream, "everything": everything, "cached": cached, "resumed": resumed}
+
+
+async def _run_file(rows: int, folder: Path, cache: str, output: str) -> int:
+    manager = RequestManager(
+        _provider(),
+        concurrency=_CONCURRENCY,
+        limits=Limits(rpm=100_000_000, tpm=100_000_000_000),  # accounted for and never reached
+        cache=DiskCache(folder / cache),
+        retry=RetryPolicy(attempts=6),
+        transport=NextTurn,
+    )
+    async with manager:
+        summary = await manager.run_file_async(folder / "rows.jsonl", folder / output)
+    return summary.ok + summary.skipped
+
+
+def _provider() -> OpenAIProvider:
+    return OpenAIProvider("sk-weight", base_url="http://weight.test/v1", env={})
+
+
+def _body(number: int) -> dict[str, Any]:
+    return {
+        "model": "m",
+        "messages": [{"role": "user", "content": f"Report {number:06}. {_FILLER}"}],
+        "max_tokens": 64,
+        "temperature": 0,
+    }
