@@ -86,8 +86,11 @@ class Line(Generic[ResponseT]):
                 continue
             lane = way.lane
             with lane.lock:
-                if lane.weather.allows(now) and (granted := ledger.reserve(cost, now)) is not None:
-                    return Admission(way, ledger, granted, lane.weather.left())
+                weather = lane.weather
+                if weather.parked and not weather.allows(now):
+                    continue
+                if (granted := ledger.reserve(cost, now)) is not None:
+                    return Admission(way, ledger, granted, weather.parked and weather.left())
         return None
 
     def scarce(self, now: float) -> list[Part]:

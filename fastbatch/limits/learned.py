@@ -136,8 +136,12 @@ class LearnedLimits:
         if not taken.open:
             return
         taken.open = False
-        self._answered = _sum(self._answered, taken.amounts)
-        amounts = taken.amounts if cost is None else cost.amounts
+        own = taken.amounts
+        done = self._answered
+        self._answered = done[0] + own[0], done[1] + own[1], done[2] + own[2], done[3] + own[3]
+        if not taken.entries:
+            return
+        amounts = own if cost is None else cost.amounts
         if taken.refused:
             amounts = _NOTHING
         for account, entry in zip(self._accounts, taken.entries, strict=False):

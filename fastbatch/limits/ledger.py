@@ -129,6 +129,8 @@ class Ledger:
                 return None
         self._adaptive.left(now)
         self.in_flight += 1
+        if len(parts) == 1:
+            return Reservation([self._learned.take(cost, now)], now)
         return Reservation([part.take(cost, now) for part in parts], now)
 
     def deciding(self) -> list[Part]:

@@ -42,7 +42,8 @@ class Weather:
         self._first_patience = min(FIRST_PATIENCE, max_outage)
         self._in_a_row = 0
         self._since: float | None = None
-        self._parked = False
+        self.parked = False
+        """Whether there is an outage."""
         self._probing = False
         self._probe_at = 0.0
         self._asked = float("-inf")  # when the endpoint wants to be asked again
@@ -51,24 +52,19 @@ class Weather:
         self.answers = 0
         """How many replies have come in all; tells a row that others are being answered meanwhile."""
 
-    @property
-    def parked(self) -> bool:
-        """Whether there is an outage."""
-        return self._parked
-
     def allows(self, now: float) -> bool:
         """Whether a request may leave now; in an outage it is a probe."""
-        return not self._parked or (not self._probing and now >= self._probe_at)
+        return not self.parked or (not self._probing and now >= self._probe_at)
 
     def left(self) -> bool:
         """A request leaves; True when it is the probe, whose end `ended` must be told."""
-        if self._parked:
+        if self.parked:
             self._probing = True
-        return self._parked
+        return self.parked
 
     def next_change(self, now: float) -> float:
         """When it is worth asking again; infinity while a probe is under way."""
-        if not self._parked:
+        if not self.parked:
             return now
         return float("inf") if self._probing else self._probe_at
 
@@ -78,15 +74,19 @@ class Weather:
         One that left before the outage says nothing of it: long generations may end well while nothing new
         is taken.
         """
-        if self._parked and self._since is not None and sent < self._since and self.answers:
+        since = self._since
+        if since is None:  # fair weather
+            self.answers += 1
+            return False
+        if self.parked and sent < since and self.answers:
             return False
         self.answers += 1
         self._in_a_row = 0
-        if self._since is not None and self._parked:
-            self._away += now - self._since
+        if self.parked:
+            self._away += now - since
         self._since = None
         self._asked = float("-inf")
-        was_parked, self._parked = self._parked, False
+        was_parked, self.parked = self.parked, False
         return was_parked
 
     def failed(self, how: str, now: float, stated: float = 0.0) -> bool:
@@ -106,15 +106,15 @@ class Weather:
         self._how = how
         self._asked = max(self._asked, now + stated)
         if self._in_a_row >= _IN_A_ROW:
-            self._parked = True
-        if self._parked:
+            self.parked = True
+        if self.parked:
             wait = min(_LONGEST, max(_SHORTEST, (now - self._since) * _SHARE))
             self._probe_at = max(now + wait, self._asked)
-        return self._parked
+        return self.parked
 
     def begins(self, now: float) -> None:
         """A run begins: it has patience of its own with an outage that ended another run."""
-        if self._parked and self._since is not None:
+        if self.parked and self._since is not None:
             self._since = now
             if self._beyond(now):
                 self._probe_at, self._asked = now, float("-inf")
@@ -126,7 +126,7 @@ class Weather:
     def over(self, now: float) -> bool:
         """Whether the outage has lasted longer than anybody should wait, or will have at the next probe."""
         patience = self._max_outage if self.answers else self._first_patience
-        return self._parked and (self.lasted(now) > patience or self._beyond(now))
+        return self.parked and (self.lasted(now) > patience or self._beyond(now))
 
     def _beyond(self, now: float) -> bool:
         """Whether the endpoint wants to be asked again only when the patience is over.
@@ -137,7 +137,7 @@ class Weather:
 
     def lasted(self, now: float) -> float:
         """Seconds since the first failure of this outage, 0 when there is none."""
-        return max(0.0, now - self._since) if self._parked and self._since is not None else 0.0
+        return max(0.0, now - self._since) if self.parked and self._since is not None else 0.0
 
     def away(self, now: float) -> float:
         """Seconds of outage in all."""
@@ -145,7 +145,7 @@ class Weather:
 
     def waiting_reason(self, now: float) -> str:
         """A phrase for why nothing leaves; empty when it may."""
-        if not self._parked:
+        if not self.parked:
             return ""
         told = f"{_SAID[self._how]} for {self.lasted(now):.0f} s"
         if self._probing:
