@@ -67,6 +67,7 @@ class RunOptions(BaseModel):
     system: str | None = None
     param: dict[str, Any] = Field(default_factory=dict)
     concurrency: int = Field(64, ge=1, le=65536)
+    workers: int = Field(1, ge=1, le=1024)
     rpm: int | None = Field(None, ge=1)
     tpm: int | None = Field(None, ge=1)
     window: list[str] = Field(default_factory=list)

@@ -6,6 +6,7 @@ import time as clock
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from fastbatch.cache.admission import WhenFull
 from fastbatch.cache.base import CacheStats, positive
@@ -52,6 +53,7 @@ class DiskCache:
     ) -> None:
         positive("ttl", ttl)
         positive("max_bytes", max_bytes)
+        self._given = (ttl, max_bytes, when_full, time)
         if when_full not in ("stop", "evict"):
             raise ConfigError('must be "stop" or "evict"', key="when_full", value=when_full)
         self.path = Path(directory).expanduser() / FILE_NAME
@@ -59,6 +61,12 @@ class DiskCache:
             lambda: (Worker("fastbatch-cache"), Store(self.path, ttl, max_bytes, when_full, time))
         )
         self._claims = PerProcess(lambda: Claims(self.path.with_name(_CLAIMS)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process opens the same directory for itself."""
+        ttl, max_bytes, when_full, time = self._given
+        folder = self.path.parent
+        return partial(DiskCache, folder, ttl=ttl, max_bytes=max_bytes, when_full=when_full, time=time), ()
 
     def __repr__(self) -> str:
         return f"DiskCache({str(self.path.parent)!r})"

@@ -6,6 +6,7 @@ import time as clock
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from fastbatch.cache.base import CacheStats, positive
 from fastbatch.cache.shelf import Shelf
@@ -45,9 +46,15 @@ class DiskCacheBackend:
         positive("ttl", ttl)
         positive("max_bytes", max_bytes)
         self._directory = Path(directory).expanduser()
+        self._given = (ttl, max_bytes, time)
         self._rooms = PerProcess(
             lambda: (Worker("fastbatch-diskcache"), Shelf(self._directory, ttl, max_bytes, time))
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process opens the same directory for itself."""
+        ttl, max_bytes, time = self._given
+        return partial(DiskCacheBackend, self._directory, ttl=ttl, max_bytes=max_bytes, time=time), ()
 
     def __repr__(self) -> str:
         return f"DiskCacheBackend({str(self._directory)!r})"

@@ -7,6 +7,7 @@ import threading
 import time as clock
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from typing import NoReturn
 
 from fastbatch.cache.base import CacheStats, positive
 
@@ -47,6 +48,10 @@ class InMemoryCache:
         self._bytes = 0
         self._hits = self._misses = self._puts = self._refused = 0
         self._evicts = False
+
+    def __reduce__(self) -> NoReturn:
+        """Say that it stays here; a copy elsewhere would know nothing of what comes later."""
+        raise TypeError("it is kept in the memory of this process; DiskCache can be shared")
 
     def __repr__(self) -> str:
         return f"InMemoryCache(max_bytes={self._max_bytes})"

@@ -70,6 +70,7 @@ class OneRun:
                 dedupe=options.dedupe,
                 input_name=name,
                 remember=to_remember(options),
+                on_lost="skip" if options.on_uncertain == "skip" else "retry",
             ),
         )
         self._signals = Signals(self._file_run.drain, options.drain_timeout, self._tell)

@@ -51,6 +51,10 @@ class Flags(TypedDict):
     concurrency: Annotated[
         int | None, typer.Option(metavar="N", help="Requests in flight at most [default: 64].")
     ]
+    workers: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Processes that share the work, as cores allow [default: 1]."),
+    ]
     rpm: Annotated[int | None, typer.Option(metavar="N", help="Requests a minute.")]
     tpm: Annotated[int | None, typer.Option(metavar="N", help="Tokens a minute.")]
     window: Annotated[

@@ -77,6 +77,7 @@ def _manager(model: str, resolved: Resolved, listener: Listener | None) -> tuple
         shared=options.shared_limits_url or options.shared_limits,
         identical=options.identical,
         progress=listener,
+        workers=options.workers,
     )
     return manager, kept_at
 

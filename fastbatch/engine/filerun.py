@@ -30,8 +30,9 @@ from fastbatch.engine.journal.order import ordered_lines
 from fastbatch.engine.journal.places import real_file, refuse_output
 from fastbatch.engine.planning import make_plan
 from fastbatch.engine.recorder import RowRecorder
-from fastbatch.engine.session import Session, Settings
-from fastbatch.engine.uncertain import OnUncertain, rows_not_again
+from fastbatch.engine.session import Settings
+from fastbatch.engine.sessions import open_session
+from fastbatch.engine.uncertain import Choice, OnUncertain, rows_not_again
 from fastbatch.errors import ConfigError, OutputError, RunStopped, StorageError
 from fastbatch.formats.rows import RowSettings
 from fastbatch.hashing import SCHEME
@@ -46,7 +47,8 @@ class FileOptions:
     """How a run from file to file is to be done; `RequestManager.run_file` explains them.
 
     `input_name` is what people call the input where its path says nothing; `remember` are options that an
-    error record should carry, so that `fastbatch retry` need not be told them again.
+    error record should carry, so that `fastbatch retry` need not be told them again. `on_lost` is what to do
+    with rows that were under way in a worker process that died.
 
     Raises:
         ConfigError: a value is none of those there are.
@@ -60,6 +62,7 @@ class FileOptions:
     dedupe: bool = False
     input_name: str = ""
     remember: Mapping[str, Any] | None = None
+    on_lost: Choice = "retry"
 
     def __post_init__(self) -> None:
         for name, value, known in (
@@ -205,11 +208,16 @@ class FileRun(Generic[ResponseT]):
         """Run, and leave all files as they should be, however the run ends."""
         errors = self._errors
         errors.begin()
-        session: Session[ResponseT] = Session(self._settings, title=self._title)
+        session = open_session(self._settings, title=self._title, on_lost=self._options.on_lost)
         counters = session.counters
         counters.total = total
         recorder = RowRecorder(
-            journal, counters, errors=errors.fresh, touched=errors.touched, options=self._options.remember
+            journal,
+            counters,
+            errors=errors.fresh,
+            touched=errors.touched,
+            options=self._options.remember,
+            lines_only=True,
         )
         session.record_with(recorder)
         if uncertain:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -23,15 +24,17 @@ _SOON = 0.005  # seconds
 _LOOKED_AT = 256  # requests of a queue whose costs are added up
 
 
-def open_account(name: str, shared: bool | str) -> SharedAccount:
-    """The account of that name: in a file on this machine, or where a URL says.
+def open_account(name: str, shared: bool | str | Path) -> SharedAccount:
+    """The account of that name: in a file on this machine, in a folder, or where a URL says.
 
     Raises:
         ConfigError: nothing keeps accounts at such a URL.
         MissingExtra: what does is not installed.
     """
     if not isinstance(shared, str):
-        made: SharedAccount = registry.find("ledgers", "file")(name)
+        made: SharedAccount = registry.find("ledgers", "file")(
+            name, shared if isinstance(shared, Path) else None
+        )
         return made
     scheme, colon, _ = shared.partition("://")
     known = [kind for kind in registry.names("ledgers") if kind != "file"]
@@ -47,7 +50,7 @@ class Keeper:
     """Makes the exchanges of one run, one task for each account that it comes to use.
 
     Args:
-        shared: where accounts are: True on this machine, else a URL.
+        shared: where accounts are: True on this machine, else a folder or a URL.
         clock: when.
         look: is called when more may leave.
         fail: is told, once, that an account cannot be used.
@@ -55,7 +58,7 @@ class Keeper:
 
     def __init__(
         self,
-        shared: bool | str,
+        shared: bool | str | Path,
         clock: Clock,
         *,
         look: Callable[[], None],

@@ -9,7 +9,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from fastbatch.engine.endpoint import Endpoint, SharedService
 from fastbatch.errors import RequestError
 from fastbatch.ledgers.base import name_of, new_holder
-from fastbatch.limits.budget import RetryBudget
+from fastbatch.limits.budget import AT_FIRST, RetryBudget
 from fastbatch.limits.declared import DeclaredLimits
 from fastbatch.limits.leased import LeasedLimits
 from fastbatch.limits.ledger import Ledger
@@ -49,6 +49,7 @@ class Lane(Generic[ResponseT]):
         max_outage: seconds that it may be away.
         max_wait: seconds that its limits may make everybody wait.
         shared: the limits are leased from an account of several processes.
+        retries: how many retries that may be billed there are at first.
         beside: another lane to the same endpoint with the same key, a fallback's: what is declared holds for
             both together, and they have one lock.
     """
@@ -65,6 +66,7 @@ class Lane(Generic[ResponseT]):
         max_outage: float = MAX_OUTAGE,
         max_wait: float = float("inf"),
         shared: bool = False,
+        retries: float = AT_FIRST,
         beside: Lane[Any] | None = None,
     ) -> None:
         self.provider = provider
@@ -75,7 +77,7 @@ class Lane(Generic[ResponseT]):
         self._ceiling = concurrency + spare
         self.lock: Lock = Lock() if beside is None else beside.lock
         self.weather = Weather(max_outage)
-        self.budget = RetryBudget()
+        self.budget = RetryBudget(retries)
         self._limits = limits
         self._shared = shared
         self._declared: dict[str | None, DeclaredLimits] = {} if beside is None else beside._declared

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence, Sized
 from contextlib import aclosing
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self
@@ -13,17 +12,18 @@ from typing_extensions import TypeVar
 
 from fastbatch import registry
 from fastbatch.cache.base import CacheProvider
+from fastbatch.engine.addresses import Places
 from fastbatch.engine.bridge import run_sync
-from fastbatch.engine.endpoint import Route, SharedService
+from fastbatch.engine.endpoint import Route
 from fastbatch.engine.events import Listener
 from fastbatch.engine.filerun import FileOptions, FileRun
-from fastbatch.engine.hedge import spare
 from fastbatch.engine.inputfile import OnBadRow
 from fastbatch.engine.journal.journal import Durability
 from fastbatch.engine.keeper import open_account
-from fastbatch.engine.lane import Lane, LimitsByModel
+from fastbatch.engine.lane import LimitsByModel
 from fastbatch.engine.remembered import RememberedStream
-from fastbatch.engine.session import Addresses, Identical, Session, Settings, aiohttp_transport, guarded
+from fastbatch.engine.session import Identical, Settings, aiohttp_transport, guarded
+from fastbatch.engine.sessions import open_session
 from fastbatch.engine.source import JobSource, Rows
 from fastbatch.engine.uncertain import OnUncertain
 from fastbatch.errors import ConfigError, RunStopped
@@ -74,6 +74,7 @@ class RequestManager(Generic[ResponseT]):
         identical: `share` sends equal requests once, `sample` sends each of them.
         progress: a listener, or the name of one (`auto`, `rich`, `plain`, `json`); None shows nothing.
         transport: makes the transport of a run.
+        workers: processes that share the work of a run; what they are given must be picklable.
 
     Raises:
         ConfigError: an argument is impossible.
@@ -101,7 +102,10 @@ class RequestManager(Generic[ResponseT]):
         identical: Identical = "share",
         progress: str | Listener | None = None,
         transport: Callable[[], Transport] = aiohttp_transport,
+        workers: int = 1,
     ) -> None:
+        if type(workers) is not int or workers < 1:
+            raise ConfigError("must be a whole number of 1 or more", key="workers", value=workers)
         if not isinstance(concurrency, int) or concurrency < 1:
             raise ConfigError("must be a whole number of 1 or more", key="concurrency", value=concurrency)
         if not isinstance(max_outage, int | float) or not max_outage >= 0:
@@ -123,19 +127,18 @@ class RequestManager(Generic[ResponseT]):
         route = _route(provider)
         if isinstance(shared, str):
             open_account("", shared)  # said at once, if there is no such thing
-        make = partial(
-            _addresses,
-            limits=limits,
+        places = Places(
+            (route, *map(_route, fallback)),
+            limits=limits or Limits(),
             concurrency=concurrency,
-            spare=spare(concurrency, hedge),
+            hedge=hedge,
             max_outage=max_outage,
             max_wait=(retry or RetryPolicy()).max_wait,
-            known={},
+            shared=bool(shared),
         )
-        places = [make(each, shared=bool(shared)) for each in (route, *map(_route, fallback))]
         service = route.service
         self._settings: Settings[ResponseT] = Settings(
-            addresses=tuple(places),
+            addresses=places.open(),
             concurrency=concurrency if service is None else service.slots(concurrency),
             estimator=TokenEstimator(),
             cache=guarded(cache),
@@ -146,7 +149,13 @@ class RequestManager(Generic[ResponseT]):
             hedge=hedge,
             shared=shared,
             transport=transport,
+            workers=workers,
+            places=places,
         )
+        if workers > 1:
+            from fastbatch.engine.crew.orders import check
+
+            check(self._settings)
         self._model = model or route.model
         self._params = dict(params or {})
 
@@ -182,7 +191,8 @@ class RequestManager(Generic[ResponseT]):
             raise TypeError(
                 f"rows must be an iterable of requests, not one {type(rows).__name__}: put it in a list"
             )
-        async with Session(self._settings, title=self._title) as session:
+        on_lost = on_uncertain if on_uncertain in ("retry", "skip") else "retry"
+        async with open_session(self._settings, title=self._title, on_lost=on_lost) as session:
             if isinstance(rows, Sized):
                 session.counters.total = len(rows)
             source = JobSource(self._settings, RowSettings(self._model, params=self._params))
@@ -393,46 +403,6 @@ def _route(given: Provider[Any] | Sequence[Provider[Any]] | Route | str) -> Rout
     if not providers:
         raise ConfigError("names no endpoint", key="provider")
     return Route(providers[0], others=tuple(providers[1:]))
-
-
-def _addresses(
-    route: Route,
-    *,
-    limits: LimitsByModel | None,
-    concurrency: int,
-    spare: int,
-    max_outage: float,
-    max_wait: float,
-    known: dict[tuple[str, str], Lane[Any]],
-    shared: bool,
-) -> Addresses[Any]:
-    """The lanes of a route; each endpoint and key (`known`: by its first lane) has the limits to itself."""
-    service = route.service
-    providers = (route.provider, *route.others)
-    lanes = []
-    for number, provider in enumerate(providers, 1):
-        account = provider.identity, provider.credential
-        lane = Lane(
-            provider,
-            name=_called(provider, number, len(providers)),
-            service=None if service is None else SharedService(service),
-            limits=limits or Limits(),
-            concurrency=concurrency if service is None else service.slots(concurrency),
-            spare=spare if service is None else 0,
-            max_outage=max_outage,
-            max_wait=max_wait,
-            # A local model runs in this process, for nobody else.
-            shared=shared and service is None,
-            beside=known.get(account),
-        )
-        known.setdefault(account, lane)
-        lanes.append(lane)
-    return Addresses(tuple(lanes), route.model)
-
-
-def _called(provider: Provider[Any], number: int, count: int) -> str:
-    """What people call one of several endpoints or keys."""
-    return provider.name if count == 1 else f"{provider.name} {number} of {count}"
 
 
 def _position(result: ResponseWrapper[Any]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ class RowRecorder:
         errors: where the records of failed rows collect; None where there is no such file.
         touched: receives the ids of all rows that have an outcome, where somebody needs to know them.
         options: how the command line was called, as far as an error record should remember it.
+        lines_only: nobody wants the outcomes of answered rows beside their lines.
 
     Attributes:
         replaced: answers of earlier runs that new ones take the place of.
@@ -39,12 +40,14 @@ class RowRecorder:
         errors: Path | None = None,
         touched: NumberTable | None = None,
         options: Mapping[str, Any] | None = None,
+        lines_only: bool = False,
     ) -> None:
         self._journal = journal
         self._counters = counters
         self._errors = errors
         self._touched = touched
         self._options = options
+        self.lines_only = lines_only
         self.replaced = 0
 
     def start(self, recorded: Callable[[list[Any]], None], failed: Callable[[Exception], None]) -> None:
@@ -57,6 +60,28 @@ class RowRecorder:
         # What an earlier run may have bought, no refusal of this one takes back.
         job.maybe_billed = job.maybe_billed or self._journal.is_uncertain(row.custom_id, job.key)
         await self._journal.sent(row.first, row.custom_id, job.key, job.attempts + 1, prompt_tokens)
+
+    def leave(self, rows: Sequence[tuple[Job[Any], int, int]], then: Callable[[], None]) -> list[int]:
+        """Have it written that rows' requests are about to leave: which attempt, and of how many tokens.
+
+        `then` is called when that is on disk. Returns the indices of those that an earlier run may have
+        bought.
+        """
+        journal = self._journal
+        leaving = [(job.tag, job.key, attempt, tokens) for job, attempt, tokens in rows]
+        journal.leave(
+            [(row.first, row.custom_id, key, attempt, tokens) for row, key, attempt, tokens in leaving], then
+        )
+        return [job.index for job, _, _ in rows if journal.is_uncertain(job.tag.custom_id, job.key)]
+
+    def record_line(self, what: Any, job: Job[Any], line: bytes) -> None:
+        """Have a row's answer written, whose line is made already; `what` is given back when it is."""
+        row: Row = job.tag
+        if self._touched is not None:
+            self._touched.put(id_number(row.custom_id), 1)
+        self.replaced += row.held != 0
+        left = self._journal.left_other(row.custom_id, job.key)
+        self._journal.record(what, "" if left else row.custom_id, line=line)
 
     def back(self, job: Job[Any]) -> None:
         """The row's request cost nothing."""

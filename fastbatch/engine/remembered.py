@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, Generic, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Generic, TypeVar
 
 import orjson
 from xxhash import xxh3_64_intdigest
@@ -36,6 +36,9 @@ from fastbatch.formats.results import reply_bytes, scan_result, written_id
 from fastbatch.models.http import HTTPReply
 from fastbatch.models.response import ResponseWrapper
 from fastbatch.providers.base import Provider
+
+if TYPE_CHECKING:
+    from fastbatch.engine.crew.session import CrewSession
 
 ResponseT = TypeVar("ResponseT")
 
@@ -128,7 +131,7 @@ class RememberedStream(Generic[ResponseT]):
     def __init__(
         self,
         settings: Settings[ResponseT],
-        session: Session[ResponseT],
+        session: Session[ResponseT] | CrewSession[ResponseT],
         source: JobSource,
         path: Path,
         *,

@@ -7,12 +7,14 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Generic, Literal, Self, TypeVar
 
 from fastbatch import registry
 from fastbatch.cache.base import CacheProvider
 from fastbatch.cache.guarded import GuardedCache
+from fastbatch.engine.addresses import Addresses, Places
 from fastbatch.engine.changes import Changes
 from fastbatch.engine.clock import Clock, SystemClock
 from fastbatch.engine.descriptors import file_limit, room_for_connections
@@ -22,7 +24,7 @@ from fastbatch.engine.gate import Gate
 from fastbatch.engine.hedge import Hedge, spare
 from fastbatch.engine.job import Job
 from fastbatch.engine.keeper import Keeper
-from fastbatch.engine.lane import Group, Lane, Way
+from fastbatch.engine.lane import Group, Way
 from fastbatch.engine.latencies import Latencies
 from fastbatch.engine.pipeline import Pipeline
 from fastbatch.engine.run import PATIENCE, Recorder, Run
@@ -56,14 +58,6 @@ def aiohttp_transport() -> Transport:
 
 
 @dataclass(frozen=True, slots=True)
-class Addresses(Generic[ResponseT]):
-    """Endpoints and keys of equal worth; `model` is what a fallback's requests name instead of their own."""
-
-    lanes: tuple[Lane[ResponseT], ...]
-    model: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Settings(Generic[ResponseT]):
     """Everything that stays the same from run to run of one manager."""
 
@@ -76,10 +70,12 @@ class Settings(Generic[ResponseT]):
     identical: Identical
     progress: str | Listener | None
     hedge: float = 0.0
-    shared: bool | str = False
+    shared: bool | str | Path = False  # a folder is an account for whoever is told of it
     transport: Callable[[], Transport] = aiohttp_transport
     clock: Clock = field(default_factory=SystemClock)
     dice: Callable[[], float] = random.random
+    workers: int = 1
+    places: Places | None = None  # what the addresses were made of; processes make their own of it
 
     @property
     def provider(self) -> Provider[ResponseT]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 # The stated retries are always possible at the start, and a sick endpoint cannot double the bill.
-_AT_FIRST, _EARNED = 10.0, 0.1
+AT_FIRST = 10.0
+_EARNED = 0.1
 
 
 class RetryBudget:
@@ -14,8 +15,8 @@ class RetryBudget:
     10
     """
 
-    def __init__(self) -> None:
-        self._left = _AT_FIRST
+    def __init__(self, first: float = AT_FIRST) -> None:
+        self._left = first
 
     def earn(self) -> None:
         """A request was answered, and not with an error."""

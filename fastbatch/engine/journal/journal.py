@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -170,6 +170,25 @@ class Journal:
         sent = Sent(self._last, row, custom_id, key, attempt, prompt_tokens)
         self._commit.add(_Step(sent=sent, waiter=waiter))
         await waiter
+
+    def leave(self, rows: Sequence[tuple[int, str, str, int, int]], then: Callable[[], None]) -> None:
+        """As `sent`, for several requests in the order of its arguments; `then` is called when all are safe.
+
+        It is not called where they cannot be written: the run ends by that.
+        """
+        if self._failure is not None:
+            return
+        assert self._commit is not None
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiter.add_done_callback(lambda done: None if done.exception() else then())
+        last = len(rows) - 1
+        for place, (row, custom_id, key, attempt, prompt_tokens) in enumerate(rows):
+            self._last += 1
+            self._numbers[custom_id] = self._last
+            if custom_id in self._left:
+                self._renewed.add(custom_id)
+            sent = Sent(self._last, row, custom_id, key, attempt, prompt_tokens)
+            self._commit.add(_Step(sent=sent, waiter=waiter if place == last else None))
 
     def back(self, custom_id: str) -> None:
         """The row's request cost nothing for certain; it will leave again, or never did."""

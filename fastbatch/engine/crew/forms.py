@@ -1,0 +1,100 @@
+"""Rows and outcomes as data: what a frame's head says of each, beside its raw bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import orjson
+
+from fastbatch.engine.job import Job
+from fastbatch.errors import RequestError
+from fastbatch.formats.results import result_line
+from fastbatch.models.request import LLMRequest
+from fastbatch.models.response import ReplyReader, ResponseWrapper, Usage
+
+OK, CACHED, SHARED = 1, 2, 4  # what became of a row, in bits; none of them for a failed one
+
+RowForm = list[Any]
+"""`[number, key, endpoint, length of the body, attempts so far, maybe billed, line]`."""
+
+LineForm = list[Any] | None
+"""`[custom_id, line of the input, fingerprint, metadata]` where an output line is to be made; else None."""
+
+OutcomeForm = list[Any]
+"""`[number, bits, length of the raw bytes, *tokens, fallback, status, the provider's id, attempts, seconds,
+model, provider, error]`; it ends behind `fallback` where the raw bytes are an output line."""
+
+
+class Told(NamedTuple):
+    """The beginning of an outcome, which is all that is counted."""
+
+    bits: int
+    tokens: Usage
+
+
+def read_row(form: RowForm, body: bytes) -> Job[Any]:
+    """The job of a row that was dealt; its tag says of what line it is."""
+    number, key, endpoint, _, attempts, billed, line = form
+    metadata: Mapping[str, Any] | None = None if line is None else line[3]
+    request = LLMRequest(endpoint, orjson.loads(body), metadata=metadata, checked=True)
+    job: Job[Any] = Job(request, number, key, line)
+    job.attempts, job.maybe_billed = attempts, billed
+    return job
+
+
+def write_outcome(job: Job[Any]) -> tuple[OutcomeForm, bytes]:
+    """What became of a job."""
+    outcome = job.outcome
+    assert outcome is not None
+    error = outcome.error
+    bits = (OK if error is None else 0) | CACHED * outcome.cached | SHARED * outcome.shared
+    line: LineForm = job.tag
+    if line is not None and error is None:
+        raw = result_line(line[0], line[1], outcome, line[2])
+        return [job.index, bits, len(raw), *outcome.tokens, job.group], raw
+    form: OutcomeForm = [job.index, bits, len(outcome.raw), *outcome.tokens, job.group]
+    form += (outcome.status, outcome.provider_request_id, outcome.attempts, outcome.latency, outcome.model)
+    form += (outcome.provider, None if error is None else write_error(error))
+    return form, outcome.raw
+
+
+def told(form: OutcomeForm) -> Told:
+    """What is counted of an outcome."""
+    return Told(form[1], Usage(*form[3:7]))
+
+
+def read_outcome(
+    form: OutcomeForm, raw: bytes, job: Job[Any], readers: Sequence[ReplyReader[Any]]
+) -> ResponseWrapper[Any]:
+    """The outcome of a job, read by the reader of whoever answered it."""
+    _, bits, _, *tokens = form[:7]
+    fallback, status, request_id, attempts, latency, model, provider, error = form[7:]
+    outcome: ResponseWrapper[Any] = ResponseWrapper(
+        readers[fallback],
+        provider=provider,
+        status=status,
+        raw=raw,
+        tokens=Usage(*tokens),
+        provider_request_id=request_id,
+        error=None if error is None else read_error(error),
+    )
+    outcome.of(job.request, index=job.index, key=job.key)
+    outcome.model = model
+    outcome.cached, outcome.shared = bool(bits & CACHED), bool(bits & SHARED)
+    outcome.attempts, outcome.latency = attempts, latency
+    return outcome
+
+
+def write_error(error: RequestError) -> dict[str, Any]:
+    """An error as data, with what its record in an errors file leaves out."""
+    beside = {"provider": error.provider, "request_id": error.request_id, "retry_after": error.retry_after}
+    return {**error.to_dict(), **beside, "stops_run": error.stops_run, "cure": error.cure}
+
+
+def read_error(told: Mapping[str, Any]) -> RequestError:
+    """The error that `write_error` wrote."""
+    error = RequestError.from_dict(told)
+    error.provider, error.request_id = told["provider"], told["request_id"]
+    error.retry_after, error.stops_run, error.cure = told["retry_after"], told["stops_run"], told["cure"]
+    return error

@@ -1,0 +1,141 @@
+"""The parent's hold on one member: its process, the line to it, and the rows that it has."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import fastbatch
+from fastbatch.engine.crew.forms import Told
+from fastbatch.engine.crew.link import FORM, Head, Link
+from fastbatch.engine.job import Job
+
+_SPARE = 128  # rows that a member has beside those that may be in flight, so that it never waits for the next
+_BUFFER = 1 << 20  # bytes that the system keeps of what one end says, at most
+
+
+class Row:
+    """A row that a member has; where it is `leaving`, an `attempt` at it is on record as sent."""
+
+    __slots__ = ("attempt", "job", "leaving", "prompt_tokens", "size", "told")
+
+    def __init__(self, job: Job[Any], size: int) -> None:
+        self.job = job
+        self.size = size
+        self.leaving = False
+        self.attempt = 0
+        self.prompt_tokens = 0
+        self.told: Told | None = None
+
+
+class Hand:
+    """One place in the crew, whichever process fills it.
+
+    Attributes:
+        concurrency: requests that it may have in flight.
+        window: rows that it may have.
+        backlog: rows that it will be dealt.
+        rows: those that it has, by their index, and their `size` in bytes.
+        working: has told of a row since it began.
+        deaths: members who died here in a row, without telling of one.
+        bye: it has said that it is about to end.
+        over: done when there is no process, and there will be none.
+    """
+
+    def __init__(self, number: int, concurrency: int) -> None:
+        self.number = number
+        self.concurrency = concurrency
+        self.window = 2 * concurrency + _SPARE
+        self.backlog: deque[Job[Any]] = deque()
+        self.rows: dict[int, Row] = {}
+        self.size = 0
+        self.working = False
+        self.deaths = 0
+        self.bye = False
+        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._link: Link | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def started(self) -> bool:
+        """Whether there is a process."""
+        return self._process is not None
+
+    @property
+    def pid(self) -> int | None:
+        """Its process."""
+        return None if self._process is None else self._process.pid
+
+    @property
+    def listens(self) -> bool:
+        """Whether it can be told anything."""
+        return self._link is not None and not self.bye
+
+    async def start(
+        self, orders: bytes, retries: float, heard: Callable[[Head, bytes], None], ended: Callable[[], None]
+    ) -> None:
+        """Start a process and give it its orders."""
+
+        def lost(error: Exception | None) -> None:
+            self._link = None
+            ended()
+
+        ours, theirs = socket.socketpair()
+        for end in (ours, theirs):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
+        ours.setblocking(False)
+        with theirs:
+            self._process = _started(theirs.fileno())
+        self.bye = self.working = False
+        link = Link(heard, lost)
+        await asyncio.get_running_loop().create_unix_connection(lambda: link, sock=ours)
+        self._link = link
+        link.send(["orders", FORM, self.concurrency, retries, sys.path], orders)
+
+    def send(self, *head: Any, raw: bytes = b"") -> None:
+        """Tell it something, if it still listens."""
+        if self._link is not None:
+            self._link.send([*head], raw)
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self._process is not None:
+            self._process.kill()
+
+    async def ending(self) -> int:
+        """How its process ended, once it has: its exit code, below zero by which signal."""
+        assert self._process is not None
+        process, self._process = self._process, None
+        return await asyncio.to_thread(process.wait)
+
+
+def _started(line: int) -> subprocess.Popen[bytes]:
+    """A member at the other end of a line, in a group of its own: Ctrl-C at a terminal is for the parent."""
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "fastbatch.engine.crew.member", str(line)],
+        pass_fds=(line,),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        env=_environment(),
+        process_group=0,
+    )
+
+
+def _environment() -> dict[str, str]:
+    """This process's environment, in which the package is found where it was found here."""
+    here = str(Path(fastbatch.__file__).parent.parent)
+    before = os.environ.get("PYTHONPATH")
+    return {**os.environ, "PYTHONPATH": here if not before else f"{here}{os.pathsep}{before}"}
+
+
+def told_end(code: int) -> str:
+    """How a process ended, for people."""
+    return f"signal {-code}: {signal.strsignal(-code)}" if code < 0 else f"exit code {code}"

@@ -1,0 +1,104 @@
+"""The pictures of several members as one."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Any
+
+from fastbatch.engine.events import Counters
+from fastbatch.models.stats import Saturation, Snapshot, Weather
+
+_COUNTED = ("in_flight", "waiting", "sent", "retries", "refused", "hedged", "fallbacks")
+_MOMENTARY = ("in_flight", "waiting")  # nothing is left of these when a member is gone
+
+
+def write_picture(snapshot: Snapshot) -> dict[str, Any]:
+    """What the parent needs of a member's picture."""
+    weather = snapshot.weather
+    count = [snapshot.in_flight, snapshot.waiting, snapshot.sent, snapshot.retries]
+    return {
+        "count": [*count, weather.refused, weather.hedged, weather.fallbacks],
+        "limits": [
+            [each.name, each.used, each.limit, _finite(each.per), each.utilisation, each.learned]
+            for each in snapshot.saturation
+        ],
+        "waiting_for": snapshot.waiting_for,
+        "outage": weather.outage,
+        "pace": weather.pace,
+        "latency": [weather.latency_p50, weather.latency_p99],
+    }
+
+
+def _finite(seconds: float) -> float | None:
+    """JSON knows no infinity, which is the length of a window that nobody knows yet."""
+    return None if seconds == inf else seconds
+
+
+class Pictures:
+    """The newest picture of each member."""
+
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
+        self._newest: dict[int, dict[str, Any]] = {}
+        self._gone = dict.fromkeys(_COUNTED, 0)
+        self._last: dict[str, Any] | None = None  # of the one that ended last
+        self._limits: dict[str, Saturation] = {}
+        self._outage = 0.0
+
+    def take(self, member: int, picture: dict[str, Any]) -> None:
+        """A member has told how things are."""
+        self._newest[member] = picture
+        self._count()
+
+    def gone(self, member: int) -> None:
+        """A member has ended: what it counted stays."""
+        if (last := self._newest.pop(member, None)) is not None:
+            for name, count in zip(_COUNTED, last["count"], strict=True):
+                if name not in _MOMENTARY:
+                    self._gone[name] += count
+            self._limits = _limits([last]) or self._limits
+            self._outage = max(self._outage, last["outage"])
+            self._last = last
+        self._count()
+
+    def _count(self) -> None:
+        for place, name in enumerate(_COUNTED):
+            count = sum(picture["count"][place] for picture in self._newest.values())
+            setattr(self._counters, name, self._gone[name] + count)
+
+    @property
+    def limits(self) -> tuple[Saturation, ...]:
+        """How full each limit is: they all look at one account, and the fullest look is the latest."""
+        return tuple((_limits(list(self._newest.values())) or self._limits).values())
+
+    @property
+    def waiting_for(self) -> str:
+        """Why all stand still; empty when one of them does not."""
+        reasons = [picture["waiting_for"] for picture in self._newest.values()]
+        return reasons[0] if reasons and all(reasons) else ""
+
+    def weather(self) -> Weather:
+        """What the endpoint was like to all of them."""
+        count = self._counters
+        pictures = list(self._newest.values()) or ([self._last] if self._last else [])
+        paces = [picture["pace"] for picture in pictures if picture["pace"] is not None]
+        halves = sorted(picture["latency"][0] for picture in pictures)
+        return Weather(
+            refused=count.refused,
+            outage=max([self._outage, *(picture["outage"] for picture in pictures)]),
+            hedged=count.hedged,
+            fallbacks=count.fallbacks,
+            pace=sum(paces) if paces else None,
+            latency_p50=halves[len(halves) // 2] if halves else 0.0,
+            latency_p99=max((picture["latency"][1] for picture in pictures), default=0.0),
+        )
+
+
+def _limits(pictures: list[dict[str, Any]]) -> dict[str, Saturation]:
+    found: dict[str, Saturation] = {}
+    for picture in pictures:
+        for name, used, limit, per, utilisation, learned in picture["limits"]:
+            seen = Saturation(name, used, limit, inf if per is None else per, utilisation, learned)
+            if name not in found or found[name].used < used:
+                found[name] = seen
+    return found

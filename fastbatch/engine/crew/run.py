@@ -1,0 +1,481 @@
+"""One run of a crew: rows are dealt to members in blocks, and their outcomes are recorded and handed out.
+
+Stands where a single process has `engine.run.Run`, and promises the same: what is alive at any time is at
+most the window and one block; a row is finished when it is on record; whatever the run ends by, what was
+answered until then has been handed out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
+from functools import partial
+from typing import Any, Generic, Protocol, TypeVar
+
+from fastbatch.engine.crew.forms import CACHED, OK, SHARED, read_error, read_outcome, told
+from fastbatch.engine.crew.hand import Hand, Row, told_end
+from fastbatch.engine.crew.link import Head
+from fastbatch.engine.crew.orders import Orders, packed
+from fastbatch.engine.events import Counters
+from fastbatch.engine.job import Job
+from fastbatch.engine.journal.entries import UncertainRow
+from fastbatch.engine.recorder import RowRecorder
+from fastbatch.engine.uncertain import Choice, not_sent_again
+from fastbatch.errors import FastbatchError, RunStopped, StorageError, UsageError
+from fastbatch.hashing import wire_bytes
+from fastbatch.limits.budget import AT_FIRST
+from fastbatch.providers.base import Provider
+
+ResponseT = TypeVar("ResponseT")
+
+_AHEAD = 256  # rows for each member that may wait to be dealt: keys do not fall to all of them in turn
+_BYTES = 16 * 1024 * 1024  # of bodies that one member may have
+_FRAME = 1024 * 1024  # bytes of bodies in one frame, about
+_DEATHS = 3  # members in one place that end before they have told of one row
+_CANCELLED = 0.8  # seconds in which members that were cancelled may save what they have
+_NAMED = 20  # rows that a notice names
+
+
+class Ears(Protocol):
+    """Who hears what members tell beside their rows."""
+
+    def picture_of(self, member: int, told: dict[str, Any]) -> None:
+        """How things are with a member."""
+        ...
+
+    def gone(self, member: int) -> None:
+        """A member has ended."""
+        ...
+
+    def notice(self, text: str) -> None:
+        """A sentence for people."""
+        ...
+
+    def outage(self, member: int, where: str, lasted: float, over: bool) -> None:
+        """An endpoint is away for a member, or back."""
+        ...
+
+
+class CrewRun(Generic[ResponseT]):
+    """Moves the jobs of `source` through a crew; used once, in one loop.
+
+    Args:
+        source: blocks of jobs, read only as there is room. A job that arrives with an outcome is finished.
+        orders: what members are told.
+        shares: the concurrency of each member.
+        providers: whose answers there may be: the first is where rows belong, the others are fallbacks.
+        counters: the run's own.
+        ears: hears of everything else.
+        recorder: what finishes a row: its outcome counts, and is handed out, when it is written down.
+        lines: members make the output's lines, and nobody wants the outcomes of answered rows beside them.
+        on_lost: what to do with a row whose request was under way in a member that died.
+    """
+
+    def __init__(
+        self,
+        source: AsyncIterator[list[Job[ResponseT]]],
+        *,
+        orders: Orders,
+        shares: Sequence[int],
+        providers: Sequence[Provider[Any]],
+        counters: Counters,
+        ears: Ears,
+        recorder: RowRecorder | None = None,
+        lines: bool = False,
+        on_lost: Choice = "retry",
+    ) -> None:
+        self._source = source
+        self._orders = orders
+        self._providers = providers
+        self._readers = [provider.reader for provider in providers]
+        self._counters = counters
+        self._ears = ears
+        self._recorder = recorder
+        self._lines = lines and recorder is not None
+        self._on_lost = on_lost
+        self._shares = shares
+        self._hands: list[Hand] = []
+        self._packed = b""
+        self._window = sum(2 * share + _AHEAD for share in shares)
+        self._alive = 0  # admitted and not handed out
+        self._unfinished = 0  # admitted and without an outcome
+        self._finished: list[Job[ResponseT]] = []
+        self._taker: asyncio.Future[None] | None = None
+        self._room: asyncio.Future[None] | None = None
+        self._feeding = True
+        self._draining = False
+        self._failure: BaseException | None = None
+        self._broken = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def pids(self) -> list[int]:
+        """The members' processes."""
+        return [hand.pid for hand in self._hands if hand.pid is not None]
+
+    async def blocks(self) -> AsyncGenerator[list[Job[ResponseT]], None]:
+        """Finished jobs in blocks as they come; closing the generator ends the crew.
+
+        Raises:
+            RunStopped: the run cannot go on; jobs in flight have finished and been handed out before.
+            Exception: whatever the source raised, after the same.
+        """
+        if self._recorder is not None:
+            self._recorder.start(self._recorded, self._break)
+        self._spawn(self._feed())
+        loop = asyncio.get_running_loop()
+        complete = False
+        try:
+            while True:
+                if self._finished:
+                    block, self._finished = self._finished, []
+                    self._alive -= len(block)
+                    _ring(self._room)
+                    yield block
+                elif self._failure is not None and (self._unfinished == 0 or self._broken):
+                    raise self._failure
+                elif not self._feeding and self._unfinished == 0:
+                    complete = True
+                    break
+                else:
+                    self._taker = loop.create_future()
+                    await self._taker
+        finally:
+            await self._close(complete=complete)
+
+    def drain(self) -> None:
+        """Start nothing more: what is in flight is finished and handed out, then `blocks` ends."""
+        if self._draining:
+            return
+        self._draining = True
+        for hand in self._hands:
+            self._give_up(len(hand.backlog))
+            hand.backlog.clear()
+            hand.send("drain")
+        _ring(self._room)
+        _ring(self._taker)
+
+    # Dealing
+
+    async def _feed(self) -> None:
+        try:
+            async for block in self._source:
+                if self._draining:
+                    break
+                self._admit(block)
+                while not self._draining and self._alive >= self._window:
+                    self._room = asyncio.get_running_loop().create_future()
+                    await self._room
+        except Exception as error:  # noqa: BLE001  (the caller's source may raise anything; the run raises it)
+            self._fail(error)
+        finally:
+            self._feeding = False
+            for hand in self._hands:
+                self._deal(hand)
+            _ring(self._taker)
+
+    def _admit(self, block: list[Job[ResponseT]]) -> None:
+        self._alive += len(block)
+        self._unfinished += len(block)
+        for job in block:
+            if job.outcome is not None:
+                self._finish(job)
+                continue
+            if not self._hands:
+                self._engage()
+            self._hands[int(job.key[:8], 16) % len(self._hands)].backlog.append(job)
+        for hand in self._hands:
+            self._deal(hand)
+
+    def _engage(self) -> None:
+        """Start the crew, now that there is a row to be asked."""
+        self._packed = packed(self._orders)
+        self._hands = [Hand(number, share) for number, share in enumerate(self._shares, 1)]
+        for hand in self._hands:
+            self._spawn(self._start(hand, AT_FIRST / len(self._shares)))
+
+    async def _start(self, hand: Hand, retries: float) -> None:
+        await hand.start(self._packed, retries, partial(self._hear, hand), partial(self._lost, hand))
+        if self._draining:
+            hand.send("drain")
+        self._deal(hand)
+
+    def _deal(self, hand: Hand) -> None:
+        """Fill a member's window, where it is worth a frame."""
+        backlog = hand.backlog
+        room = hand.window - len(hand.rows)
+        if not backlog or not hand.listens or room < min(len(backlog), hand.window // 4):
+            return
+        forms: list[Any] = []
+        bodies: list[bytes] = []
+        length = 0
+        while backlog and room > 0 and (hand.size < _BYTES or not hand.rows):
+            job = backlog.popleft()
+            body = wire_bytes(job.request.body)
+            line = None
+            if self._lines:
+                tag = job.tag
+                line = [tag.custom_id, tag.first, tag.mark, job.request.metadata]
+            hand.rows[job.index] = Row(job, len(body))
+            hand.size += len(body)
+            room -= 1
+            forms.append(
+                [job.index, job.key, job.request.endpoint, len(body), job.attempts, job.maybe_billed, line]
+            )
+            bodies.append(body)
+            length += len(body)
+            if length >= _FRAME:
+                hand.send("rows", forms, raw=b"".join(bodies))
+                forms, bodies, length = [], [], 0
+        if forms:
+            hand.send("rows", forms, raw=b"".join(bodies))
+
+    # What members tell
+
+    def _hear(self, hand: Hand, head: Head, raw: bytes) -> None:
+        try:
+            self._heard(hand, head, raw)
+        except Exception as error:  # noqa: BLE001  (in a callback nobody else would hear of it)
+            self._break(error)
+
+    def _heard(self, hand: Hand, head: Head, raw: bytes) -> None:
+        what = head[0]
+        if what == "work":
+            _, outcomes, back, leaving = head
+            if outcomes:
+                self._take(hand, outcomes, raw)
+            for index in back:
+                row = hand.rows[index]
+                row.leaving = False
+                assert self._recorder is not None
+                self._recorder.back(row.job)
+            if leaving:
+                self._leave(hand, leaving)
+            self._deal(hand)
+            if self._finished:
+                _ring(self._taker)
+        elif what == "picture":
+            self._ears.picture_of(hand.number, head[1])
+        elif what == "notice":
+            self._ears.notice(head[1])
+        elif what == "warning":
+            logging.getLogger(head[1]).warning("%s", head[2])
+        elif what == "outage":
+            self._ears.outage(hand.number, *head[1:])
+        elif what == "ended":
+            self._fail(_error(*head[1:], number=hand.number))
+        elif what == "bye":
+            hand.bye = True
+
+    def _take(self, hand: Hand, outcomes: list[Any], raw: bytes) -> None:
+        """Outcomes have come: write them down, or hand them out."""
+        hand.working, hand.deaths = True, 0
+        at = 0
+        for form in outcomes:
+            row = hand.rows.pop(form[0])
+            hand.size -= row.size
+            own = raw[at : at + form[2]]
+            at += form[2]
+            if self._lines and form[1] & OK:
+                row.told = told(form)
+                assert self._recorder is not None
+                self._recorder.record_line(row, row.job, own)
+                continue
+            row.job.outcome = read_outcome(form, own, row.job, self._readers)
+            self._finish(row.job)
+
+    def _leave(self, hand: Hand, leaving: list[list[int]]) -> None:
+        """Requests are about to leave: they do when that is on disk."""
+        assert self._recorder is not None
+        rows = []
+        for index, attempt, prompt_tokens in leaving:
+            row = hand.rows[index]
+            row.leaving, row.attempt, row.prompt_tokens = True, attempt, prompt_tokens
+            rows.append((row.job, attempt, prompt_tokens))
+        billed = self._recorder.leave(rows, lambda: hand.send("sent", len(rows), billed))
+
+    # Outcomes
+
+    def _finish(self, job: Job[ResponseT]) -> None:
+        if self._recorder is None or (job.outcome is not None and job.outcome.recorded):
+            self._hand_out(job)
+        else:
+            self._recorder.record(job)
+
+    def _recorded(self, safe: list[Any]) -> None:
+        """Written down: jobs, or rows of which there is a line only."""
+        for each in safe:
+            if isinstance(each, Row):
+                self._count(*each.told)  # type: ignore[misc]
+                self._unfinished -= 1
+                self._finished.append(each.job)
+            else:
+                self._hand_out(each)
+        _ring(self._taker)
+
+    def _hand_out(self, job: Job[ResponseT]) -> None:
+        outcome = job.outcome
+        assert outcome is not None
+        if outcome.error is not None:
+            self._counters.fail(outcome.error)
+        elif outcome.recorded:
+            self._counters.skipped += 1
+        else:
+            self._count(CACHED * outcome.cached | SHARED * outcome.shared, outcome.tokens)
+        self._unfinished -= 1
+        self._finished.append(job)
+        _ring(self._taker)
+
+    def _count(self, bits: int, tokens: Sequence[int]) -> None:
+        counters = self._counters
+        counters.ok += 1
+        if bits & CACHED:
+            counters.cached += 1
+        elif bits & SHARED:
+            counters.shared += 1
+        else:
+            counters.prompt_tokens += tokens[0]
+            counters.cached_tokens += tokens[1]
+            counters.completion_tokens += tokens[2]
+            counters.reasoning_tokens += tokens[3]
+
+    def _give_up(self, rows: int) -> None:
+        """So many rows stay open for another run."""
+        self._alive -= rows
+        self._unfinished -= rows
+        _ring(self._taker)
+
+    # Ends
+
+    def _lost(self, hand: Hand) -> None:
+        """The line to a member has ended, and so has the member."""
+        self._ears.gone(hand.number)
+        self._spawn(self._bury(hand))
+
+    async def _bury(self, hand: Hand) -> None:
+        """A member has ended: as it should, or it is replaced and its rows are dealt again."""
+        code = await hand.ending()
+        rows = list(hand.rows.values())
+        hand.rows, hand.size = {}, 0
+        if not hand.bye and not self._draining and self._replace(hand, rows, code):
+            await self._start(hand, 0.0)
+            return
+        self._give_up(len(rows) + len(hand.backlog))
+        hand.backlog.clear()
+        hand.over.set_result(None)
+
+    def _replace(self, hand: Hand, rows: list[Row], code: int) -> bool:
+        """Put the rows of a member that died back into its line; False where another would die as well."""
+        said = f"worker {hand.number} ended unexpectedly ({told_end(code)})"
+        hand.deaths += 1
+        if hand.deaths >= _DEATHS:
+            self._fail(
+                RunStopped(
+                    f"Stopped: {said}, as the {_DEATHS - 1} before it did, without one answer. What was "
+                    "answered is saved; run again to go on, perhaps without --workers."
+                )
+            )
+            return False
+        asks = self._recorder is not None
+        leaving = [row for row in rows if row.leaving or not asks]
+        for row in leaving:
+            row.job.attempts, row.job.maybe_billed = row.attempt, True
+        under_way = len(leaving) if asks else min(len(rows), hand.concurrency)
+        skip = asks and self._on_lost == "skip"
+        if under_way:
+            count = f"{'' if asks else 'up to '}{under_way:,} {'row was' if under_way == 1 else 'rows were'}"
+            again = "not asked again" if skip else "asked again, perhaps paid twice"
+            self._ears.notice(f"{said}; {count} under way, to be {again}{_names(leaving)}")
+        else:
+            self._ears.notice(f"{said}; another one takes its place")
+        for row in reversed(rows):
+            if skip and row.leaving:
+                alone = not_sent_again(_uncertain(row), self._providers[0])
+                row.job.outcome = alone.of(row.job.request, index=row.job.index, key=row.job.key)
+                self._finish(row.job)
+            else:
+                hand.backlog.appendleft(row.job)
+        return True
+
+    def _fail(self, error: Exception) -> None:
+        """The run ends with its first error."""
+        if self._failure is None:
+            self._failure = error
+        self.drain()
+        _ring(self._taker)
+
+    def _break(self, error: BaseException) -> None:
+        """The run ends at once; what is in flight is not waited for."""
+        if self._failure is None or not self._broken:
+            self._failure = error
+        self._broken = True
+        self.drain()
+        _ring(self._taker)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._break(error)
+
+    async def _close(self, *, complete: bool) -> None:
+        """Let the members go: after their last words, or soon."""
+        self._draining = True
+        open_hands = [hand for hand in self._hands if not hand.over.done()]
+        overs = [hand.over for hand in open_hands]
+        for hand in open_hands:
+            hand.send("end" if complete else "cancel")
+        try:
+            if overs:
+                await asyncio.wait(overs, timeout=None if complete else _CANCELLED)
+        finally:
+            for hand in open_hands:
+                hand.kill()
+            if overs:
+                await asyncio.wait(overs, timeout=_CANCELLED)
+            tasks = list(self._tasks)
+            for task in tasks:
+                task.cancel()
+            try:
+                await asyncio.gather(*tasks, return_exceptions=True)
+            finally:  # answers that were paid for are kept, even when nobody waits any more
+                try:
+                    if self._recorder is not None:
+                        await self._recorder.flush()
+                finally:
+                    if isinstance(self._source, AsyncGenerator):
+                        await self._source.aclose()
+
+
+def _error(kind: str, words: str, cause: Any, *, number: int) -> Exception:
+    """What a member's run ended by."""
+    if kind == "stopped":
+        return RunStopped(words, cause=None if cause is None else read_error(cause))
+    if kind == "usage":
+        return UsageError(words)
+    if kind == "storage":
+        return StorageError(words)
+    if kind == "error":
+        return FastbatchError(words)
+    return RuntimeError(f"worker {number} broke:\n{words}")
+
+
+def _uncertain(row: Row) -> UncertainRow:
+    tag = row.job.tag
+    return UncertainRow(tag.custom_id, tag.first, row.attempt, row.prompt_tokens, row.job.key)
+
+
+def _names(rows: Sequence[Row]) -> str:
+    """The ids of some rows, where they are known by ids."""
+    ids = [row.job.tag.custom_id for row in rows[:_NAMED] if row.job.tag is not None]
+    return f": {', '.join(ids)}{', …' if len(rows) > _NAMED else ''}" if ids else ""
+
+
+def _ring(bell: asyncio.Future[None] | None) -> None:
+    if bell is not None and not bell.done():
+        bell.set_result(None)

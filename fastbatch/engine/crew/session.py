@@ -1,0 +1,163 @@
+"""What one run of a crew needs in the parent: counters, a display, and a place for the account of limits.
+
+Stands where a single process has `engine.session.Session`, for whoever runs one.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+from fastbatch import registry
+from fastbatch.engine.changes import Changes
+from fastbatch.engine.crew.orders import orders
+from fastbatch.engine.crew.pictures import Pictures
+from fastbatch.engine.crew.run import CrewRun
+from fastbatch.engine.events import (
+    Counters,
+    Event,
+    Listener,
+    Meter,
+    Notice,
+    Outage,
+    RunFinished,
+    RunStarted,
+    Ticker,
+)
+from fastbatch.engine.job import Job
+from fastbatch.engine.recorder import RowRecorder
+from fastbatch.engine.session import Settings
+from fastbatch.engine.uncertain import Choice
+from fastbatch.models.stats import Saturation, Snapshot, Weather
+
+ResponseT = TypeVar("ResponseT")
+
+logger = logging.getLogger(__name__)
+
+
+class CrewSession(AbstractAsyncContextManager["CrewSession[ResponseT]"], Generic[ResponseT]):
+    """One run's parts, between `async with` and its end."""
+
+    def __init__(self, settings: Settings[ResponseT], *, title: str, on_lost: Choice) -> None:
+        self._settings = settings
+        self._title = title
+        self._on_lost = on_lost
+        self._recorder: RowRecorder | None = None
+        self.counters = Counters()
+        self.meter = Meter(self.counters, settings.clock)
+        self._pictures = Pictures(self.counters)
+        self._away: dict[str, set[int]] = {}  # the members that an endpoint is away for
+        self._said: set[str] = set()
+        self._members = min(settings.workers, settings.concurrency)
+        self._folder: Path | None = None
+        progress = settings.progress
+        found = registry.find("progress", progress)() if isinstance(progress, str) else progress
+        self.listener: Listener | None = found
+        self._ticker: Ticker | None = None
+        self._changes = Changes(self.tell)
+
+    async def __aenter__(self) -> Self:
+        if not self._settings.shared:
+            self._folder = Path(tempfile.mkdtemp(prefix="fastbatch-"))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._ticker is not None:
+            self._ticker.stop()
+            self.tell(RunFinished(self.picture(), _reason(error)))
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def record_with(self, recorder: RowRecorder) -> None:
+        """Have everything written down before it counts; called before `run`."""
+        self._recorder = recorder
+
+    def run(self, source: AsyncIterator[list[Job[ResponseT]]]) -> CrewRun[ResponseT]:
+        """The run of `source`; tells the listener that it starts."""
+        settings, recorder = self._settings, self._recorder
+        if self.listener is not None:
+            self.tell(RunStarted(self._title, self.counters.total))
+            self._ticker = Ticker(self.tell, self.picture, settings.clock)
+            self._ticker.start()
+        shared = settings.shared if self._folder is None else self._folder
+        each, more = divmod(settings.concurrency, self._members)
+        return CrewRun(
+            source,
+            orders=orders(settings, title=self._title, shared=shared, asks=recorder is not None),
+            shares=[each + (number < more) for number in range(self._members)],
+            providers=[place.lanes[0].provider for place in settings.addresses],
+            counters=self.counters,
+            ears=self,
+            recorder=recorder,
+            lines=recorder is not None and recorder.lines_only,
+            on_lost=self._on_lost,
+        )
+
+    # What members tell
+
+    def picture_of(self, member: int, told: dict[str, Any]) -> None:
+        """How things are with a member."""
+        self._pictures.take(member, told)
+
+    def gone(self, member: int) -> None:
+        """A member has ended."""
+        self._pictures.gone(member)
+        for where in list(self._away):
+            self.outage(member, where, 0.0, over=True)
+
+    def notice(self, text: str) -> None:
+        """A sentence for people; what several members say is said once."""
+        if text in self._said:
+            return
+        self._said.add(text)
+        if self.listener is None:
+            logger.warning(text)
+        else:
+            self.tell(Notice(text))
+
+    def outage(self, member: int, where: str, lasted: float, over: bool) -> None:
+        """An endpoint is away for a member, or back: told when the first one, or the last one, says so."""
+        away = self._away.setdefault(where, set())
+        before = bool(away)
+        if over:
+            away.discard(member)
+        else:
+            away.add(member)
+        if bool(away) != before:
+            self.tell(Outage(where, lasted, over=over))
+
+    # What is told of all of them
+
+    def tell(self, event: Event) -> None:
+        """Tell the listener; one that raises is told nothing more, and the run goes on."""
+        if self.listener is None:
+            return
+        try:
+            self.listener.notify(event)
+        except Exception:  # a user's own code: no display may cost paid answers
+            logger.warning("the progress display failed and is not used any more", exc_info=True)
+            self.listener = None
+
+    def picture(self) -> Snapshot:
+        """The run at this moment; tells first what has changed since the last one."""
+        pictures = self._pictures
+        limits, reason = pictures.limits, pictures.waiting_for
+        self._changes.look(limits, reason, (), self._settings.clock.time())
+        parked = any(len(away) == self._members for away in self._away.values())
+        return self.meter.picture(limits, reason, pictures.weather(), parked=parked)
+
+    def facts(self) -> tuple[tuple[Saturation, ...], Weather]:
+        """The limits that were kept within, and what the endpoint was like, for the summary."""
+        return self._pictures.limits, self._pictures.weather()
+
+
+def _reason(error: BaseException | None) -> str:
+    return "" if error is None or isinstance(error, GeneratorExit) else str(error) or type(error).__name__
