@@ -1,6 +1,6 @@
 """What every transport does: the real ones over a socket, and the fake that other tests stand on.
 
-A further transport is one line in `REAL`; what a fake cannot do is asked of the real ones alone.
+A further transport is one line in `transports.REAL`; what a fake cannot do is asked of the real ones alone.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from fakes import FakeTransport
 from faultserver import FaultServer, Line
+from transports import REAL
 
 from fastbatch.errors import (
     BadResponse,
@@ -25,11 +26,8 @@ from fastbatch.errors import (
     ResponseTooLarge,
 )
 from fastbatch.models.http import HTTPCall, HTTPReply
-from fastbatch.transport.aiohttp import AiohttpTransport
-from fastbatch.transport.fast import FastTransport
 from fastbatch.transport.timeout import Timeout
 
-REAL: dict[str, Callable[..., Any]] = {"aiohttp": AiohttpTransport, "fast": FastTransport}
 BOUND = 1000  # bytes that a reply may have in these tests
 
 

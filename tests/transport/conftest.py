@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import uvloop
+from transports import REAL
 
 # The other files choose their loop themselves, or start processes that do.
-ON_BOTH = ("test_transport_aiohttp.py", "test_transport_pool.py", "test_transport_tls.py")
+ON_BOTH = tuple(f"test_transport_{what}.py" for what in ("aiohttp", "pool", "replies", "tls"))
+
+
+@pytest.fixture(params=REAL)
+def kind(request: pytest.FixtureRequest) -> str:
+    """The name of each transport in turn."""
+    return str(request.param)
+
+
+@pytest.fixture
+def make(kind: str) -> Callable[..., Any]:
+    """What makes one of that kind."""
+    return REAL[kind]
 
 
 @pytest.hookimpl(optionalhook=True)

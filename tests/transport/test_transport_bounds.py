@@ -7,25 +7,27 @@ import sys
 import zlib
 from collections.abc import Awaitable, Callable
 from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from faultserver import FaultServer, Line
+from transports import MAKE, Make
 
 from fastbatch.errors import RequestTimeout, ResponseTooLarge
 from fastbatch.models.http import HTTPCall
-from fastbatch.transport.aiohttp import AiohttpTransport
 from fastbatch.transport.timeout import Timeout
 
 # Prints how each call ended, the memory that it took at most (MiB) and the longest time (ms) that the event
 # loop did nothing else. Time on the processor, not on the wall: other processes do not count.
-CLIENT = r"""
+CLIENT = (
+    MAKE
+    + r"""
 import asyncio, re, sys, time
 from pathlib import Path
 import uvloop
 from fastbatch.errors import RequestError
 from fastbatch.models.http import HTTPCall
-from fastbatch.transport.aiohttp import AiohttpTransport
 from fastbatch.transport.timeout import Timeout
 
 url, calls = sys.argv[1], int(sys.argv[2])
@@ -50,7 +52,7 @@ async def call(transport, path):
     return f"{reply.status}:{len(reply.body)}"
 
 async def main():
-    transport = AiohttpTransport()
+    transport = make()
     await transport.open(connections=calls)
     for _ in range(3):
         await call(transport, "/well")
@@ -66,7 +68,9 @@ async def main():
 with asyncio.Runner(loop_factory=uvloop.new_event_loop if sys.argv[3] == "uvloop" else None) as runner:
     runner.run(main())
 """
+)
 
+TESTS = Path(__file__).resolve().parents[1]
 MIB = 1 << 20
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -78,7 +82,9 @@ class Cost(NamedTuple):
     stall: float  # milliseconds
 
 
-async def cost(hostile: Callable[[Line], Awaitable[None]], calls: int, loop: str = "uvloop") -> Cost:
+async def cost(
+    kind: str, hostile: Callable[[Line], Awaitable[None]], calls: int, loop: str = "uvloop"
+) -> Cost:
     """What so many of these replies at once do to a client in a process of its own."""
 
     async def behave(line: Line) -> None:
@@ -88,8 +94,8 @@ async def cost(hostile: Callable[[Line], Awaitable[None]], calls: int, loop: str
             await line.reply(b"{}")
 
     async with FaultServer(behave) as server:
-        arguments = (sys.executable, "-c", CLIENT, server.url, str(calls), loop)
-        client = await asyncio.create_subprocess_exec(*arguments, stdout=asyncio.subprocess.PIPE)
+        arguments = (sys.executable, "-c", CLIENT, server.url, str(calls), loop, kind)
+        client = await asyncio.create_subprocess_exec(*arguments, stdout=asyncio.subprocess.PIPE, cwd=TESTS)
         told, _ = await client.communicate()
     assert client.returncode == 0
     first, after = told.decode().splitlines()
@@ -107,14 +113,14 @@ def packed(coding: str) -> bytes:
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "raw deflate"])
-async def test_bombs(loop: str, coding: str) -> None:
+async def test_bombs(kind: str, loop: str, coding: str) -> None:
     """Cut while they are inflated, at the bound: five at once cost as much as one."""
     bomb = packed(coding)
 
     async def behave(line: Line) -> None:
         await line.reply(bomb, "200 OK", f"Content-Encoding: {coding.split()[-1]}")
 
-    outcome, mebibytes, stall = await cost(behave, 5, loop)
+    outcome, mebibytes, stall = await cost(kind, behave, 5, loop)
     assert outcome == "ResponseTooLarge"
     assert mebibytes <= 64
     assert stall <= 50
@@ -169,14 +175,14 @@ async def never_to_the_point(line: Line) -> None:
         (never_to_the_point, "BadResponse"),
     ],
 )
-async def test_floods(hostile: Callable[[Line], Awaitable[None]], outcome: str) -> None:
+async def test_floods(kind: str, hostile: Callable[[Line], Awaitable[None]], outcome: str) -> None:
     """Endless, oversized or ground to dust: typed, with bounded memory and without a stall, five at once."""
-    assert (found := await cost(hostile, 5)).outcome == outcome
+    assert (found := await cost(kind, hostile, 5)).outcome == outcome
     assert found.mebibytes <= 64
     assert found.stall <= 50
 
 
-async def test_huge_replies_are_taken_in_turn() -> None:
+async def test_huge_replies_are_taken_in_turn(kind: str) -> None:
     """Five honest replies of 30 MiB at once arrive whole, and lie in memory one at a time."""
 
     async def behave(line: Line) -> None:
@@ -184,15 +190,15 @@ async def test_huge_replies_are_taken_in_turn() -> None:
         for _ in range(30):
             await line.send(b" " * MIB)
 
-    outcome, mebibytes, stall = await cost(behave, 5)
+    outcome, mebibytes, stall = await cost(kind, behave, 5)
     assert outcome == f"200:{30 * MIB}"
     assert mebibytes <= 64
     assert stall <= 50
 
 
-async def test_an_honest_reply_of_any_size_is_whole() -> None:
+async def test_an_honest_reply_of_any_size_is_whole(make: Make) -> None:
     """Around every bound on the way, each byte in its place, with its length, in chunks or packed."""
-    transport = AiohttpTransport(max_response_bytes=12 * MIB)
+    transport = make(max_response_bytes=12 * MIB)
     await transport.open(connections=1)
 
     async def behave(line: Line) -> None:
@@ -240,9 +246,9 @@ class Pausing:
             await line.send(head % self.size + b" " * self.size)
 
 
-async def both(size: int) -> tuple[BaseException | None, BaseException | None]:
+async def both(make: Make, size: int) -> tuple[BaseException | None, BaseException | None]:
     """How a call for the pausing reply ends, and one that is made meanwhile."""
-    transport, server = AiohttpTransport(), Pausing(size)
+    transport, server = make(), Pausing(size)
     await transport.open(connections=2)
     async with FaultServer(server.behave) as there:
         call = HTTPCall(there.url, {}, b"")
@@ -254,16 +260,16 @@ async def both(size: int) -> tuple[BaseException | None, BaseException | None]:
     return first.exception(), second.exception()
 
 
-async def test_one_that_pauses_holds_up_no_other_of_usual_size() -> None:
+async def test_one_that_pauses_holds_up_no_other_of_usual_size(make: Make) -> None:
     """Some mebibytes each are read side by side."""
-    first, second = await both(2 * MIB)
+    first, second = await both(make, 2 * MIB)
     assert isinstance(first, RequestTimeout)
     assert second is None
 
 
-async def test_deadlines_hold_while_waiting_for_a_turn() -> None:
+async def test_deadlines_hold_while_waiting_for_a_turn(make: Make) -> None:
     """Behind a huge reply that pauses, the total passes; the pause is not laid at the other server's door."""
-    first, second = await both(20 * MIB)
+    first, second = await both(make, 20 * MIB)
     assert isinstance(first, RequestTimeout)
     assert isinstance(second, RequestTimeout)
     assert second.phase == "total"

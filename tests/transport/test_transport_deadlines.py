@@ -16,7 +16,7 @@ from faultserver import FaultServer, Line
 
 from fastbatch.errors import ConnectFailed, ConnectTimeout, NameNotResolved, RequestError, RequestTimeout
 from fastbatch.models.http import HTTPCall
-from fastbatch.transport.aiohttp import AiohttpTransport
+from fastbatch.transport.base import Transport
 from fastbatch.transport.timeout import Timeout
 
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
@@ -34,9 +34,10 @@ def run(request):
     return runs
 
 
-async def failing(url: str, timeout: Timeout, body: bytes = b"{}") -> tuple[RequestError, float]:
+async def failing(
+    transport: Transport, url: str, timeout: Timeout, body: bytes = b"{}"
+) -> tuple[RequestError, float]:
     """The error of one call, and after how many seconds it came."""
-    transport = AiohttpTransport()
     await transport.open(connections=1)
     began = time.monotonic()
     try:
@@ -69,12 +70,12 @@ async def mute() -> AsyncIterator[int]:
         server.close()
 
 
-def test_a_tls_handshake_that_stalls(run) -> None:
+def test_a_tls_handshake_that_stalls(run, make) -> None:
     """Nothing was sent, so it is the connection that failed, and the words say at what."""
 
     async def main():
         async with mute() as port:
-            return await failing(f"https://127.0.0.1:{port}/v1", Timeout(5.0, connect=SECONDS))
+            return await failing(make(), f"https://127.0.0.1:{port}/v1", Timeout(5.0, connect=SECONDS))
 
     error, took = run(main())
     check(error, took)
@@ -83,7 +84,7 @@ def test_a_tls_handshake_that_stalls(run) -> None:
     assert not error.maybe_billed
 
 
-def test_a_host_that_takes_no_connection(run) -> None:
+def test_a_host_that_takes_no_connection(run, make) -> None:
     """A queue that is full, so that the first packet is dropped without an answer."""
     with contextlib.ExitStack() as stack:
         full = stack.enter_context(socket.socket())
@@ -94,30 +95,30 @@ def test_a_host_that_takes_no_connection(run) -> None:
             waiting.setblocking(False)
             waiting.connect_ex(full.getsockname())
         url = f"http://127.0.0.1:{full.getsockname()[1]}/v1"
-        error, took = run(failing(url, Timeout(5.0, connect=SECONDS)))
+        error, took = run(failing(make(), url, Timeout(5.0, connect=SECONDS)))
     check(error, took)
     assert type(error) is ConnectTimeout
     assert "did not accept a connection" in error.message
 
 
-def test_a_total_below_the_connect_deadline(run) -> None:
+def test_a_total_below_the_connect_deadline(run, make) -> None:
     """The total holds in the connect phase, too; as nothing was sent it is still a failed connection."""
 
     async def main():
         async with mute() as port:
-            return await failing(f"https://127.0.0.1:{port}/v1", Timeout(SECONDS, connect=5.0))
+            return await failing(make(), f"https://127.0.0.1:{port}/v1", Timeout(SECONDS, connect=5.0))
 
     error, took = run(main())
     check(error, took)
     assert isinstance(error, ConnectFailed)
 
 
-def test_a_name_server_that_does_not_answer(run, monkeypatch) -> None:
+def test_a_name_server_that_does_not_answer(run, make, monkeypatch) -> None:
     """It is said that it is the name; nobody waits for the thread that still asks, not even the end."""
     answered = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answered.wait(20) and [])
     began = time.monotonic()
-    error, took = run(failing("http://slow.test/v1", Timeout(5.0, connect=SECONDS)))
+    error, took = run(failing(make(), "http://slow.test/v1", Timeout(5.0, connect=SECONDS)))
     whole = time.monotonic() - began
     answered.set()
     check(error, took)
@@ -163,13 +164,13 @@ async def drops(line: Line) -> None:
     ids=lambda value: value.__name__ if callable(value) else None,
 )
 def test_deadlines_of_the_reply(
-    run, behave: Callable[[Line], Awaitable[None]], timeout: Timeout, phase: str
+    run, make, behave: Callable[[Line], Awaitable[None]], timeout: Timeout, phase: str
 ) -> None:
     """A reply that does not begin, pauses or never ends: typed by its phase, and maybe billed."""
 
     async def main():
         async with FaultServer(behave) as server:
-            return await failing(server.url, timeout)
+            return await failing(make(), server.url, timeout)
 
     error, took = run(main())
     check(error, took)
@@ -177,7 +178,7 @@ def test_deadlines_of_the_reply(
     assert (error.phase, error.maybe_billed) == (phase, True)
 
 
-def test_a_short_pause_is_no_end(run) -> None:
+def test_a_short_pause_is_no_end(run, make) -> None:
     """Pieces that come within the idle deadline make a reply, however long it takes in all."""
 
     async def slow(line: Line) -> None:
@@ -187,7 +188,7 @@ def test_a_short_pause_is_no_end(run) -> None:
             await line.send(b"x")
 
     async def main():
-        transport = AiohttpTransport()
+        transport = make()
         await transport.open(connections=1)
         async with FaultServer(slow) as server:
             reply = await transport.send(
@@ -199,7 +200,7 @@ def test_a_short_pause_is_no_end(run) -> None:
     assert run(main()).body == b"x" * 8
 
 
-def test_a_server_that_does_not_take_the_request(run) -> None:
+def test_a_server_that_does_not_take_the_request(run, make) -> None:
     """The total holds while a large body is being written, and the connection is gone at once."""
 
     async def main():
@@ -212,7 +213,7 @@ def test_a_server_that_does_not_take_the_request(run) -> None:
 
         server = await asyncio.start_server(deaf, "127.0.0.1", 0, limit=1024)
         port = server.sockets[0].getsockname()[1]
-        outcome = await failing(f"http://127.0.0.1:{port}/v1", Timeout(SECONDS), b"x" * 50_000_000)
+        outcome = await failing(make(), f"http://127.0.0.1:{port}/v1", Timeout(SECONDS), b"x" * 50_000_000)
         gone.set()
         server.close()
         return outcome

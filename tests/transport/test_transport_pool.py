@@ -9,19 +9,19 @@ from pathlib import Path
 
 import pytest
 from faultserver import FaultServer, Line
+from transports import Make
 
 from fastbatch.errors import ConnectFailed, ConnectionLost, RequestError
 from fastbatch.models.http import HTTPCall
-from fastbatch.transport.aiohttp import AiohttpTransport
-from fastbatch.transport.aiohttp.wire import Handler
+from fastbatch.transport.base import Transport
 from fastbatch.transport.timeout import Timeout
 
 TIMEOUT = Timeout(5.0)
 
 
 @pytest.fixture
-async def transport() -> AsyncIterator[AiohttpTransport]:
-    made = AiohttpTransport()
+async def transport(make: Make) -> AsyncIterator[Transport]:
+    made = make()
     await made.open(connections=4)
     yield made
     await made.close()
@@ -48,7 +48,7 @@ def end(line: Line) -> None:
 @pytest.mark.parametrize("break_off", [reset, end])
 @pytest.mark.parametrize("reused", [False, True])
 async def test_a_kept_connection_that_ends_is_stale(
-    transport: AiohttpTransport, break_off: Callable[[Line], None], reused: bool
+    transport: Transport, break_off: Callable[[Line], None], reused: bool
 ) -> None:
     """Before a byte of the reply, on a connection used before: told apart from one that was new."""
 
@@ -67,7 +67,7 @@ async def test_a_kept_connection_that_ends_is_stale(
     assert (lost.value.stale, lost.value.maybe_billed) == (reused, True)
 
 
-async def test_a_kept_connection_that_breaks_in_its_reply_is_not_stale(transport: AiohttpTransport) -> None:
+async def test_a_kept_connection_that_breaks_in_its_reply_is_not_stale(transport: Transport) -> None:
     """The reply had begun: the request was taken, and sending it again at once is no matter of course."""
 
     async def behave(line: Line) -> None:
@@ -86,7 +86,7 @@ async def test_a_kept_connection_that_breaks_in_its_reply_is_not_stale(transport
 
 @pytest.mark.parametrize("break_off", [reset, end])
 async def test_an_idle_connection_that_ended_is_not_used(
-    transport: AiohttpTransport, break_off: Callable[[Line], None]
+    transport: Transport, break_off: Callable[[Line], None]
 ) -> None:
     """A server that closes without having said so costs no attempt: its end waits in the socket."""
     closed = asyncio.Event()
@@ -141,7 +141,7 @@ async def a_goodbye(line: Line, reply: bytes, seen: Callable[[], Awaitable[None]
 @pytest.mark.parametrize("plant", [in_one_piece, after_the_headers, after_the_reply, half_of_it, a_goodbye])
 @pytest.mark.parametrize("read", [True, False], ids=["read by then", "still in the socket"])
 async def test_what_nobody_asked_for_is_no_reply(
-    transport: AiohttpTransport, plant: Callable[..., Awaitable[None]], read: bool
+    transport: Transport, plant: Callable[..., Awaitable[None]], read: bool
 ) -> None:
     """Bytes beyond a reply never become the reply to the next request, wherever they are at that time."""
     answered, planted = asyncio.Event(), asyncio.Event()
@@ -164,7 +164,7 @@ async def test_what_nobody_asked_for_is_no_reply(
         assert server.connections == 2
 
 
-async def test_a_reply_before_the_request_is_none(transport: AiohttpTransport) -> None:
+async def test_a_reply_before_the_request_is_none(transport: Transport) -> None:
     """A server that speaks first, on a new connection, has answered nothing."""
 
     async def early(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -184,7 +184,7 @@ async def test_a_reply_before_the_request_is_none(transport: AiohttpTransport) -
 
 
 @pytest.mark.parametrize("size", [0, 1, 65_536, 65_537, 3_000_000])
-async def test_bodies_of_any_size_arrive(transport: AiohttpTransport, size: int) -> None:
+async def test_bodies_of_any_size_arrive(transport: Transport, size: int) -> None:
     """Whole, with their length said, in one piece or in many, one after another on one connection."""
 
     async def behave(line: Line) -> None:
@@ -199,7 +199,7 @@ async def test_bodies_of_any_size_arrive(transport: AiohttpTransport, size: int)
         assert server.connections == 1
 
 
-async def test_only_what_the_call_says_is_sent(transport: AiohttpTransport) -> None:
+async def test_only_what_the_call_says_is_sent(transport: Transport) -> None:
     """Besides the caller's headers: the host, the length and which compressions can be read."""
 
     async def behave(line: Line) -> None:
@@ -212,38 +212,30 @@ async def test_only_what_the_call_says_is_sent(transport: AiohttpTransport) -> N
     assert set(seen.headers) == {"host", "x-own", "content-length", "accept-encoding"}
 
 
-async def test_the_parts_of_aiohttp_that_we_stand_on(transport: AiohttpTransport) -> None:
-    """Its connections are ours, and they are told when they are free: private names of aiohttp still work."""
-
-    async def behave(line: Line) -> None:
-        await line.reply(b"{}")
-
-    async with FaultServer(behave) as server:
-        await transport.send(post(server.url), TIMEOUT)
-        connector = transport._session.connector  # type: ignore[union-attr]
-        ((kept, _),) = next(iter(connector._conns.values()))  # type: ignore[union-attr]
-    assert isinstance(kept, Handler)
-    assert (kept.served, kept.attempt) == (True, None)
+CONNECTS = {
+    "aiohttp": "aiohappyeyeballs.start_connection",
+    "fast": "fastbatch.transport.fast.dialling.Dialler.reach",
+}
 
 
 async def test_too_many_open_files_is_not_the_servers_fault(
-    transport: AiohttpTransport, monkeypatch: pytest.MonkeyPatch
+    kind: str, transport: Transport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is told apart from a server that is down, with what to do about it."""
 
-    async def full(**_: object) -> None:
+    async def full(*_: object, **__: object) -> None:
         raise OSError(errno.EMFILE, "Too many open files")
 
-    monkeypatch.setattr("aiohappyeyeballs.start_connection", full)
+    monkeypatch.setattr(CONNECTS[kind], full)
     with pytest.raises(ConnectFailed, match="Too many open files") as failed:
         await transport.send(post("http://127.0.0.1:1/v1"), TIMEOUT)
     assert failed.value.fault == "you"
     assert "ulimit -n" in failed.value.cure
 
 
-async def test_a_reply_that_is_too_large_harms_no_other() -> None:
+async def test_a_reply_that_is_too_large_harms_no_other(make: Make) -> None:
     """It is complete and its connection serves the next call already when it is judged: that one goes on."""
-    transport = AiohttpTransport(max_response_bytes=1000)
+    transport = make(max_response_bytes=1000)
     await transport.open(connections=1)
 
     async def behave(line: Line) -> None:
@@ -273,7 +265,7 @@ def open_files() -> int:
 
 
 @pytest.mark.skipif(not OPEN.exists(), reason="this system does not show what is open")
-async def test_a_connection_that_is_given_up_is_gone_at_once(transport: AiohttpTransport) -> None:
+async def test_a_connection_that_is_given_up_is_gone_at_once(transport: Transport) -> None:
     """Even with a body unsent that its server does not take: nothing lingers."""
     gone = asyncio.Event()
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from faults.certificates import MISSING, context, make
 from faultserver import FaultServer, Line
+from transports import Make
 
 from fastbatch.errors import ConfigError, ConnectFailed, NameNotResolved, TLSFailed
 from fastbatch.models.http import HTTPCall, HTTPReply
@@ -30,8 +31,8 @@ async def behave(line: Line) -> None:
     await line.reply(b"{}")
 
 
-async def ask(url: str, ca_file: Path | str | None = None) -> HTTPReply:
-    transport = AiohttpTransport(ca_file=None if ca_file is None else str(ca_file))
+async def ask(make: Make, url: str, ca_file: Path | str | None = None) -> HTTPReply:
+    transport = make(ca_file=None if ca_file is None else str(ca_file))
     await transport.open(connections=1)
     try:
         return await transport.send(HTTPCall(url, {}, b"{}"), Timeout(5.0))
@@ -39,30 +40,30 @@ async def ask(url: str, ca_file: Path | str | None = None) -> HTTPReply:
         await transport.close()
 
 
-async def test_an_authority_of_ones_own(authority: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_authority_of_ones_own(make: Make, authority: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By argument or by SSL_CERT_FILE; without either its servers are not trusted."""
     pem = authority / "authority.pem"
     async with FaultServer(behave, tls=context(authority, "good")) as server:
-        assert (await ask(server.url, pem)).status == 200
+        assert (await ask(make, server.url, pem)).status == 200
         with pytest.raises(TLSFailed, match="an authority that is not trusted here"):
-            await ask(server.url)
+            await ask(make, server.url)
         monkeypatch.setenv("SSL_CERT_FILE", str(pem))
-        assert (await ask(server.url)).status == 200
+        assert (await ask(make, server.url)).status == 200
 
 
 @pytest.mark.parametrize(
-    ("kind", "words"),
+    ("flaw", "words"),
     [
         ("expired", "its certificate has expired"),
         ("other-host", "its certificate is for another host"),
         ("self-signed", "its certificate is signed by itself"),
     ],
 )
-async def test_what_is_wrong_with_a_certificate(authority: Path, kind: str, words: str) -> None:
+async def test_what_is_wrong_with_a_certificate(make: Make, authority: Path, flaw: str, words: str) -> None:
     """It is said in plain words, nothing is sent, and the run stops: no other row would fare better."""
-    async with FaultServer(behave, tls=context(authority, kind)) as server:
+    async with FaultServer(behave, tls=context(authority, flaw)) as server:
         with pytest.raises(TLSFailed, match=words) as failed:
-            await ask(server.url, authority / "authority.pem")
+            await ask(make, server.url, authority / "authority.pem")
         assert server.seen == []
     error = failed.value
     assert (error.stops_run, error.retriable, error.maybe_billed) == (True, False, False)
@@ -70,7 +71,7 @@ async def test_what_is_wrong_with_a_certificate(authority: Path, kind: str, word
     assert "\n" not in error.message
 
 
-async def test_a_port_without_tls(authority: Path) -> None:
+async def test_a_port_without_tls(make: Make, authority: Path) -> None:
     """https to a plain port will never work: said so, not tried again."""
 
     async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -81,12 +82,12 @@ async def test_a_port_without_tls(authority: Path) -> None:
     async with await asyncio.start_server(plain, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         with pytest.raises(TLSFailed, match=f"TLS with 127.0.0.1:{port} failed") as failed:
-            await ask(f"https://127.0.0.1:{port}/v1")
+            await ask(make, f"https://127.0.0.1:{port}/v1")
     assert failed.value.stops_run
 
 
 @pytest.mark.parametrize("how", ["end", "reset"])
-async def test_a_handshake_that_breaks_off_may_work_the_next_time(how: str) -> None:
+async def test_a_handshake_that_breaks_off_may_work_the_next_time(make: Make, how: str) -> None:
     """It is a failed connection like any other: tried again, and no reason to stop."""
 
     async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -96,7 +97,7 @@ async def test_a_handshake_that_breaks_off_may_work_the_next_time(how: str) -> N
     async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         with pytest.raises(ConnectFailed) as failed:
-            await ask(f"https://127.0.0.1:{port}/v1")
+            await ask(make, f"https://127.0.0.1:{port}/v1")
     assert type(failed.value) is ConnectFailed
     assert failed.value.retriable
 
@@ -106,17 +107,21 @@ async def test_a_handshake_that_breaks_off_may_work_the_next_time(how: str) -> N
     [(None, "No such file or directory"), ("no certificate", "no certificates")],
 )
 async def test_a_file_of_authorities_that_cannot_be_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None, why: str
+    make: Make,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    content: str | None,
+    why: str,
 ) -> None:
     """Refused before anything is sent, naming the file and who named it."""
     file = tmp_path / "ca.pem"
     if content is not None:
         file.write_text(content)
     with pytest.raises(ConfigError, match=rf"^ca_file = '.*ca\.pem': cannot be used \({why}\)$"):
-        await ask("https://127.0.0.1:1/v1", file)
+        await ask(make, "https://127.0.0.1:1/v1", file)
     monkeypatch.setenv("SSL_CERT_FILE", str(file))
     with pytest.raises(ConfigError, match=r"^SSL_CERT_FILE = '.*' \(from the environment\)"):
-        await ask("https://127.0.0.1:1/v1")
+        await ask(make, "https://127.0.0.1:1/v1")
 
 
 @asynccontextmanager
@@ -192,7 +197,7 @@ async def test_a_proxy_that_refuses(monkeypatch: pytest.MonkeyPatch, answer: byt
     async with tunnel(answer) as (port, _):
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{port}")
         with pytest.raises(ConnectFailed, match=words) as failed:
-            await ask("https://localhost:1/v1")
+            await ask(AiohttpTransport, "https://localhost:1/v1")
     assert "proxy" in failed.value.message
     assert not failed.value.maybe_billed
 
@@ -201,7 +206,7 @@ async def test_a_proxy_that_is_not_there(monkeypatch: pytest.MonkeyPatch, unused
     """Its address is named, since the server's is not the one to check."""
     monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{unused_tcp_port}")
     with pytest.raises(ConnectFailed, match=f"the proxy 127.0.0.1:{unused_tcp_port}"):
-        await ask("https://localhost:1/v1")
+        await ask(AiohttpTransport, "https://localhost:1/v1")
     monkeypatch.setenv("https_proxy", "http://nobody.invalid:3128")
     with pytest.raises(NameNotResolved, match=r"nobody\.invalid"):
-        await ask("https://localhost:1/v1")
+        await ask(AiohttpTransport, "https://localhost:1/v1")

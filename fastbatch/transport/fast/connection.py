@@ -16,7 +16,7 @@ import ssl
 from collections.abc import Callable
 from functools import partial
 from socket import gaierror
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
@@ -60,9 +60,9 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_asides", "_began", "_bodies", "_done", "_events", "_feed", "_fileno", "_future", "_headers",
         "_heard", "_held", "_idle", "_keep", "_kept", "_linked", "_loop", "_moved", "_parser", "_paused",
-        "_phase", "_poll", "_pool", "_problem", "_request", "_reused", "_sent", "_shape", "_since", "_sink", "_taken",
-        "_task", "_timeout", "_transport", "_unsent", "_values", "_wheel", "due", "origin", "slot", "status",
-        "until",
+        "_phase", "_poll", "_pool", "_problem", "_request", "_reused", "_sent", "_shape", "_since", "_sink",
+        "_taken", "_task", "_timeout", "_transport", "_unsent", "_values", "_wheel", "due", "origin", "slot",
+        "status", "until",
     )  # fmt: skip
 
     def __init__(self, pool: Pool, origin: Origin) -> None:
@@ -196,17 +196,14 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Write the request that waited for it."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are no subclasses
         parser = self._parser = HttpResponseParser(
             _Collector(self, self._events, self._headers, self._bodies)
         )
         self._feed = parser.feed_data
         request, self._request = self._request, None
-        if self._future is None or request is None:
-            self.close()
-        elif not self.origin.tls and self.speaks():
-            self.fail(not_connected(self.origin.where, OSError("it spoke before it was asked")))
+        if self._future is None or request is None or (not self.origin.tls and self.speaks()):
+            self._loop.call_soon(self._unasked)  # not at once: uvloop would never tell who waits for it
         else:
             self._write(*request)
 
@@ -222,8 +219,8 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what came for the attempt that waits for it, and nothing else."""
-        if self._future is None:
-            self.close()
+        if not self._sent:
+            self._unasked()
             return
         if self._idle:
             self._since = self._loop.time()
@@ -267,6 +264,13 @@ class Connection(asyncio.Protocol):
             if ended > 1 or spoiled or self._unsent is not None:
                 self._keep = False
             sink.end()
+
+    def _unasked(self) -> None:
+        """It said something while nobody asked: nothing on it can be told apart from now on."""
+        if self._future is None:
+            self.close()
+        else:
+            self.fail(not_connected(self.origin.where, OSError("it spoke before it was asked")))
 
     def eof_received(self) -> None:
         """The other side has nothing more to say: the end of a reply without a length, or a break."""
@@ -482,7 +486,7 @@ class Connection(asyncio.Protocol):
             self.fail(broke(self.host, "the transport was closed"))
             return
         transport = self._transport
-        if self._task is not None and not self._task.done() and self._task is not _current(self._loop):
+        if transport is None and self._task is not None and self._task is not _current(self._loop):
             self._task.cancel()
         self._part()
         if transport is not None:

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import chain, zip_longest
 from typing import Any
 
@@ -61,7 +62,8 @@ class Dialler:
                     ssl_handshake_timeout=patience,
                 )
         except BaseException:
-            raw.close()
+            with suppress(OSError):  # uvloop has closed it in some cases
+                raw.close()
             raise
 
     def _context(self) -> ssl.SSLContext:
