@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from fakes import FakeTransport
 from faultserver import FaultServer, Line
-from transports import REAL
+from transports import REAL as SINGLE
 
 from fastbatch.errors import (
     BadResponse,
@@ -26,8 +26,10 @@ from fastbatch.errors import (
     ResponseTooLarge,
 )
 from fastbatch.models.http import HTTPCall, HTTPReply
+from fastbatch.transport.auto import AutoTransport
 from fastbatch.transport.timeout import Timeout
 
+REAL: dict[str, Callable[..., Any]] = {**SINGLE, "auto": AutoTransport}
 BOUND = 1000  # bytes that a reply may have in these tests
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from yarl import URL
@@ -15,6 +14,7 @@ from fastbatch.transport.aiohttp.request import Body, Request
 from fastbatch.transport.aiohttp.resolver import Resolver
 from fastbatch.transport.aiohttp.wire import Attempt, Connector, current
 from fastbatch.transport.base import MAX_RESPONSE_BYTES
+from fastbatch.transport.proxies import proxy_for
 from fastbatch.transport.timeout import Timeout
 from fastbatch.transport.tls import context
 
@@ -109,10 +109,5 @@ def _give_up(reply: aiohttp.ClientResponse | None) -> None:
 
 
 def _proxy(url: URL) -> URL | None:
-    """The environment's proxy for this address, with its user and password; None where there is none."""
-    if url.host is None or proxy_bypass(url.host):
-        return None
-    found = getproxies().get(url.scheme)
-    if not found:
-        return None
-    return URL(found if "://" in found else f"http://{found}")
+    found = proxy_for(url.scheme, url.host)
+    return None if found is None else URL(found)
