@@ -12,7 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from faults import certificates
-from faults.fault import DOORS, Door, Fault
+from faults.fault import DOORS, TRANSPORTS, Door, Fault, by_turns
 from faults.laboratory import Laboratory
 from faults.matrix import CI, faults
 from faults.pending import pending
@@ -33,20 +33,22 @@ def main() -> int:
     """Do what the arguments say; 1 when something was not as promised."""
     given = _arguments()
     chosen = [
-        (fault, door)
-        for fault in faults(1.0 if given.full else CI)
+        (fault, door, transport)
+        for number, fault in enumerate(faults(1.0 if given.full else CI))
         if given.only in fault.name and not (fault.tls and certificates.MISSING)
         if not (given.fast and fault.row in SLOW)
         for door in DOORS
         if given.door in (None, door)
+        for transport in ((by_turns(number, door),) if given.transport is None else TRANSPORTS)
+        if given.transport in (None, "all", transport)
     ]
     outcomes: Counter[str] = Counter()
     began = time.monotonic()
     for _ in range(given.repeat):
         with tempfile.TemporaryDirectory(prefix="faults-") as folder, Laboratory(Path(folder)) as laboratory:
-            begun = [(fault, door, laboratory.begin(fault, door)) for fault, door in chosen]
-            for fault, door, future in begun:
-                outcomes[_told(fault, door, future.result(), given)] += 1
+            begun = [(*entry, laboratory.begin(*entry)) for entry in chosen]
+            for fault, door, transport, future in begun:
+                outcomes[_told(fault, door, transport, future.result(), given)] += 1
     took = time.monotonic() - began
     print(
         ", ".join(f"{number} {outcome}" for outcome, number in sorted(outcomes.items())), f"in {took:.0f} s"
@@ -54,12 +56,12 @@ def main() -> int:
     return int(bool(outcomes["BROKEN"] or outcomes["NO LONGER PENDING"]))
 
 
-def _told(fault: Fault, door: Door, found: list[str], given: argparse.Namespace) -> str:
+def _told(fault: Fault, door: Door, transport: str, found: list[str], given: argparse.Namespace) -> str:
     """Say how a fault went."""
     why = pending(fault, door)
     outcome = _OUTCOMES[bool(found), bool(why)]
     if outcome != "holds" or not given.quiet:
-        print(f"{outcome:8} {fault.name} [{door}]{': ' * bool(why)}{why}", flush=True)
+        print(f"{outcome:8} {fault.name} [{door}, {transport}]{': ' * bool(why)}{why}", flush=True)
     if outcome == "BROKEN" or (found and given.verbose):
         print("".join(f"    {problem}\n" for problem in found), flush=True)
     return outcome
@@ -74,9 +76,15 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--repeat", type=int, default=1, help="all of it so many times (1)")
     parser.add_argument("--only", default="", help="entries whose name holds this")
     parser.add_argument("--door", choices=DOORS, help="one of the three; all of them")
+    parser.add_argument(
+        "--transport", choices=(*TRANSPORTS, "all"), help="one of them, or all; by turns, and all with --full"
+    )
     parser.add_argument("--quiet", action="store_true", help="say nothing of what holds")
     parser.add_argument("--verbose", action="store_true", help="say what is wrong with pending ones, too")
-    return parser.parse_args()
+    given = parser.parse_args()
+    if given.full and given.transport is None:
+        given.transport = "all"
+    return given
 
 
 if __name__ == "__main__":

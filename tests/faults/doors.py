@@ -15,7 +15,9 @@ from faults.fault import Door, Fault
 from faults.nursery import Nursery
 
 
-def two_runs(fault: Fault, door: Door, folder: Path, nursery: Nursery, certificates: Path) -> list[Evidence]:
+def two_runs(
+    fault: Fault, door: Door, transport: str, folder: Path, nursery: Nursery, certificates: Path
+) -> list[Evidence]:
     """The run that meets the fault, and the same one again when the server is healed."""
     rows = [{"custom_id": prompt, "prompt": prompt} for prompt in fault.prompts()]
     (folder / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -24,17 +26,18 @@ def two_runs(fault: Fault, door: Door, folder: Path, nursery: Nursery, certifica
         place = fault.place(clinic.server.port) if fault.place else clinic.url
         if fault.late:
             clinic.late(fault.late)
-        first = _run(fault, door, folder, nursery, clinic, place, KEY, certificates)
+        first = _run(fault, door, transport, folder, nursery, clinic, place, KEY, certificates)
         _set_aside(folder, "first")
         clinic.heal(plain=fault.tls != "good")
         key = NEW_KEY if fault.new_key else KEY
-        second = _run(fault, door, folder, nursery, clinic, clinic.url, key, certificates)
+        second = _run(fault, door, transport, folder, nursery, clinic, clinic.url, key, certificates)
         return [first, second]
 
 
 def _run(
     fault: Fault,
     door: Door,
+    transport: str,
     folder: Path,
     nursery: Nursery,
     clinic: Clinic,
@@ -42,7 +45,7 @@ def _run(
     key: str,
     certificates: Path,
 ) -> Evidence:
-    job = _job(fault, door, folder, url, key, certificates)
+    job = {**_job(fault, door, folder, url, key, certificates), "transport": transport}
     began = 0.0
 
     def started(pid: int) -> None:

@@ -33,25 +33,27 @@ class Laboratory:
         self._numbers = itertools.count()
         self._busy: list[Future[list[str]]] = []
 
-    def begin(self, fault: Fault, door: Door) -> Future[list[str]]:
+    def begin(self, fault: Fault, door: Door, transport: str) -> Future[list[str]]:
         """Play a fault some time from now; calm ones when all others that were begun before are over."""
         folder = self._folder / f"{next(self._numbers)}"
         if not fault.calm:
-            self._busy.append(self._pools[0].submit(self._play, fault, door, folder))
+            self._busy.append(self._pools[0].submit(self._play, fault, door, transport, folder))
             return self._busy[-1]
-        return self._pools[1].submit(self._in_peace, fault, door, folder, list(self._busy))
+        return self._pools[1].submit(self._in_peace, fault, door, transport, folder, list(self._busy))
 
-    def _in_peace(self, fault: Fault, door: Door, folder: Path, others: list[Future[list[str]]]) -> list[str]:
+    def _in_peace(
+        self, fault: Fault, door: Door, transport: str, folder: Path, others: list[Future[list[str]]]
+    ) -> list[str]:
         for other in others:
             other.exception()
-        return self._play(fault, door, folder)
+        return self._play(fault, door, transport, folder)
 
-    def _play(self, fault: Fault, door: Door, folder: Path) -> list[str]:
+    def _play(self, fault: Fault, door: Door, transport: str, folder: Path) -> list[str]:
         if not hasattr(self._mine, "nursery"):
             self._mine.nursery = Nursery()
             self._nurseries.append(self._mine.nursery)
         folder.mkdir()
-        return wrong(*two_runs(fault, door, folder, self._mine.nursery, self._authority))
+        return wrong(*two_runs(fault, door, transport, folder, self._mine.nursery, self._authority))
 
     def __enter__(self) -> Self:
         self._authority.mkdir()

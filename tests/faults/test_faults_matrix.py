@@ -7,7 +7,7 @@ from concurrent.futures import Future
 
 import pytest
 from faults import certificates
-from faults.fault import DOORS, Door, Fault
+from faults.fault import DOORS, Door, Fault, by_turns
 from faults.laboratory import Laboratory
 from faults.matrix import faults
 from faults.pending import PENDING, pending
@@ -22,22 +22,23 @@ Begun = dict[tuple[str, str], Future[list[str]]]
 
 
 def entries() -> Iterator[object]:
-    """Every fault with every door; those that do not hold yet are marked so, and must not hold."""
-    for fault in FAULTS:
+    """Every fault with every door and, by turns, transport; those that do not hold yet are marked so."""
+    for number, fault in enumerate(FAULTS):
         for door in HERE:
+            transport = by_turns(number, door)
             marks = []
             if why := pending(fault, door):
                 marks.append(pytest.mark.xfail(reason=why, strict=True))
             if fault.tls and certificates.MISSING:
                 marks.append(pytest.mark.skip(reason=certificates.MISSING))
-            yield pytest.param(fault, door, marks=marks, id=f"{fault.name} [{door}]")
+            yield pytest.param(fault, door, transport, marks=marks, id=f"{fault.name} [{door}, {transport}]")
 
 
 @pytest.fixture(scope="module")
 def begun(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Begun]:
     """All that were chosen, under way together; each test waits for its own."""
     chosen = [
-        (item.callspec.params["fault"], item.callspec.params["door"])
+        tuple(item.callspec.params[what] for what in ("fault", "door", "transport"))
         for item in request.session.items
         if isinstance(item, pytest.Function)
         and item.module is request.module
@@ -45,11 +46,11 @@ def begun(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         and item.get_closest_marker("skip") is None
     ]
     with Laboratory(tmp_path_factory.mktemp("faults")) as laboratory:
-        yield {(fault.name, door): laboratory.begin(fault, door) for fault, door in chosen}
+        yield {(fault.name, door): laboratory.begin(fault, door, by) for fault, door, by in chosen}
 
 
-@pytest.mark.parametrize(("fault", "door"), list(entries()))
-def test_a_fault(fault: Fault, door: Door, begun: Begun) -> None:
+@pytest.mark.parametrize(("fault", "door", "transport"), list(entries()))
+def test_a_fault(fault: Fault, door: Door, transport: str, begun: Begun) -> None:
     """A run meets the fault; the same run again, on a healed server, finishes the job."""
     problems = begun[fault.name, door].result()
     assert not problems, "\n".join(problems)
