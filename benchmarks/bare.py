@@ -6,6 +6,7 @@ No retries, limits, cache or files. `tuned` is the measure of all ratios.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,8 +23,9 @@ def tuned(task: Task) -> int:
     async def main() -> int:
         url = URL(f"{task.base_url}/chat/completions")
         headers = {"Content-Type": "application/json", "Authorization": "Bearer benchmark"}
+        trusted = True if task.ca_file is None else ssl.create_default_context(cafile=task.ca_file)
         session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=task.concurrency),
+            connector=aiohttp.TCPConnector(limit=task.concurrency, ssl=trusted),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None),  # nothing set: no timers
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),

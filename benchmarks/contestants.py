@@ -7,6 +7,7 @@ own environment where it `needs` packages beyond the project's; its file may imp
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,6 +24,8 @@ class Contestant:
         prepare: `module:function` whose folder is the task's `prepared`; contestants that name the same one
             share what it left.
         needs: requirements of an environment of its own; empty for the project's.
+        one_in: a slow one makes one request in so many of the others'.
+        tls: it speaks to the server over TLS.
     """
 
     name: str
@@ -31,6 +34,8 @@ class Contestant:
     unit: Literal["request", "row"] = "request"
     prepare: str = ""
     needs: tuple[str, ...] = ()
+    one_in: int = 1
+    tls: bool = False
 
 
 BASELINE = "aiohttp-tuned"
@@ -38,13 +43,55 @@ BASELINE = "aiohttp-tuned"
 CONTESTANTS = (
     Contestant(BASELINE, "bare loop: aiohttp tuned, uvloop", "bare:tuned"),
     Contestant("aiohttp-default", "bare loop: aiohttp as it comes, asyncio", "bare:default"),
+    Contestant("wire-fast", "fastbatch: the fast transport alone", "wire:fast"),
+    Contestant("wire-aiohttp", "fastbatch: the transport on aiohttp alone", "wire:aiohttp"),
     Contestant("stream", "fastbatch: manager.stream, no cache", "engine:stream"),
     Contestant("everything", "fastbatch: run_file, everything on", "engine:everything"),
     Contestant("cached", "fastbatch: run_file, all cached", "engine:cached", "row", "engine:prepare"),
     Contestant("resumed", "fastbatch: run_file, all done before", "engine:resumed", "row", "engine:prepare"),
 )
 
-# Other people's packages, each in a throw-away environment: only with `--peers`, or named with `--only`.
-PEERS = (
-    Contestant("openai-sdk", "openai SDK, all tasks behind a semaphore", "sdk:openai", needs=("openai",)),
+# The same over TLS: only with `--tls`, or named with `--only`.
+SECURE = (
+    Contestant("aiohttp-tls", "bare loop: aiohttp tuned, uvloop, TLS", "bare:tuned", tls=True),
+    Contestant("wire-fast-tls", "fastbatch: the fast transport alone, TLS", "wire:fast", tls=True),
+    Contestant(
+        "wire-aiohttp-tls", "fastbatch: the transport on aiohttp alone, TLS", "wire:aiohttp", tls=True
+    ),
 )
+
+# Other people's packages, each in a throw-away environment, and what people write themselves: only with
+# `--peers`, or named with `--only`. Two releases of litellm, 1.82.7 and 1.82.8, were planted by a thief of
+# credentials: it has a pin, which a test keeps away from them.
+PEERS = (
+    Contestant("cookbook", "a loop after the cookbook's recipe, no sleep", "cookbook:cookbook"),
+    Contestant(
+        "parallel-parrot", "parallel-parrot", "packages:parallel_parrot", needs=("parallel-parrot==0.9.0",)
+    ),
+    Contestant("lm-deluge", "lm-deluge", "packages:lm_deluge", needs=("lm-deluge==0.0.168",)),
+    Contestant(
+        "openai-aiohttp",
+        "openai SDK on aiohttp",
+        "sdk:openai_aiohttp",
+        needs=("openai[aiohttp]==3.52.0",),
+        one_in=4,
+    ),
+    Contestant("openai-sdk", "openai SDK on httpx", "sdk:openai", needs=("openai==3.52.0",), one_in=4),
+    Contestant("fastllm-kit", "fastllm-kit", "packages:fastllm_kit", needs=("fastllm-kit==0.1.9",), one_in=4),
+    Contestant("litellm", "litellm, acompletion", "packages:litellm", needs=("litellm==1.80.0",), one_in=10),
+)
+
+EVERYBODY = CONTESTANTS + SECURE + PEERS
+
+
+def names() -> list[str]:
+    """What `--only` knows."""
+    return [contestant.name for contestant in EVERYBODY]
+
+
+def named(text: str) -> tuple[Contestant, ...]:
+    """Those that `--only` names, in the order of the table."""
+    wanted = text.split(",")
+    if unknown := sorted(set(wanted) - set(names())):
+        raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}; known: {', '.join(names())}")
+    return tuple(contestant for contestant in EVERYBODY if contestant.name in wanted)

@@ -28,6 +28,7 @@ class Task:
         input: a JSONL file of `rows` batch lines with the same bodies as `bodies(rows)`.
         folder: empty, for this run alone.
         prepared: what the contestant's preparation left behind, None where it has none.
+        ca_file: the authority to trust, None where the server speaks plain HTTP.
     """
 
     base_url: str
@@ -36,12 +37,14 @@ class Task:
     input: Path
     folder: Path
     prepared: Path | None = None
+    ca_file: Path | None = None
 
     @classmethod
     def from_json(cls, text: str) -> Task:
         """The task that `to_json` wrote down."""
         told = json.loads(text)
-        paths = {key: Path(told[key]) for key in ("input", "folder", "prepared") if told[key] is not None}
+        names = ("input", "folder", "prepared", "ca_file")
+        paths = {key: Path(told[key]) for key in names if told[key] is not None}
         return cls(**{**told, **paths})
 
     def to_json(self) -> str:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import venv
 from pathlib import Path
 
+# Releases that a thief of credentials planted.
+REFUSED = ("litellm==1.82.7", "litellm==1.82.8")
+
 
 class Environments:
-    """Makes one environment for each set of requirements, below `folder`, when it is first asked for."""
+    """Makes one environment for each set of requirements, below `folder`, when it is first asked for.
+
+    One that stands there from an earlier time is used again.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._made: dict[tuple[str, ...], Path] = {}
 
     def python(self, needs: tuple[str, ...]) -> Path:
         """The interpreter that has `needs` installed; this one where there are none.
@@ -23,14 +29,16 @@ class Environments:
         """
         if not needs:
             return Path(sys.executable)
-        if needs not in self._made:
-            home = self._folder / f"environment-{len(self._made)}"
+        if refused := [need for need in needs if need.replace(" ", "") in REFUSED]:
+            raise RuntimeError(f"{refused[0]} is never installed: that release steals credentials")
+        home = self._folder / re.sub(r"[^\w.-]+", "-", "-".join(needs))
+        python, complete = home / "bin" / "python", home / "installed"
+        if not complete.exists():
             print(f"installing {' '.join(needs)}", file=sys.stderr, flush=True)
-            venv.create(home, with_pip=True)
-            python = home / "bin" / "python"
+            venv.create(home, with_pip=True, clear=True)
             install = [str(python), "-m", "pip", "install", "--quiet", *needs]
             done = subprocess.run(install, capture_output=True, text=True, check=False)
             if done.returncode:
                 raise RuntimeError(f"{' '.join(needs)} cannot be installed:\n{done.stderr[-1000:]}")
-            self._made[needs] = python
-        return self._made[needs]
+            complete.touch()
+        return python

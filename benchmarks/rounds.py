@@ -14,6 +14,7 @@ from contestants import BASELINE, Contestant
 from load import Task, write_rows
 from measure import HERE, Cores, Cost, middle, on_core, run_child
 from peers import Environments
+from servers import Server
 
 
 @dataclass
@@ -65,27 +66,35 @@ class Race:
     """Runs contestants against one server.
 
     Args:
-        base_url: the server.
+        server: where they send; where it counts, nobody is believed who asked less than its rows.
         folder: for inputs, caches and outputs.
         cores: the client's core is taken from here.
         rows, bulk_rows: how many rows a contestant sends; and one that sends none goes through.
+        environments: where other people's packages are installed and stay; else they are thrown away.
     """
 
-    def __init__(self, base_url: str, folder: Path, cores: Cores, rows: int, bulk_rows: int) -> None:
-        self._base_url = base_url
+    def __init__(
+        self,
+        server: Server,
+        folder: Path,
+        cores: Cores,
+        *,
+        rows: int,
+        bulk_rows: int,
+        environments: Path | None = None,
+    ) -> None:
+        self._server = server
         self._folder = folder
         self._cores = cores
         self._rows = {"request": rows, "row": bulk_rows}
-        self._environments = Environments(folder)
-        self._inputs = {
-            size: write_rows(folder / f"rows-{size}.jsonl", size) for size in {0, rows, bulk_rows}
-        }
+        self._environments = Environments(environments or folder)
+        self._inputs: dict[int, Path] = {}
         self._prepared: dict[str, Path] = {}
 
     def run(self, chosen: Sequence[Contestant], concurrency: Sequence[int], rounds: int) -> list[Result]:
         """All results in the order of the table; progress is said on stderr."""
         results = [
-            Result(contestant, in_flight, self._rows[contestant.unit])
+            Result(contestant, in_flight, self._size(contestant))
             for in_flight in concurrency
             for contestant in chosen
             # Nothing is in flight in a run that sends nothing.
@@ -111,7 +120,7 @@ class Race:
             print(f"preparing {contestant.name}", file=sys.stderr, flush=True)
             folder = self._folder / f"prepared-{len(self._prepared)}"
             folder.mkdir()
-            task = self._task(self._rows[contestant.unit], concurrency, folder, None)
+            task = self._task(contestant, self._size(contestant), concurrency, folder, None)
             self._child(contestant, program, task)
             self._prepared[program] = folder
 
@@ -121,13 +130,28 @@ class Race:
         try:
             # Without rows there is nothing that a preparation could be used for.
             prepared = self._prepared.get(contestant.prepare) if rows else None
-            task = self._task(rows, concurrency, folder, prepared)
-            return self._child(contestant, contestant.program, task)
+            task = self._task(contestant, rows, concurrency, folder, prepared)
+            before = self._server.requests()
+            cost = self._child(contestant, contestant.program, task)
+            if contestant.unit == "request" and before is not None:
+                asked = (self._server.requests() or 0) - before - 1  # which was the question itself
+                if asked < rows:
+                    raise RuntimeError(f"{contestant.name} made {asked} requests for {rows} rows")
+            return cost
         finally:
             shutil.rmtree(folder)
 
-    def _task(self, rows: int, concurrency: int, folder: Path, prepared: Path | None) -> Task:
-        return Task(self._base_url, rows, concurrency, self._inputs[rows], folder, prepared)
+    def _size(self, contestant: Contestant) -> int:
+        return max(1, self._rows[contestant.unit] // contestant.one_in)
+
+    def _task(
+        self, contestant: Contestant, rows: int, concurrency: int, folder: Path, prepared: Path | None
+    ) -> Task:
+        server = self._server
+        if rows not in self._inputs:
+            self._inputs[rows] = write_rows(self._folder / f"rows-{rows}.jsonl", rows)
+        url, ca_file = (server.tls_url, server.ca_file) if contestant.tls else (server.base_url, None)
+        return Task(url, rows, concurrency, self._inputs[rows], folder, prepared, ca_file)
 
     def _child(self, contestant: Contestant, program: str, task: Task) -> Cost:
         python = self._environments.python(contestant.needs)

@@ -1,7 +1,7 @@
 """CPU a request: fastbatch's engine beside a bare aiohttp loop, in one run.
 
     python benchmarks/run.py [--rows 10000] [--rounds 5] [--concurrency 64,256] [--only NAME,...]
-                             [--peers] [--json OUT] [--plot OUT.svg]
+                             [--tls] [--peers] [--json OUT] [--plot OUT.svg]
 
 Compare figures of one run only: machines differ, and so do their busy minutes. Nothing here asserts a time.
 """
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from arguments import count, counts, main_of
-from contestants import BASELINE, CONTESTANTS, PEERS, Contestant
+from contestants import BASELINE, CONTESTANTS, PEERS, SECURE, Contestant, named, names
 from measure import Cores, split_cores
 from rounds import Race, Result
 from servers import KINDS, Server, serving
@@ -36,12 +36,21 @@ _HEAD = (
 def main() -> None:
     """Measure, print, and write what was asked for."""
     options = parser().parse_args()
-    chosen: tuple[Contestant, ...] = options.only + (PEERS if options.peers else ())
+    chosen: tuple[Contestant, ...] = options.only
+    chosen += (SECURE if options.tls else ()) + (PEERS if options.peers else ())
     cores = split_cores()
     with tempfile.TemporaryDirectory(prefix="fastbatch-benchmark-") as made:
         folder = Path(made)
-        with serving(options.server, folder, cores.server) as server:
-            race = Race(server.base_url, folder, cores, options.rows, options.bulk_rows)
+        secure = any(contestant.tls for contestant in chosen)
+        with serving(options.server, folder, cores.server, tls=secure) as server:
+            race = Race(
+                server,
+                folder,
+                cores,
+                rows=options.rows,
+                bulk_rows=options.bulk_rows,
+                environments=options.environments,
+            )
             results = race.run(chosen, options.concurrency, options.rounds)
     print(shown(results, server, cores, options.rounds))
     if options.json:
@@ -64,10 +73,12 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--bulk-rows", type=count, default=100_000, help="rows of the runs that send nothing")
     made.add_argument("--rounds", type=count, default=5)
     made.add_argument("--concurrency", type=counts, default=[64, 256], metavar="N,...")
-    made.add_argument(
-        "--only", type=_named, default=CONTESTANTS, metavar="NAME,...", help=", ".join(_names())
-    )
+    made.add_argument("--only", type=named, default=CONTESTANTS, metavar="NAME,...", help=", ".join(names()))
     made.add_argument("--peers", action="store_true", help="measure other people's packages too")
+    made.add_argument(
+        "--environments", type=Path, metavar="DIR", help="where their packages stay for the next time"
+    )
+    made.add_argument("--tls", action="store_true", help="measure transports over TLS too")
     made.add_argument("--server", choices=KINDS, default="auto", help="auto: nginx where there is one")
     made.add_argument("--json", metavar="OUT", help="write all raw figures")
     made.add_argument("--plot", metavar="OUT.svg", help="write a bar chart")
@@ -112,17 +123,6 @@ def _groups(results: Sequence[Result]) -> dict[str, list[tuple[str, float]]]:
         group = f"{result.concurrency} in flight" if sends else f"µs a row, {result.rows} rows, nothing sent"
         groups.setdefault(group, []).append((result.contestant.title, result.to_dict()["cpu_us"]))
     return groups
-
-
-def _names() -> list[str]:
-    return [contestant.name for contestant in CONTESTANTS + PEERS]
-
-
-def _named(text: str) -> tuple[Contestant, ...]:
-    wanted = text.split(",")
-    if unknown := sorted(set(wanted) - set(_names())):
-        raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}; known: {', '.join(_names())}")
-    return tuple(contestant for contestant in CONTESTANTS + PEERS if contestant.name in wanted)
 
 
 if __name__ == "__main__":

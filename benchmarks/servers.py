@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,8 +45,18 @@ http {{
     server {{
         listen 127.0.0.1:{port} backlog=4096;
         location = /v1/chat/completions {{ return 200 '{reply}'; }}
+        location = /status {{ stub_status; }}
     }}
+    {secure}
 }}
+"""
+_SECURE = """
+    server {{
+        listen 127.0.0.1:{port} ssl backlog=4096;
+        ssl_certificate {folder}/server.pem;
+        ssl_certificate_key {folder}/server.key;
+        location = /v1/chat/completions {{ return 200 '{reply}'; }}
+    }}
 """
 _SIMULATOR = "fastbatch simulator (Python: it may be what the client waits for)"
 
@@ -55,15 +66,32 @@ _TRIES = 5  # another process may take a free port before nginx does
 
 @dataclass(frozen=True)
 class Server:
-    """A running server; `kind` says which, with its version where it has one."""
+    """A running server.
+
+    Attributes:
+        kind: which, with its version where it has one.
+        base_url: `/v1` included.
+        tls_url, ca_file: the same over TLS and whom to trust; empty where it was not asked for.
+        status_url: tells how many requests there were; empty where nothing does.
+    """
 
     kind: str
     base_url: str
+    tls_url: str = ""
+    ca_file: Path | None = None
+    status_url: str = ""
+
+    def requests(self) -> int | None:
+        """Requests so far, this question among them; None where the server does not count."""
+        if not self.status_url:
+            return None
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(self.status_url) as reply:
+            return int(reply.read().split()[9])
 
 
 @contextmanager
-def serving(kind: str, folder: Path, core: int | None) -> Iterator[Server]:
-    """Start a server of `kind` on `core`; `auto` takes nginx where it is installed.
+def serving(kind: str, folder: Path, core: int | None, *, tls: bool = False) -> Iterator[Server]:
+    """Start a server of `kind` on `core`; `auto` takes nginx where it is installed, `tls` needs it.
 
     Raises:
         RuntimeError: it does not start.
@@ -71,7 +99,9 @@ def serving(kind: str, folder: Path, core: int | None) -> Iterator[Server]:
     program = _nginx() if kind in ("auto", "nginx") else None
     if kind == "nginx" and program is None:
         raise RuntimeError("there is no nginx; install it with: apt-get install nginx-light")
-    process, server = _start_nginx(program, folder, core) if program else _start_simulator(core)
+    if tls and program is None:
+        raise RuntimeError("only nginx serves TLS here; install it with: apt-get install nginx-light")
+    process, server = _start_nginx(program, folder, core, tls) if program else _start_simulator(core)
     try:
         yield server
     finally:
@@ -83,13 +113,19 @@ def _nginx() -> str | None:
     return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
 
 
-def _start_nginx(program: str, folder: Path, core: int | None) -> tuple[subprocess.Popen[str], Server]:
+def _start_nginx(
+    program: str, folder: Path, core: int | None, tls: bool
+) -> tuple[subprocess.Popen[str], Server]:
     said = subprocess.run([program, "-v"], capture_output=True, text=True, check=True).stderr
     version = said.strip().rpartition("/")[2]
     config = folder / "nginx.conf"
+    ca_file = _certificate(folder) if tls else None
     for _ in range(_TRIES):
         port = _free_port()
-        config.write_text(_CONFIG.format(folder=folder, port=port, reply=reply().decode()))
+        there = {"folder": folder, "reply": reply().decode()}
+        second = _free_port()
+        secure = _SECURE.format(port=second, **there) if tls else ""
+        config.write_text(_CONFIG.format(port=port, secure=secure, **there))
         with on_core(core):
             process = subprocess.Popen(
                 [program, "-p", str(folder), "-e", str(folder / "error.log"), "-c", str(config)],
@@ -97,11 +133,35 @@ def _start_nginx(program: str, folder: Path, core: int | None) -> tuple[subproce
                 text=True,
             )
         if _listens(process, port):
-            return process, Server(f"nginx {version}", f"http://127.0.0.1:{port}/v1")
+            here = f"http://127.0.0.1:{port}"
+            tls_url = f"https://127.0.0.1:{second}/v1" if tls else ""
+            return process, Server(f"nginx {version}", f"{here}/v1", tls_url, ca_file, f"{here}/status")
         process.kill()
         process.communicate()
     log = (folder / "error.log").read_text() if (folder / "error.log").exists() else ""
     raise RuntimeError(f"nginx does not start: {log[-1000:]}")
+
+
+def _certificate(folder: Path) -> Path:
+    """A certificate that vouches for itself, and is trusted by whoever is given the file."""
+    names = ("subjectAltName=DNS:localhost,IP:127.0.0.1", "keyUsage=critical,digitalSignature,keyCertSign")
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+    ]
+    command += ["-days", "3", "-subj", "/CN=localhost", "-keyout", "server.key", "-out", "server.pem"]
+    for name in names:
+        command += ["-addext", name]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"openssl makes no certificate: {done.stderr[-500:]}")
+    return folder / "server.pem"
 
 
 def _start_simulator(core: int | None) -> tuple[subprocess.Popen[str], Server]:

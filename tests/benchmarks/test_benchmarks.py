@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from importlib import import_module
+from itertools import count
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,7 +21,8 @@ BENCHMARKS = ROOT / "benchmarks"
 _SIZES = {
     "run": "--rows 100 --bulk-rows 100 --rounds 1 --concurrency 8 --server simulator --plot run.svg",
     "limiter": "--admissions 20 --waiters 1,20 --rounds 1",
-    "memory": "--rows 50,100 --concurrency 8 --server simulator",
+    "scale": "--rows 50,100 --concurrency 8 --server simulator --plot scale.svg",
+    "latency": "--latencies 10,20 --concurrency 4 --seconds 1 --rounds 1 --only wire-fast,stream",
     "startup": "--repeats 1",
     "journal": "--rows 200 --concurrency 8 --rounds 1",
     "resume": "--rows 50 --repeats 1",
@@ -127,12 +129,24 @@ def test_limiter_tells_each_number_of_waiters(outcomes: dict[str, Outcome]) -> N
     assert "CPU µs an admission" in printed
 
 
-def test_memory_tells_the_growth(outcomes: dict[str, Outcome]) -> None:
-    """A line for each number of rows, with the peak and what it grew by."""
-    printed, report = outcomes["memory"]
+def test_scale_tells_the_growth(outcomes: dict[str, Outcome]) -> None:
+    """A line for each number of rows: CPU a row beside the first, the peak and what it grew by."""
+    printed, report = outcomes["scale"]
     assert [result["rows"] for result in report["results"]] == [50, 100]
     assert all(result["peak_rss_bytes"] > 5_000_000 for result in report["results"])
     assert "growth MB" in printed
+
+
+def test_latency_tells_the_time_beside_the_ideal(outcomes: dict[str, Outcome]) -> None:
+    """As many rows as fill the asked time, for each latency; nobody can be faster."""
+    printed, report = outcomes["latency"]
+    told = [(result["name"], result["latency_ms"], result["rows"]) for result in report["results"]]
+    assert told == [
+        *[("wire-fast", 10, 400), ("stream", 10, 400)],
+        *[("wire-fast", 20, 200), ("stream", 20, 200)],
+    ]
+    assert all(result["ideal_s"] == pytest.approx(1.0) for result in report["results"])
+    assert "x ideal" in printed
 
 
 def test_the_journal_tells_rows_a_second(outcomes: dict[str, Outcome]) -> None:
@@ -201,6 +215,35 @@ def test_contestant_that_leaves_rows_unanswered_has_no_figure(modules: Any, tmp_
     task = modules("load").Task("http://127.0.0.1:9/v1", 3, 2, rows, tmp_path)
     with pytest.raises(RuntimeError, match=r"child\.py bare:tuned ended with 1:[^$]*127\.0\.0\.1:9"):
         modules("measure").run_child([str(BENCHMARKS / "child.py"), "bare:tuned", task.to_json()])
+
+
+def test_planted_releases_are_never_installed(modules: Any, tmp_path: Path) -> None:
+    """The two backdoored releases of litellm are refused, and nobody here asks for one."""
+    peers = modules("peers")
+    for release in ("litellm==1.82.7", "litellm == 1.82.8"):
+        with pytest.raises(RuntimeError, match="steals credentials"):
+            peers.Environments(tmp_path).python((release,))
+    everybody = modules("contestants").EVERYBODY
+    pins = [need for contestant in everybody for need in contestant.needs if need.startswith("litellm")]
+    assert pins
+    assert all("==" in pin and pin not in peers.REFUSED for pin in pins)
+
+
+def test_who_asks_less_than_its_rows_has_no_figure(modules: Any, tmp_path: Path) -> None:
+    """A server that counts is believed, not the contestant."""
+    race, contestants = modules("rounds"), modules("contestants")
+    server = modules("servers").Server
+
+    questions = count()
+
+    class Lazy(server):  # type: ignore[misc, valid-type]
+        def requests(self) -> int:
+            return next(questions)
+
+    made = race.Race(Lazy("lazy", ""), tmp_path, modules("measure").split_cores(), rows=3, bulk_rows=3)
+    made._child = lambda *_: modules("measure").Cost(1.0, 1.0, 1)
+    with pytest.raises(RuntimeError, match="stream made 0 requests for 3 rows"):
+        made.run(contestants.named("stream"), [1], 1)
 
 
 def test_task_survives_its_way_to_the_child(modules: Any, tmp_path: Path) -> None:
