@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -32,8 +32,8 @@ ResponseT = TypeVar("ResponseT")
 class Witness(Protocol):
     """Writes down that a request leaves, before it does: a crash loses no track of what was bought."""
 
-    async def sent(self, job: Job[Any], prompt_tokens: int) -> None:
-        """Return when it is safe to send; raises where it cannot be written down."""
+    def sent(self, job: Job[Any], prompt_tokens: int) -> Awaitable[None]:
+        """Done when it is safe to send; raises where it cannot be written down."""
         ...
 
     def back(self, job: Job[Any]) -> None:

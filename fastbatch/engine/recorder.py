@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +54,12 @@ class RowRecorder:
         """Begin to write."""
         self._journal.start(recorded=recorded, failed=failed, count=self._count, errors=self._errors)
 
-    async def sent(self, job: Job[Any], prompt_tokens: int) -> None:
-        """Return when it is on disk that the row's request is about to leave."""
+    def sent(self, job: Job[Any], prompt_tokens: int) -> Awaitable[None]:
+        """Done when it is on disk that the row's request is about to leave."""
         row: Row = job.tag
         # What an earlier run may have bought, no refusal of this one takes back.
         job.maybe_billed = job.maybe_billed or self._journal.is_uncertain(row.custom_id, job.key)
-        await self._journal.sent(row.first, row.custom_id, job.key, job.attempts + 1, prompt_tokens)
+        return self._journal.sent(row.first, row.custom_id, job.key, job.attempts + 1, prompt_tokens)
 
     def leave(self, rows: Sequence[tuple[Job[Any], int, int]], then: Callable[[], None]) -> list[int]:
         """Have it written that rows' requests are about to leave: which attempt, and of how many tokens.

@@ -44,8 +44,8 @@ class Died(BaseException):
 class Stepped:
     """A group commit without a thread: it writes a batch, and tells of it, when the test says so."""
 
-    def __init__(self, write: Any, written: Any, failed: Any) -> None:
-        self._write, self._written = write, written
+    def __init__(self, write: Any, written: Any, failed: Any, seal: Any) -> None:
+        self._write, self._written, self._seal = write, written, seal
         self._items: list[Any] = []
         self._batch: list[Any] = []
 
@@ -57,6 +57,7 @@ class Stepped:
         self.tell()
         self._batch, self._items = self._items, []
         if self._batch:
+            self._seal(self._batch)
             self._write(self._batch)
 
     def tell(self) -> None:

@@ -19,6 +19,9 @@ class GroupCommit(Generic[Item]):
     """Passes items to `write` in batches and tells `written` afterwards, in the loop; for one loop.
 
     Args:
+        seal: called in the loop with a batch that is about to be written; nothing is added to it any more.
+            What takes thought belongs here: each line of Python in the thread would be taken from the loop,
+            and the interpreter handed over and back.
         write: called in the thread with a batch; raises to end everything.
         written: called in the loop with a batch that was written.
         failed: called in the loop once, with what `write` raised and all items that were not written.
@@ -29,7 +32,9 @@ class GroupCommit(Generic[Item]):
         write: Callable[[list[Item]], None],
         written: Callable[[list[Item]], None],
         failed: Callable[[Exception, list[Item]], None],
+        seal: Callable[[list[Item]], None] | None = None,
     ) -> None:
+        self._seal = seal
         self._write = write
         self._written = written
         self._failed = failed
@@ -67,6 +72,8 @@ class GroupCommit(Generic[Item]):
         if self._items and not self._busy and not self._broken:
             self._busy = True
             batch, self._items = self._items, []
+            if self._seal is not None:
+                self._seal(batch)
             self._batches.put(batch)
 
     def _serve(self) -> None:

@@ -34,9 +34,9 @@ class Sent(NamedTuple):
     prompt_tokens: int
     input: str = ""
 
-    def fields(self) -> list[Any]:
+    def fields(self) -> tuple[Any, ...]:
         """What an entry says of it."""
-        return list(self if self.input else self[:6])
+        return tuple(self) if self.input else self[:6]
 
 
 class UncertainRow(NamedTuple):

@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -26,27 +26,22 @@ Durability = Literal["power", "process"]
 _LONG = 8 * 1024 * 1024
 
 
-class _Step:
-    """One thing to write: a record, a request about to leave, or one that cost nothing."""
+class _Batch:
+    """What gathers for the disk, and then what is written of it."""
 
-    __slots__ = ("closed", "error", "job", "line", "sent", "waiter")
+    __slots__ = ("answers", "closed", "data", "entry", "errors", "jobs", "lines", "sent", "waiters", "whole")
 
-    def __init__(
-        self,
-        line: bytes = b"",
-        error: bytes = b"",
-        *,
-        closed: int | None = None,
-        sent: Sent | None = None,
-        waiter: asyncio.Future[None] | None = None,
-        job: Any = None,
-    ) -> None:
-        self.line = line
-        self.error = error
-        self.closed = closed
-        self.sent = sent
-        self.waiter = waiter
-        self.job = job
+    def __init__(self) -> None:
+        self.lines: list[bytes] = []
+        self.answers = 0
+        self.errors: list[bytes] = []
+        self.jobs: list[Any] = []
+        self.closed: list[int] = []
+        self.sent: list[tuple[Any, ...]] = []
+        self.waiters: list[asyncio.Future[None]] = []
+        self.data = b""
+        self.entry = b""
+        self.whole = False  # the entry is a journal of its own, which takes the place of what is there
 
 
 class Journal:
@@ -69,9 +64,8 @@ class Journal:
         self._data: LineFile | None = None
         self._errors: LineFile | None = None
         self._errors_path: Path | None = None
-        self._commit: GroupCommit[_Step] | None = None
-        self._numbers: dict[str, int] = {}  # of the open request of each row, as far as the loop knows
-        self._last = 0
+        self._commit: GroupCommit[_Batch] | None = None
+        self._gathering: _Batch | None = None
         self._renewed: set[str] = set()  # those of them whose rows were sent by this run
         self._left: dict[str, str] = {}  # the requests that earlier runs left open, by their rows
         self._failure: Exception | None = None
@@ -101,8 +95,6 @@ class Journal:
             durability=self._durability,
         )
         self._file, self._data, self._state, self._before = open_files(self.output, about)
-        self._numbers = {sent.custom_id: number for number, sent in self._state.open.items()}
-        self._last = self._state.last
         self._left = {sent.custom_id: sent.key for sent in self._state.open.values()}
 
     def is_uncertain(self, custom_id: str, key: str) -> bool:
@@ -151,25 +143,22 @@ class Journal:
         """
         self._recorded, self._failed, self._count = recorded, failed, count
         self._errors_path = errors
-        self._commit = GroupCommit(self._write, self._written, self._lost)
+        self._loop = asyncio.get_running_loop()
+        self._commit = GroupCommit(self._write, self._written, self._lost, self._seal)
 
-    async def sent(self, row: int, custom_id: str, key: str, attempt: int, prompt_tokens: int) -> None:
-        """Return when it is on disk that this request is about to leave.
+    def sent(self, row: int, custom_id: str, key: str, attempt: int, prompt_tokens: int) -> Awaitable[None]:
+        """Done when it is on disk that this request is about to leave.
 
         Raises:
             StorageError: it cannot be written, so it must not leave.
         """
         if self._failure is not None:
             raise self._failure
-        assert self._commit is not None
-        self._last += 1
-        self._numbers[custom_id] = self._last
-        if custom_id in self._left:
-            self._renewed.add(custom_id)
-        waiter = asyncio.get_running_loop().create_future()
-        sent = Sent(self._last, row, custom_id, key, attempt, prompt_tokens)
-        self._commit.add(_Step(sent=sent, waiter=waiter))
-        await waiter
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        batch = self._gather()
+        batch.sent.append(self._leaves(row, custom_id, key, attempt, prompt_tokens))
+        batch.waiters.append(waiter)
+        return waiter
 
     def leave(self, rows: Sequence[tuple[int, str, str, int, int]], then: Callable[[], None]) -> None:
         """As `sent`, for several requests in the order of its arguments; `then` is called when all are safe.
@@ -178,61 +167,111 @@ class Journal:
         """
         if self._failure is not None:
             return
-        assert self._commit is not None
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[None] = self._loop.create_future()
         waiter.add_done_callback(lambda done: None if done.exception() else then())
-        last = len(rows) - 1
-        for place, (row, custom_id, key, attempt, prompt_tokens) in enumerate(rows):
-            self._last += 1
-            self._numbers[custom_id] = self._last
-            if custom_id in self._left:
-                self._renewed.add(custom_id)
-            sent = Sent(self._last, row, custom_id, key, attempt, prompt_tokens)
-            self._commit.add(_Step(sent=sent, waiter=waiter if place == last else None))
+        batch = self._gather()
+        batch.sent += [self._leaves(*row) for row in rows]
+        batch.waiters.append(waiter)
 
     def back(self, custom_id: str) -> None:
         """The row's request cost nothing for certain; it will leave again, or never did."""
-        number = self._numbers.pop(custom_id, None)
-        if number is not None and self._commit is not None and self._failure is None:
-            self._commit.add(_Step(closed=number))
+        if self._commit is not None and self._failure is None:
+            number = self._closes(custom_id)
+            if number is not None:
+                self._gather().closed.append(number)
 
     def record(self, job: Any, custom_id: str, *, line: bytes = b"", error: bytes = b"") -> None:
         """Have a row's record written; `recorded` is given `job` when it is safe."""
+        if self._failure is not None:
+            return
+        batch = self._gather()
+        batch.jobs.append(job)
+        if line:
+            batch.lines.append(line)
+            batch.answers += 1
+        if error:
+            batch.errors.append(error)
+        number = self._closes(custom_id)
+        if number is not None:
+            batch.closed.append(number)
+
+    def record_many(self, jobs: Sequence[Any], lines: Sequence[bytes]) -> None:
+        """As `record`, for the answers to rows of which no request is open."""
         if self._failure is None:
+            batch = self._gather()
+            batch.jobs += jobs
+            batch.lines += lines
+            batch.answers += len(lines)
+
+    def _leaves(self, row: int, custom_id: str, key: str, attempt: int, tokens: int) -> tuple[Any, ...]:
+        number = self._state.last + 1
+        if custom_id in self._left:
+            self._renewed.add(custom_id)
+        sent = Sent(number, row, custom_id, key, attempt, tokens)
+        self._state.add(sent)
+        return sent.fields()
+
+    def _closes(self, custom_id: str) -> int | None:
+        number = self._state.number_of(custom_id)
+        if number is not None:
+            self._state.close(number)
+        return number
+
+    def _gather(self) -> _Batch:
+        """What is written next."""
+        batch = self._gathering
+        if batch is None:
             assert self._commit is not None
-            self._commit.add(_Step(line, error, closed=self._numbers.pop(custom_id, None), job=job))
+            batch = self._gathering = _Batch()
+            self._commit.add(batch)
+        return batch
 
     async def flush(self) -> None:
         """Wait until everything is written, or nothing can be."""
         if self._commit is not None:
             await self._commit.flush()
 
-    def _write(self, batch: list[_Step]) -> None:
+    def _seal(self, batches: list[_Batch]) -> None:
+        """In the loop: a batch is handed over, and no other is being written."""
+        assert self._data is not None
+        assert self._file is not None
+        self._gathering = None
+        for batch in batches:
+            batch.data = b"".join(batch.lines)
+            self._answers += batch.answers
+            self._failures += len(batch.errors)
+            counted = self._counted()
+            state = self._state
+            state.end, state.counted = self._data.end + len(batch.data), counted
+            batch.whole = self._file.end > _LONG
+            if batch.whole:
+                batch.entry = state.short()
+                continue
+            entry: dict[str, Any] = {"end": state.end}
+            if batch.closed:
+                entry["closed"] = batch.closed
+            if batch.sent:
+                entry["sent"] = batch.sent
+            entry["count"] = list(counted)
+            batch.entry = entry_line(entry)
+
+    def _write(self, batches: list[_Batch]) -> None:
         """In the thread: results first, then the entry that speaks of them."""
         assert self._data is not None
         assert self._file is not None
-        lines = [step.line for step in batch if step.line]
-        if lines:
-            self._data.append(b"".join(lines))
+        for batch in batches:
+            if batch.data:
+                self._data.append(batch.data)
+                if self._durable:
+                    self._data.sync()
+            if batch.errors:
+                self._append_errors(b"".join(batch.errors))
+            if batch.whole:
+                self._file.replace(batch.entry)
+            else:
+                self._file.append(batch.entry)
             if self._durable:
-                self._data.sync()
-        if broken := [step.error for step in batch if step.error]:
-            self._append_errors(b"".join(broken))
-        self._answers += len(lines)
-        self._failures += len(broken)
-        entry: dict[str, Any] = {"end": self._data.end}
-        if closed := [step.closed for step in batch if step.closed is not None]:
-            entry["closed"] = closed
-        if sent := [step.sent.fields() for step in batch if step.sent is not None]:
-            entry["sent"] = sent
-        entry["count"] = list(self._counted())
-        self._state.apply(entry)
-        if self._file.end > _LONG:
-            self._file.replace(self._state.short())
-        else:
-            self._file.append(entry_line(entry))
-        if self._durable:
-            self._file.sync()
+                self._file.sync()
 
     def _counted(self) -> Counted:
         """The run's counters, which hear of a batch when it is written, with the batch that is."""
@@ -245,21 +284,20 @@ class Journal:
             self._errors = LineFile(self._errors_path)
         self._errors.append(records)
 
-    def _written(self, batch: list[_Step]) -> None:
-        jobs = []
-        for step in batch:
-            if step.job is not None:
-                jobs.append(step.job)
-            elif step.waiter is not None and not step.waiter.done():
-                step.waiter.set_result(None)
-        if jobs:
-            self._recorded(jobs)
+    def _written(self, batches: list[_Batch]) -> None:
+        for batch in batches:
+            for waiter in batch.waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+            if batch.jobs:
+                self._recorded(batch.jobs)
 
-    def _lost(self, error: Exception, steps: list[_Step]) -> None:
+    def _lost(self, error: Exception, batches: list[_Batch]) -> None:
         self._failure = error
-        for step in steps:
-            if step.waiter is not None and not step.waiter.done():
-                step.waiter.set_exception(error)
+        for batch in batches:
+            for waiter in batch.waiters:
+                if not waiter.done():
+                    waiter.set_exception(error)
         self._failed(error)
 
     # Afterwards
