@@ -33,6 +33,13 @@ class Told(NamedTuple):
     tokens: Usage
 
 
+def write_row(job: Job[Any], length: int, *, lines: bool) -> RowForm:
+    """A row to be dealt, whose body has so many bytes; with `lines` its answer is to be an output line."""
+    request, row = job.request, job.tag
+    line = [row.custom_id, row.first, row.mark, request.metadata] if lines else None
+    return [job.index, job.key, request.endpoint, length, job.attempts, job.maybe_billed, line]
+
+
 def read_row(form: RowForm, body: bytes) -> Job[Any]:
     """The job of a row that was dealt; its tag says of what line it is."""
     number, key, endpoint, _, attempts, billed, line = form

@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import fastbatch
-from fastbatch.engine.crew.forms import Told
+from fastbatch.engine.crew.forms import Told, write_row
 from fastbatch.engine.crew.link import FORM, Head, Link
 from fastbatch.engine.job import Job
+from fastbatch.hashing import wire_bytes
 
 _SPARE = 128  # rows that a member has beside those that may be in flight, so that it never waits for the next
+_BYTES = 16 * 1024 * 1024  # of bodies that a member may have
+_FRAME = 1024 * 1024  # bytes of bodies in one frame, about
 _BUFFER = 1 << 20  # bytes that the system keeps of what one end says, at most
 
 
@@ -44,7 +47,7 @@ class Hand:
         window: rows that it may have.
         backlog: rows that it will be dealt.
         rows: those that it has, by their index, and their `size` in bytes.
-        working: has told of a row since it began.
+        worked: one who was here has told of a row.
         deaths: members who died here in a row, without telling of one.
         bye: it has said that it is about to end.
         over: done when there is no process, and there will be none.
@@ -57,7 +60,7 @@ class Hand:
         self.backlog: deque[Job[Any]] = deque()
         self.rows: dict[int, Row] = {}
         self.size = 0
-        self.working = False
+        self.worked = False
         self.deaths = 0
         self.bye = False
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -65,19 +68,9 @@ class Hand:
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
-    def started(self) -> bool:
-        """Whether there is a process."""
-        return self._process is not None
-
-    @property
     def pid(self) -> int | None:
         """Its process."""
         return None if self._process is None else self._process.pid
-
-    @property
-    def listens(self) -> bool:
-        """Whether it can be told anything."""
-        return self._link is not None and not self.bye
 
     async def start(
         self, orders: bytes, retries: float, heard: Callable[[Head, bytes], None], ended: Callable[[], None]
@@ -94,11 +87,35 @@ class Hand:
         ours.setblocking(False)
         with theirs:
             self._process = _started(theirs.fileno())
-        self.bye = self.working = False
+        self.bye = False
         link = Link(heard, lost)
         await asyncio.get_running_loop().create_unix_connection(lambda: link, sock=ours)
         self._link = link
         link.send(["orders", FORM, self.concurrency, retries, sys.path], orders)
+
+    def deal(self, *, lines: bool) -> None:
+        """Fill its window from the backlog, where that is worth a frame; `lines`: it makes output lines."""
+        backlog = self.backlog
+        room = self.window - len(self.rows)
+        if not backlog or self._link is None or self.bye or room < min(len(backlog), self.window // 4):
+            return
+        forms: list[Any] = []
+        bodies: list[bytes] = []
+        length = 0
+        while backlog and room > 0 and (self.size < _BYTES or not self.rows):
+            job = backlog.popleft()
+            body = wire_bytes(job.request.body)
+            forms.append(write_row(job, len(body), lines=lines))
+            bodies.append(body)
+            self.rows[job.index] = Row(job, len(body))
+            self.size += len(body)
+            length += len(body)
+            room -= 1
+            if length >= _FRAME:
+                self.send("rows", forms, raw=b"".join(bodies))
+                forms, bodies, length = [], [], 0
+        if forms:
+            self.send("rows", forms, raw=b"".join(bodies))
 
     def send(self, *head: Any, raw: bytes = b"") -> None:
         """Tell it something, if it still listens."""
@@ -106,15 +123,18 @@ class Hand:
             self._link.send([*head], raw)
 
     def kill(self) -> None:
-        """End it at once."""
-        if self._process is not None:
-            self._process.kill()
+        """End it at once, if there is one, and bury it."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
 
     async def ending(self) -> int:
         """How its process ended, once it has: its exit code, below zero by which signal."""
-        assert self._process is not None
-        process, self._process = self._process, None
-        return await asyncio.to_thread(process.wait)
+        process = self._process
+        code = 0 if process is None else await asyncio.to_thread(process.wait)
+        self._process = None
+        return code
 
 
 def _started(line: int) -> subprocess.Popen[bytes]:

@@ -14,27 +14,22 @@ from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 from fastbatch.engine.crew.forms import CACHED, OK, SHARED, read_error, read_outcome, told
-from fastbatch.engine.crew.hand import Hand, Row, told_end
+from fastbatch.engine.crew.hand import Hand, Row
 from fastbatch.engine.crew.link import Head
+from fastbatch.engine.crew.losses import Losses
 from fastbatch.engine.crew.orders import Orders, packed
 from fastbatch.engine.events import Counters
 from fastbatch.engine.job import Job
-from fastbatch.engine.journal.entries import UncertainRow
 from fastbatch.engine.recorder import RowRecorder
-from fastbatch.engine.uncertain import Choice, not_sent_again
+from fastbatch.engine.uncertain import Choice
 from fastbatch.errors import FastbatchError, RunStopped, StorageError, UsageError
-from fastbatch.hashing import wire_bytes
 from fastbatch.limits.budget import AT_FIRST
 from fastbatch.providers.base import Provider
 
 ResponseT = TypeVar("ResponseT")
 
 _AHEAD = 256  # rows for each member that may wait to be dealt: keys do not fall to all of them in turn
-_BYTES = 16 * 1024 * 1024  # of bodies that one member may have
-_FRAME = 1024 * 1024  # bytes of bodies in one frame, about
-_DEATHS = 3  # members in one place that end before they have told of one row
 _CANCELLED = 0.8  # seconds in which members that were cancelled may save what they have
-_NAMED = 20  # rows that a notice names
 
 
 class Ears(Protocol):
@@ -87,13 +82,12 @@ class CrewRun(Generic[ResponseT]):
     ) -> None:
         self._source = source
         self._orders = orders
-        self._providers = providers
         self._readers = [provider.reader for provider in providers]
         self._counters = counters
         self._ears = ears
         self._recorder = recorder
         self._lines = lines and recorder is not None
-        self._on_lost = on_lost
+        self._losses = Losses(providers[0], asks=recorder is not None, choice=on_lost, notice=ears.notice)
         self._shares = shares
         self._hands: list[Hand] = []
         self._packed = b""
@@ -125,7 +119,7 @@ class CrewRun(Generic[ResponseT]):
             self._recorder.start(self._recorded, self._break)
         self._spawn(self._feed())
         loop = asyncio.get_running_loop()
-        complete = False
+        orderly = False
         try:
             while True:
                 if self._finished:
@@ -134,15 +128,16 @@ class CrewRun(Generic[ResponseT]):
                     _ring(self._room)
                     yield block
                 elif self._failure is not None and (self._unfinished == 0 or self._broken):
+                    orderly = not self._broken
                     raise self._failure
                 elif not self._feeding and self._unfinished == 0:
-                    complete = True
+                    orderly = True
                     break
                 else:
                     self._taker = loop.create_future()
                     await self._taker
         finally:
-            await self._close(complete=complete)
+            await self._close(orderly=orderly)
 
     def drain(self) -> None:
         """Start nothing more: what is in flight is finished and handed out, then `blocks` ends."""
@@ -152,7 +147,7 @@ class CrewRun(Generic[ResponseT]):
         for hand in self._hands:
             self._give_up(len(hand.backlog))
             hand.backlog.clear()
-            hand.send("drain")
+        self._tell_all("drain")
         _ring(self._room)
         _ring(self._taker)
 
@@ -172,7 +167,7 @@ class CrewRun(Generic[ResponseT]):
         finally:
             self._feeding = False
             for hand in self._hands:
-                self._deal(hand)
+                hand.deal(lines=self._lines)
             _ring(self._taker)
 
     def _admit(self, block: list[Job[ResponseT]]) -> None:
@@ -186,7 +181,7 @@ class CrewRun(Generic[ResponseT]):
                 self._engage()
             self._hands[int(job.key[:8], 16) % len(self._hands)].backlog.append(job)
         for hand in self._hands:
-            self._deal(hand)
+            hand.deal(lines=self._lines)
 
     def _engage(self) -> None:
         """Start the crew, now that there is a row to be asked."""
@@ -199,37 +194,7 @@ class CrewRun(Generic[ResponseT]):
         await hand.start(self._packed, retries, partial(self._hear, hand), partial(self._lost, hand))
         if self._draining:
             hand.send("drain")
-        self._deal(hand)
-
-    def _deal(self, hand: Hand) -> None:
-        """Fill a member's window, where it is worth a frame."""
-        backlog = hand.backlog
-        room = hand.window - len(hand.rows)
-        if not backlog or not hand.listens or room < min(len(backlog), hand.window // 4):
-            return
-        forms: list[Any] = []
-        bodies: list[bytes] = []
-        length = 0
-        while backlog and room > 0 and (hand.size < _BYTES or not hand.rows):
-            job = backlog.popleft()
-            body = wire_bytes(job.request.body)
-            line = None
-            if self._lines:
-                tag = job.tag
-                line = [tag.custom_id, tag.first, tag.mark, job.request.metadata]
-            hand.rows[job.index] = Row(job, len(body))
-            hand.size += len(body)
-            room -= 1
-            forms.append(
-                [job.index, job.key, job.request.endpoint, len(body), job.attempts, job.maybe_billed, line]
-            )
-            bodies.append(body)
-            length += len(body)
-            if length >= _FRAME:
-                hand.send("rows", forms, raw=b"".join(bodies))
-                forms, bodies, length = [], [], 0
-        if forms:
-            hand.send("rows", forms, raw=b"".join(bodies))
+        hand.deal(lines=self._lines)
 
     # What members tell
 
@@ -252,7 +217,7 @@ class CrewRun(Generic[ResponseT]):
                 self._recorder.back(row.job)
             if leaving:
                 self._leave(hand, leaving)
-            self._deal(hand)
+            hand.deal(lines=self._lines)
             if self._finished:
                 _ring(self._taker)
         elif what == "picture":
@@ -270,7 +235,7 @@ class CrewRun(Generic[ResponseT]):
 
     def _take(self, hand: Hand, outcomes: list[Any], raw: bytes) -> None:
         """Outcomes have come: write them down, or hand them out."""
-        hand.working, hand.deaths = True, 0
+        hand.worked, hand.deaths = True, 0
         at = 0
         for form in outcomes:
             row = hand.rows.pop(form[0])
@@ -358,45 +323,20 @@ class CrewRun(Generic[ResponseT]):
         code = await hand.ending()
         rows = list(hand.rows.values())
         hand.rows, hand.size = {}, 0
-        if not hand.bye and not self._draining and self._replace(hand, rows, code):
-            await self._start(hand, 0.0)
-            return
+        if not hand.bye and self._draining:
+            self._losses.left(hand, rows, code)
+        elif not hand.bye:
+            if (stop := self._losses.hopeless(hand, rows, code)) is None:
+                again, finished = self._losses.sort(hand, rows, code)
+                hand.backlog.extendleft(reversed(again))
+                for job in finished:
+                    self._finish(job)
+                await self._start(hand, 0.0)
+                return
+            self._fail(stop)
         self._give_up(len(rows) + len(hand.backlog))
         hand.backlog.clear()
         hand.over.set_result(None)
-
-    def _replace(self, hand: Hand, rows: list[Row], code: int) -> bool:
-        """Put the rows of a member that died back into its line; False where another would die as well."""
-        said = f"worker {hand.number} ended unexpectedly ({told_end(code)})"
-        hand.deaths += 1
-        if hand.deaths >= _DEATHS:
-            self._fail(
-                RunStopped(
-                    f"Stopped: {said}, as the {_DEATHS - 1} before it did, without one answer. What was "
-                    "answered is saved; run again to go on, perhaps without --workers."
-                )
-            )
-            return False
-        asks = self._recorder is not None
-        leaving = [row for row in rows if row.leaving or not asks]
-        for row in leaving:
-            row.job.attempts, row.job.maybe_billed = row.attempt, True
-        under_way = len(leaving) if asks else min(len(rows), hand.concurrency)
-        skip = asks and self._on_lost == "skip"
-        if under_way:
-            count = f"{'' if asks else 'up to '}{under_way:,} {'row was' if under_way == 1 else 'rows were'}"
-            again = "not asked again" if skip else "asked again, perhaps paid twice"
-            self._ears.notice(f"{said}; {count} under way, to be {again}{_names(leaving)}")
-        else:
-            self._ears.notice(f"{said}; another one takes its place")
-        for row in reversed(rows):
-            if skip and row.leaving:
-                alone = not_sent_again(_uncertain(row), self._providers[0])
-                row.job.outcome = alone.of(row.job.request, index=row.job.index, key=row.job.key)
-                self._finish(row.job)
-            else:
-                hand.backlog.appendleft(row.job)
-        return True
 
     def _fail(self, error: Exception) -> None:
         """The run ends with its first error."""
@@ -423,33 +363,41 @@ class CrewRun(Generic[ResponseT]):
         if not task.cancelled() and (error := task.exception()) is not None:
             self._break(error)
 
-    async def _close(self, *, complete: bool) -> None:
+    async def _close(self, *, orderly: bool) -> None:
         """Let the members go: after their last words, or soon."""
         self._draining = True
-        open_hands = [hand for hand in self._hands if not hand.over.done()]
-        overs = [hand.over for hand in open_hands]
-        for hand in open_hands:
-            hand.send("end" if complete else "cancel")
+        overs = [hand.over for hand in self._hands]
         try:
-            if overs:
-                await asyncio.wait(overs, timeout=None if complete else _CANCELLED)
+            if overs and orderly:
+                self._tell_all("end")
+                await asyncio.wait(overs)
         finally:
-            for hand in open_hands:
-                hand.kill()
-            if overs:
-                await asyncio.wait(overs, timeout=_CANCELLED)
+            try:
+                if not all(over.done() for over in overs):
+                    self._tell_all("cancel")
+                    await asyncio.wait(overs, timeout=_CANCELLED)
+            finally:
+                await self._clear()
+
+    async def _clear(self) -> None:
+        """Leave no process and no task behind, and no answer unrecorded that was paid for."""
+        for hand in self._hands:
+            hand.kill()
+        while self._tasks:
             tasks = list(self._tasks)
             for task in tasks:
                 task.cancel()
-            try:
-                await asyncio.gather(*tasks, return_exceptions=True)
-            finally:  # answers that were paid for are kept, even when nobody waits any more
-                try:
-                    if self._recorder is not None:
-                        await self._recorder.flush()
-                finally:
-                    if isinstance(self._source, AsyncGenerator):
-                        await self._source.aclose()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        try:
+            if self._recorder is not None:
+                await self._recorder.flush()
+        finally:
+            if isinstance(self._source, AsyncGenerator):
+                await self._source.aclose()
+
+    def _tell_all(self, what: str) -> None:
+        for hand in self._hands:
+            hand.send(what)
 
 
 def _error(kind: str, words: str, cause: Any, *, number: int) -> Exception:
@@ -463,17 +411,6 @@ def _error(kind: str, words: str, cause: Any, *, number: int) -> Exception:
     if kind == "error":
         return FastbatchError(words)
     return RuntimeError(f"worker {number} broke:\n{words}")
-
-
-def _uncertain(row: Row) -> UncertainRow:
-    tag = row.job.tag
-    return UncertainRow(tag.custom_id, tag.first, row.attempt, row.prompt_tokens, row.job.key)
-
-
-def _names(rows: Sequence[Row]) -> str:
-    """The ids of some rows, where they are known by ids."""
-    ids = [row.job.tag.custom_id for row in rows[:_NAMED] if row.job.tag is not None]
-    return f": {', '.join(ids)}{', …' if len(rows) > _NAMED else ''}" if ids else ""
 
 
 def _ring(bell: asyncio.Future[None] | None) -> None:

@@ -1,0 +1,144 @@
+"""Runs whose requests are sent by worker processes: the library's doors, and how such runs end."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import crewfakes
+import pytest
+from commandline import read_lines, write_rows
+from fakes import Collected, FakeTransport, texts
+
+from fastbatch import OpenAIProvider, RequestManager
+from fastbatch.engine.crew.forms import write_error
+from fastbatch.engine.events import Notice, Progressed, RunFinished, RunStarted
+from fastbatch.errors import BadRequest, RunStopped, Uncertain
+
+
+def manager(transport=FakeTransport, workers=2, **options):
+    provider = OpenAIProvider("key", base_url="http://fake.test/v1", env={})
+    options = {"model": "m", "concurrency": 8, **options}
+    return RequestManager(provider, transport=transport, workers=workers, **options)
+
+
+def prompts(*texts):
+    return [{"prompt": text} for text in texts]
+
+
+async def test_results_are_those_of_one_process():
+    """In their order, each with what it says of itself; identical rows share one call."""
+    rows = [{"id": f"r{n}", "prompt": f"{n % 30}", "topic": n} for n in range(60)]
+    rows += [{"prompt": "refused"}, {"prompt": 5}]
+    one = await manager(crewfakes.mixed, workers=1).run_async(rows)
+    two = await manager(crewfakes.mixed).run_async(rows)
+
+    def shown(result):
+        error = result.error and (type(result.error), str(result.error), write_error(result.error))
+        return (result.index, result.custom_id, result.text, result.key, result.metadata, result.model, error)
+
+    assert list(map(shown, two)) == list(map(shown, one))
+    assert sum(result.shared for result in two) == 30
+    assert sum(result.usage.total_tokens for result in two) == 30 * 5
+    assert isinstance(two[60].error, BadRequest)
+    assert two[60].error.request_id == "req-7"
+
+
+async def test_a_listener_hears_one_run():
+    """Its start, its end, and the sums of all workers."""
+    listener = Collected()
+    await manager(progress=listener).run_async(prompts(*map(str, range(50))))
+    kinds = [type(event) for event in listener.events if not isinstance(event, Progressed)]
+    assert kinds == [RunStarted, RunFinished]
+    last = listener.events[-1].snapshot
+    assert (last.ok, last.sent, last.in_flight, last.total) == (50, 50, 0, 50)
+
+
+async def test_nobody_is_started_for_nothing(tmp_path):
+    """A run whose rows are all answered, or all bad, has no workers."""
+    rows = write_rows(tmp_path / "rows.jsonl", *prompts("a", "b"))
+    await manager().run_file_async(rows, tmp_path / "out.jsonl")
+    summary = await manager(crewfakes.deadly).run_file_async(rows, tmp_path / "out.jsonl")
+    assert (summary.skipped, summary.sent) == (2, 0)
+
+
+async def test_a_journalled_stream_is_recorded_and_goes_on(tmp_path):
+    """What is yielded is in the journal; the next run has it from there."""
+    journal = tmp_path / "journal.jsonl"
+    seen = []
+    stream = manager().stream(prompts(*map(str, range(40))), journal=journal)
+    async for result in stream:
+        seen.append(result)
+        if len(seen) == 5:
+            break
+    await stream.aclose()
+    results = await manager().run_async(prompts(*map(str, range(40))), journal=journal)
+    assert texts(results) == [f"You said {number}" for number in range(40)]
+    assert sum(result.recorded for result in results) >= 5
+    assert len(read_lines(journal)) == 40
+
+
+async def test_the_key_is_refused_with_the_same_words():
+    """A worker that must stop stops all of them, as one process would have stopped."""
+    ends = []
+    for workers in (1, 2):
+        with pytest.raises(RunStopped) as stopped:
+            await manager(crewfakes.no_key, workers=workers).run_async(prompts(*map(str, range(40))))
+        ends.append((str(stopped.value), type(stopped.value.cause), stopped.value.results))
+    assert ends[0] == ends[1]
+
+
+async def test_workers_that_cannot_live_end_the_run():
+    """Each of them is killed by its first request; that is said after three."""
+    with pytest.raises(
+        RunStopped, match=r"worker \d ended unexpectedly \(signal 9: Killed\), as the 2 before"
+    ):
+        await manager(crewfakes.deadly).run_async(prompts(*map(str, range(10))))
+
+
+async def test_a_row_that_kills_workers_fails_and_the_others_are_answered(tmp_path):
+    """It is not asked for ever."""
+    rows = [{"id": f"r{n}", "prompt": str(n)} for n in range(60)] + [{"id": "bad", "prompt": "poison"}]
+    write_rows(tmp_path / "rows.jsonl", *rows)
+    one_at_a_time = manager(crewfakes.poisoned, concurrency=2)
+    summary = await one_at_a_time.run_file_async(tmp_path / "rows.jsonl", tmp_path / "out.jsonl")
+    assert (summary.ok, summary.failed) == (60, 1)
+    (failed,) = read_lines(tmp_path / "out.jsonl.errors.jsonl")
+    assert (failed["custom_id"], failed["error"]["class"]) == ("bad", Uncertain.__name__)
+
+
+async def test_a_killed_worker_of_a_stream_is_replaced():
+    """Every row is answered, and people are told."""
+    listener = Collected()
+    stream = manager(progress=listener).stream(prompts(*map(str, range(2000))))
+    count = 0
+    async for _ in stream:
+        count += 1
+        if count == 100:
+            run = stream.ag_frame.f_locals["run"]
+            os.kill(run.pids[0], signal.SIGKILL)
+    assert count == 2000
+    told = [event.text for event in listener.events if isinstance(event, Notice)]
+    assert any("ended unexpectedly (signal 9: Killed)" in text for text in told), told
+
+
+async def test_a_cancelled_run_leaves_nobody_behind():
+    """Its workers are gone when it is, though their requests were never answered."""
+    running = asyncio.ensure_future(manager(crewfakes.silent).run_async(prompts("a", "b", "c", "d")))
+    while not (children := await asyncio.to_thread(_children)):
+        assert not running.done()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert not set(children) & set(_children())
+
+
+def test_the_synchronous_door_works_as_well():
+    """In a thread of its own, from which processes are started."""
+    assert texts(manager().run(prompts("a", "b"))) == ["You said a", "You said b"]
+
+
+def _children():
+    """The worker processes of this process."""
+    lists = Path("/proc/self/task").glob("*/children")
+    return [int(pid) for path in lists for pid in path.read_text().split()]
