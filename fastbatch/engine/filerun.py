@@ -98,6 +98,7 @@ class FileRun(Generic[ResponseT]):
             name=options.input_name,
             seed=_seed(settings, rows),
             dedupe=options.dedupe,
+            key=lambda request, custom_id: row_key(settings, request, custom_id),
         )
         self._output = output
         self._errors = ErrorsFile(real_file(output))
@@ -196,7 +197,6 @@ class FileRun(Generic[ResponseT]):
         return await make_plan(
             self._input,
             answers,
-            lambda request, custom_id: row_key(settings, request, custom_id),
             cache=settings.cache,
             uncertain=uncertain,
             stop=lambda: self._interrupted,
@@ -227,7 +227,7 @@ class FileRun(Generic[ResponseT]):
         stop: RunStopped | None = None
         try:
             async with session:
-                run = session.run(self._jobs.blocks(answers, counters))
+                run = session.run(self._jobs.blocks(answers, counters), promote=self._jobs.promote)
                 self._drain = run.drain
                 if self._interrupted:
                     run.drain()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -19,17 +19,18 @@ from xxhash import xxh3_64_intdigest
 from fastbatch.engine.done import Answers
 from fastbatch.engine.index import id_number
 from fastbatch.engine.journal.places import plain
+from fastbatch.engine.looked import AGAIN, ANSWERED, BEGINS, Known, Looked, leading_id
 from fastbatch.errors import InputError, InvalidRequest, MissingExtra
 from fastbatch.formats.rowcheck import RowCheck
 from fastbatch.formats.rows import RowSettings, fingerprint, parse_row, read_row, row_id
-from fastbatch.formats.rowsource import numbered_rows
+from fastbatch.formats.rowsource import row_blocks
 from fastbatch.models.check import check_numbers
 from fastbatch.models.request import LLMRequest
 
 OnBadRow = Literal["fail", "record", "skip"]
 
 AHEAD = 500_000  # rows looked through before the first request, in a second or so
-_BEGINS = (b'{"custom_id":"', b'{"custom_id": "', b'{"id":"', b'{"id": "')  # of rows that begin with an id
+_STEP = 1024  # rows between two looks at whether to stop, and in a block
 _REPEATS = 500_000  # rows without an id whose number of occurrences is remembered
 
 
@@ -47,6 +48,8 @@ class Row(NamedTuple):
     """What an answer to it is marked with; 0 for a row that is none."""
     held: int
     """The mark of the answer that its id has, 0 for none."""
+    key: str = ""
+    """The request hash, where somebody computes it here."""
 
 
 class InputFile:
@@ -56,6 +59,7 @@ class InputFile:
         seed: 64 bits that stand for everything beside its bytes that decides what a row asks.
         dedupe: a second row of one id is told apart by a number rather than refused.
         ahead: rows that `check` looks through.
+        key: the hash of a request, of the row with this id; rows have none without it.
     """
 
     def __init__(
@@ -68,6 +72,7 @@ class InputFile:
         seed: int = 0,
         dedupe: bool = False,
         ahead: int = AHEAD,
+        key: Callable[[LLMRequest, str], str] | None = None,
     ) -> None:
         self.path = path
         self.name = name or str(path)
@@ -75,12 +80,13 @@ class InputFile:
         self._limit = limit
         self._seed = seed
         self._dedupe = dedupe
+        self._trusted = replace(settings, checked=True)
+        self._check = RowCheck(settings).check
         self._ahead = ahead
-        self._answered = bytearray()  # of each row that was looked through, whether it is answered
-        self._seen: tuple[int, ...] = ()  # the file's state then
-        self._refused = True  # whether rows that were looked through may be bad
+        self._key = key
+        self._looked = Looked()
         self._repeats: dict[int, int] = {}
-        self._begins = _BEGINS[0]
+        self._begins = BEGINS[0]
         self.replays = False  # whether rows come from an errors file, with the lines that are on record
 
     @property
@@ -97,9 +103,10 @@ class InputFile:
         """About how many rows there are, 0 where nobody knows."""
         try:
             size = self.path.stat().st_size
-            first = [len(line) for _, line in islice(numbered_rows(self.path), 64) if isinstance(line, bytes)]
+            rows = [row for block in row_blocks(self.path, 64) for row in block]
         except (OSError, InputError, MissingExtra):
             return 0
+        first = [len(line) for _, line in rows if isinstance(line, bytes)]
         packed = self.path.suffix.lower() in (".gz", ".zst", ".parquet")
         guess = 0 if packed or not first else int(1.05 * size * len(first) / (sum(first) + len(first)))
         return guess if self._limit is None else min(guess, self._limit)
@@ -124,47 +131,62 @@ class InputFile:
             InputError: a row is bad and `on_bad_row` is `fail`; says the file, the line and the cure.
         """
         self._begin(answers)
-        before = self._state()
-        flags = bytearray()
-        check = RowCheck(self._settings).check
+        looked = Looked(self._state())
+        flags = looked.flags
         count = 0
-        lines = islice(numbered_rows(self.path), self._limit)
-        for number, line in islice(lines, self._ahead):
-            count += 1
-            known = self._known(answers, number, line)
-            if known is not None:
-                flags.append(1)
-                if answered is not None:
-                    answered(known.decode())
-                if not count % 1024 and stop():
-                    break
-                continue
-            content, custom_id, place, mark, problem = self._look(answers, number, line)
-            if problem is None and mark and answers.table.marks[place] == mark:
-                flags.append(1)
-                if answered is not None:
-                    answered(custom_id)
-                if not count % 1024 and stop():
-                    break
-                continue
-            flags.append(0)
-            if problem is None:
-                try:
-                    check(content)
-                except InvalidRequest as refused:
-                    problem = refused
-            if problem is not None and on_bad_row == "fail":
-                raise self.refused(number, problem, "nothing was sent; ")
-            if not count % 1024 and stop():
-                break
-        else:
-            self._answered, self._seen = flags, before
-            self._refused = on_bad_row != "fail"
-            for _ in lines:
-                count += 1
-                if not count % 65536 and stop():
-                    break
+        for block in row_blocks(self.path, self._limit):
+            for start in range(0, len(block), _STEP):
+                part = block[start : start + _STEP]
+                for number, line in islice(part, max(0, self._ahead - count)):
+                    custom_id = self._answered_id(answers, number, line)
+                    if custom_id is None:
+                        custom_id = self._check_row(answers, number, line, looked, on_bad_row)
+                    if custom_id is not None:
+                        flags.append(ANSWERED)
+                        if answered is not None:
+                            answered(custom_id)
+                count += len(part)
+                if stop():
+                    return count
+        self._looked = looked
         return count
+
+    def _check_row(
+        self,
+        answers: Answers,
+        number: int,
+        line: bytes | InvalidRequest,
+        looked: Looked,
+        on_bad_row: OnBadRow,
+    ) -> str | None:
+        """Look at a row and remember what is found; the id of one that is answered, None of any other."""
+        content, custom_id, place, mark, problem = self._look(answers, number, line)
+        held = answers.table.marks[place]
+        if problem is None and held and mark == held:
+            return custom_id
+        key, model = "", None
+        if problem is None:
+            try:
+                self._check(content)
+                if self._key is not None and not held:
+                    request = read_row(content, self._trusted)
+                    key = self._key(request, custom_id)
+                    if (
+                        request.metadata is None
+                        and "error" not in content
+                        and isinstance(line, bytes)
+                        and leading_id(line) == custom_id.encode()
+                    ):
+                        model = request.model
+            except InvalidRequest as refused:
+                problem = refused
+        if problem is not None and on_bad_row == "fail":
+            raise self.refused(number, problem, "nothing was sent; ")
+        if key:
+            looked.add(key, plain_model=model)
+        else:
+            looked.flags.append(AGAIN)
+        return None
 
     def refused(self, number: int, problem: InvalidRequest, sent: str) -> InputError:
         """The error that ends a run for a bad row."""
@@ -178,46 +200,98 @@ class InputFile:
     def rows(
         self, answers: Answers, *, answered: Callable[[str], None] | None = None
     ) -> Iterator[Row | None]:
-        """Every row in order, a bad one with its problem; None for one that is known to be answered.
+        """Every row, a bad one with its problem; None for one that is known to be answered.
 
         `answered` is told the ids of those that `check` did not come to.
 
         Raises:
             InputError: the file cannot be read.
         """
-        flags = self._answered if self._seen == self._state() else bytearray()
-        self._begin(answers, again=bool(flags))
-        trusted = replace(self._settings, checked=True)
-        known = len(flags)
-        for index, (number, line) in enumerate(islice(numbered_rows(self.path), self._limit)):
-            looked = index < known
-            if looked and flags[index]:
-                yield None
-                continue
-            name = self._known(answers, number, line)
-            if name is not None:
-                if answered is not None:
-                    answered(name.decode())
-                yield None
-                continue
+        for skipped, rows in self.blocks(answers, answered=answered):
+            yield from repeat(None, skipped)
+            for row in rows:
+                yield self.row(row) if isinstance(row, Known) else row
+
+    def blocks(
+        self, answers: Answers, *, answered: Callable[[str], None] | None = None
+    ) -> Iterator[tuple[int, list[Row | Known]]]:
+        """Every row in blocks of some hundred: how many are answered, and the others in order.
+
+        Raises:
+            InputError: the file cannot be read.
+        """
+        looked = self._looked if self._looked.state == self._state() else Looked()
+        self._begin(answers, again=bool(looked.flags))
+        end = keyed = 0
+        for block in row_blocks(self.path, self._limit):
+            if looked.flags and self._state() != looked.state:  # changed since it was looked through
+                looked = Looked()
+            for start in range(0, len(block), _STEP):
+                part = block[start : start + _STEP]
+                begin, end = end, end + len(part)
+                if looked.answered(begin, end):
+                    yield len(part), []
+                    continue
+                rows: list[Row | Known] = []
+                known = looked.flags[begin:end].ljust(len(part), b"\0")
+                for (number, line), flag in zip(part, known, strict=True):
+                    if flag == ANSWERED:
+                        continue
+                    key = ""
+                    if flag != AGAIN:
+                        key = looked.key(keyed)
+                        keyed += 1
+                        model = looked.model(flag)
+                        if model is not None and isinstance(line, bytes):
+                            custom_id = leading_id(line).decode()
+                            mark = xxh3_64_intdigest(line, self._seed)
+                            rows.append(Known(number, custom_id, key, mark, model, line))
+                            continue
+                    row = self._row(answers, number, line, key, answered)
+                    if row is not None:
+                        rows.append(row)
+                yield len(part) - len(rows), rows
+
+    def row(self, known: Known) -> Row:
+        """The whole of a row that was known without reading it again."""
+        content = parse_row(known.line)
+        request = read_row(content, self._trusted)
+        return Row(
+            known.first, known.custom_id, content, request, None, known.first, known.mark, 0, known.key
+        )
+
+    def _row(
+        self,
+        answers: Answers,
+        number: int,
+        line: bytes | InvalidRequest,
+        key: str,
+        answered: Callable[[str], None] | None,
+    ) -> Row | None:
+        """A row, None for one that is answered; one with a `key` was found good before."""
+        custom_id = None if key else self._answered_id(answers, number, line)
+        if custom_id is None:
             content, custom_id, place, mark, problem = self._look(answers, number, line)
             held = answers.table.marks[place]
-            if mark and mark == held and problem is None:
-                if answered is not None:
-                    answered(custom_id)
-                yield None
-                continue
-            request = None
-            if problem is None:
-                try:
-                    request = read_row(content, trusted if looked and not self._refused else self._settings)
-                except InvalidRequest as refused:
-                    problem = refused
-            if problem is not None and (not content or not _writable(content)):
-                content = {"raw": _raw(line)}
-            first = _first_line(content) if "error" in content else None
-            self.replays |= first is not None
-            yield Row(number, custom_id, content, request, problem, first or number, mark, held)
+            if not mark or mark != held or problem is not None:
+                request = None
+                if problem is None:
+                    try:
+                        if not key:
+                            self._check(content)
+                        request = read_row(content, self._trusted)
+                        if not key and self._key is not None:
+                            key = self._key(request, custom_id)
+                    except InvalidRequest as refused:
+                        problem = refused
+                if problem is not None and (not content or not _writable(content)):
+                    content = {"raw": _raw(line)}
+                first = _first_line(content) if "error" in content else None
+                self.replays |= first is not None
+                return Row(number, custom_id, content, request, problem, first or number, mark, held, key)
+        if answered is not None:
+            answered(custom_id)
+        return None
 
     def _begin(self, answers: Answers, *, again: bool = False) -> None:
         """Start a pass; ids of an earlier one are forgotten unless it saw the same file."""
@@ -225,19 +299,21 @@ class InputFile:
         if not again:
             answers.table.forget_lines()
 
-    def _known(self, answers: Answers, number: int, line: bytes | InvalidRequest) -> bytes | None:
+    def _answered_id(self, answers: Answers, number: int, line: bytes | InvalidRequest) -> str | None:
         """The id of a row that begins with it and is answered, without parsing it; None for any other.
 
         An answer's mark stands for all bytes of its row, so one that is found under this id proves that the
         row of these bytes has this id, whatever else may stand in it.
         """
-        if not isinstance(line, bytes):
+        if not answers.count or not isinstance(line, bytes):
             return None
-        if not line.startswith(self._begins):
-            self._begins = next((begins for begins in _BEGINS if line.startswith(begins)), self._begins)
-            if not line.startswith(self._begins):
+        begins = self._begins
+        if not line.startswith(begins):
+            begins = next((other for other in BEGINS if line.startswith(other)), b"")
+            if not begins:
                 return None
-        begin = len(self._begins)
+            self._begins = begins
+        begin = len(begins)
         name = line[begin : line.find(b'"', begin)]
         table = answers.table
         place = table.find(xxh3_64_intdigest(name) or 1)
@@ -246,7 +322,7 @@ class InputFile:
         if table.lines[place] not in (0, number):
             return None
         table.lines[place] = number
-        return name
+        return name.decode()
 
     def _look(
         self, answers: Answers, number: int, line: bytes | InvalidRequest

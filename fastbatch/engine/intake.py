@@ -6,27 +6,47 @@ answer; so at no moment is a request bought twice.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Generic, NamedTuple, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from fastbatch.engine.job import Job
-from fastbatch.engine.store import AnswerStore, decode
+from fastbatch.engine.kept import Kept, decode, unpack
+from fastbatch.engine.store import AnswerStore
 from fastbatch.models.response import ResponseWrapper
 from fastbatch.providers.base import Provider
 
 ResponseT = TypeVar("ResponseT")
 
 
+class Candidate(Protocol):
+    """A row that is made a job only where no kept answer is found for it; most of a cached run never are."""
+
+    @property
+    def key(self) -> str:
+        """The hash of its request."""
+        ...
+
+
 class Sorted(NamedTuple, Generic[ResponseT]):
-    """A block in two parts; what is in neither follows another job.
+    """A block in three parts; what is in none of them follows another job.
 
     Attributes:
         finished: have their outcome: from the start, out of the cache, or as one before them.
         fresh: the first of their keys, to be asked.
+        kept: candidates, each with its kept answer.
     """
 
     finished: list[Job[ResponseT]]
     fresh: list[Job[ResponseT]]
+    kept: list[tuple[Candidate, Kept]]
+
+
+class Batch(NamedTuple):
+    """Answers of candidates that are recorded together."""
+
+    rows: int
+    size: int
+    """Bytes."""
 
 
 class Intake(Generic[ResponseT]):
@@ -35,37 +55,59 @@ class Intake(Generic[ResponseT]):
     Args:
         remembers: the store forgets nothing a user relies on; False for the run's own memory of its answers,
             whose hits count as shared, not as cached.
+        promote: makes the job of a candidate; None where there are none.
     """
 
-    def __init__(self, store: AnswerStore, provider: Provider[ResponseT], *, remembers: bool) -> None:
+    def __init__(
+        self,
+        store: AnswerStore,
+        provider: Provider[ResponseT],
+        *,
+        remembers: bool,
+        promote: Callable[[Candidate], Job[ResponseT]] | None = None,
+    ) -> None:
         self._store = store
         self._provider = provider
-        self._remembers = remembers
+        self._promote = promote
+        self.remembers = remembers
         self._open: dict[str, Job[ResponseT]] = {}  # the first job of each key, until its answer is stored
         self._answered: list[str] = []  # keys in `_open` whose first job is finished
         self.looking = False  # in the cache, which another process may hold for long
 
-    async def look(self, block: list[Job[ResponseT]]) -> dict[str, bytes]:
+    async def look(self, block: Sequence[Job[ResponseT] | Candidate]) -> dict[str, bytes]:
         """What the cache holds for a block."""
         self._let_go()
-        asked = {job.key for job in block if job.outcome is None and job.key not in self._open}
+        is_open = self._open
+        asked = {
+            item.key
+            for item in block
+            if item.key not in is_open and not (isinstance(item, Job) and item.outcome is not None)
+        }
         self.looking = True
         try:
             return await self._store.get_many(list(asked))
         finally:
             self.looking = False
 
-    def sort(self, block: list[Job[ResponseT]], found: Mapping[str, bytes]) -> Sorted[ResponseT]:
+    def sort(
+        self, block: Sequence[Job[ResponseT] | Candidate], found: Mapping[str, bytes]
+    ) -> Sorted[ResponseT]:
         """Give the jobs of a block what was found for them, and tell what is left to do."""
-        finished: list[Job[ResponseT]] = []
-        fresh: list[Job[ResponseT]] = []
-        for job in block:
-            if job.outcome is not None:
-                finished.append(job)
-                continue
-            if (value := found.get(job.key)) is not None and self.take(job, value):
-                finished.append(job)
-                continue
+        result: Sorted[ResponseT] = Sorted([], [], [])
+        finished, fresh, kept = result
+        for item in block:
+            value = found.get(item.key)
+            if isinstance(item, Job):
+                job = item
+                if job.outcome is not None or (value is not None and self.take(job, value)):
+                    finished.append(job)
+                    continue
+            else:
+                if value is not None and (answer := unpack(value)) is not None:
+                    kept.append((item, answer))
+                    continue
+                assert self._promote is not None
+                job = self._promote(item)
             first = self._open.get(job.key)
             if first is None:
                 self._open[job.key] = job
@@ -77,7 +119,7 @@ class Intake(Generic[ResponseT]):
                 if first.followers is None:
                     first.followers = []
                 first.followers.append(job)
-        return Sorted(finished, fresh)
+        return result
 
     def take(self, job: Job[ResponseT], value: bytes, provider: Provider[ResponseT] | None = None) -> bool:
         """Give a job its kept answer, the `provider`'s where it is a fallback's; whether it is one."""
@@ -85,7 +127,7 @@ class Intake(Generic[ResponseT]):
         hit = decode(value, provider.reader, provider.name)
         if hit is None:
             return False
-        hit.cached, hit.shared = self._remembers, not self._remembers
+        hit.cached, hit.shared = self.remembers, not self.remembers
         job.outcome = hit.of(job.request, index=job.index, key=job.key)
         job.outcome.model = job.asked.body.get("model")
         return True

@@ -11,9 +11,7 @@ from fastbatch.engine.done import Answers, Plan, key_number
 from fastbatch.engine.index import NumberTable
 from fastbatch.engine.inputfile import InputFile
 from fastbatch.engine.journal.entries import UncertainRow
-from fastbatch.errors import InvalidRequest
 from fastbatch.limits.tokens import raw_tokens
-from fastbatch.models.request import LLMRequest
 
 _BLOCK = 500
 
@@ -21,7 +19,6 @@ _BLOCK = 500
 async def make_plan(
     rows: InputFile,
     answers: Answers,
-    key: Callable[[LLMRequest, str], str],
     *,
     cache: CacheProvider | None,
     uncertain: Sequence[UncertainRow] = (),
@@ -55,21 +52,16 @@ async def make_plan(
         if row.request is None:
             count["bad"] += 1
             continue
-        try:
-            row_key = key(row.request, row.custom_id)
-        except InvalidRequest:
-            count["bad"] += 1
-            continue
         if row.held and row.held != row.mark and not answers.knows_requests:
             await asyncio.to_thread(answers.read_requests)
-        if row.held and (row.held == row.mark or answers.same_request(row.custom_id, row_key)):
+        if row.held and (row.held == row.mark or answers.same_request(row.custom_id, row.key)):
             count["answered"] += 1
             continue
         count["changed"] += row.held != 0
-        if seen.add(key_number(row_key)):
+        if seen.add(key_number(row.key)):
             count["identical"] += 1
             continue
-        block[row_key] = row.request.body
+        block[row.key] = row.request.body
         if len(block) >= _BLOCK:
             await settle()
     await settle()

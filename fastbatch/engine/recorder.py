@@ -10,11 +10,14 @@ from typing import Any
 from fastbatch.engine.events import Counters
 from fastbatch.engine.index import NumberTable, id_number
 from fastbatch.engine.inputfile import Row
+from fastbatch.engine.intake import Batch, Candidate
 from fastbatch.engine.job import Job
 from fastbatch.engine.journal.entries import Counted
 from fastbatch.engine.journal.journal import Journal
+from fastbatch.engine.kept import Kept
+from fastbatch.engine.looked import Known
 from fastbatch.errors import Uncertain
-from fastbatch.formats.results import error_line, result_line
+from fastbatch.formats.results import answer_line, error_line, kept_from, result_line
 
 
 class RowRecorder:
@@ -104,6 +107,44 @@ class RowRecorder:
             error = outcome.error.to_dict()
             record = error_line(row.custom_id, row.content, row.first, error, options=self._options)
         self._journal.record(job, self._closes(job), error=record)
+
+    def record_kept(self, answers: Sequence[tuple[Candidate, Kept]], *, provider: str, cached: bool) -> Batch:
+        """Have the kept answers of a block of rows written as one piece."""
+        lines: list[bytes] = []
+        names: list[str] = []
+        for row, (status, request_id, _, raw) in answers:
+            if isinstance(row, Known):
+                model: str | None = row.model
+                metadata: Mapping[str, Any] | None = None
+            else:
+                assert isinstance(row, Row)
+                assert row.request is not None
+                model, metadata = row.request.model, row.request.metadata
+            names.append(row.custom_id)
+            lines.append(
+                answer_line(
+                    row.custom_id,
+                    row.first,
+                    row.key,
+                    row.mark,
+                    status=status,
+                    request_id=request_id,
+                    raw=raw,
+                    metadata=metadata,
+                    source=kept_from(model, provider, cached=cached),
+                )
+            )
+        if self._touched is not None:
+            for name in names:
+                self._touched.put(id_number(name), 1)
+        journal = self._journal
+        closes = []
+        if journal.any_open:
+            left = zip(answers, names, strict=True)
+            closes = [name for (row, _), name in left if not journal.left_other(name, row.key)]
+        batch = Batch(len(lines), sum(map(len, lines)))
+        journal.record_many(batch, lines, closes)
+        return batch
 
     def _closes(self, job: Job[Any]) -> str:
         """The row whose open request this outcome settles; none where another one may have been bought.

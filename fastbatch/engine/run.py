@@ -11,35 +11,43 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from fastbatch.engine.claimer import Claimer
 from fastbatch.engine.clock import Clock, Timer
 from fastbatch.engine.events import Counters
 from fastbatch.engine.gate import GateShut
-from fastbatch.engine.intake import Intake, share
+from fastbatch.engine.intake import Batch, Candidate, Intake, share
 from fastbatch.engine.job import Job
+from fastbatch.engine.kept import Kept, encode
 from fastbatch.engine.pipeline import Pipeline, Witness
-from fastbatch.engine.store import AnswerStore, encode
+from fastbatch.engine.store import AnswerStore
 from fastbatch.engine.verdict import AT_ONCE, ELSEWHERE, stopped
 from fastbatch.providers.base import Provider
 from fastbatch.retry import RetryDecision
 
 ResponseT = TypeVar("ResponseT")
 
+_WRITING = 4 * 1024 * 1024  # bytes of kept answers that may wait for the recorder
 PATIENCE = 300.0  # seconds; a process that answers nothing for so long is stopped, or as good as
 
 
 class Recorder(Witness, Protocol):
     """Makes outcomes durable; one that is not written has not happened."""
 
-    def start(self, recorded: Callable[[list[Job[Any]]], None], failed: Callable[[Exception], None]) -> None:
-        """Begin: `recorded` is given jobs that are safe, `failed` is told once that nothing can be."""
+    def start(
+        self, recorded: Callable[[list[Job[Any] | Batch]], None], failed: Callable[[Exception], None]
+    ) -> None:
+        """Begin: `recorded` is given what is safe, `failed` is told once that nothing can be."""
         ...
 
     def record(self, job: Job[Any]) -> None:
         """Write down a job's outcome."""
+        ...
+
+    def record_kept(self, answers: Sequence[tuple[Candidate, Kept]], *, provider: str, cached: bool) -> Batch:
+        """Write down kept answers of candidates; `cached` tells those of a cache from the run's own."""
         ...
 
     async def flush(self) -> None:
@@ -50,8 +58,12 @@ class Recorder(Witness, Protocol):
 class Run(Generic[ResponseT]):
     """Moves the jobs of `source` through `pipeline`; used once, in one loop.
 
+    Candidates that a kept answer is found for never become jobs: they go to the recorder in blocks, are
+    counted when it has written them, and are handed out to nobody.
+
     Args:
         source: blocks of jobs, read only as there is room. A job that arrives with an outcome is finished.
+            Candidates come only where there are `promote`, which makes jobs of them, and a recorder.
         remembers: as `Intake` says.
         fallback: writes on a job what is asked of the fallback it has moved to, and says which that is; None
             where there is none.
@@ -61,7 +73,7 @@ class Run(Generic[ResponseT]):
 
     def __init__(
         self,
-        source: AsyncIterator[list[Job[ResponseT]]],
+        source: AsyncIterator[Sequence[Job[ResponseT] | Candidate]],
         *,
         pipeline: Pipeline[ResponseT],
         provider: Provider[ResponseT],
@@ -70,6 +82,7 @@ class Run(Generic[ResponseT]):
         counters: Counters,
         clock: Clock,
         concurrency: int,
+        promote: Callable[[Candidate], Job[ResponseT]] | None = None,
         fallback: Callable[[Job[ResponseT]], Provider[ResponseT]] | None = None,
         recorder: Recorder | None = None,
         patience: float = PATIENCE,
@@ -77,7 +90,8 @@ class Run(Generic[ResponseT]):
         self._source = source
         self._pipeline = pipeline
         self._store = store
-        self._intake = Intake(store, provider, remembers=remembers)
+        self._intake = Intake(store, provider, remembers=remembers, promote=promote)
+        self._provider = provider.name
         self._counters = counters
         self._clock = clock
         self._concurrency = concurrency
@@ -86,6 +100,7 @@ class Run(Generic[ResponseT]):
         self._window = 2 * concurrency + 64
         self._alive = 0  # admitted and not handed out
         self._unfinished = 0  # admitted and without an outcome
+        self._writing = 0  # bytes of kept answers that the recorder has
         self._ready: deque[Job[ResponseT]] = deque()
         self._later: dict[Job[ResponseT], Timer] = {}
         self._finished: list[Job[ResponseT]] = []
@@ -173,7 +188,7 @@ class Run(Generic[ResponseT]):
         try:
             async for block in self._source:
                 await self._admit(block)
-                while not self._draining and self._alive >= self._window:
+                while not self._draining and (self._alive >= self._window or self._writing > _WRITING):
                     self._room = asyncio.get_running_loop().create_future()
                     await self._room
                 if self._draining:
@@ -184,14 +199,18 @@ class Run(Generic[ResponseT]):
             self._feeding = False
             _ring(self._taker)
 
-    async def _admit(self, block: list[Job[ResponseT]]) -> None:
+    async def _admit(self, block: Sequence[Job[ResponseT] | Candidate]) -> None:
         """Take a block in: finished, cached, following, or queued."""
         found = await self._intake.look(block)
         if self._draining:
             return
-        self._alive += len(block)
+        finished, fresh, kept = self._intake.sort(block, found)
+        self._alive += len(block) - len(kept)
         self._unfinished += len(block)
-        finished, fresh = self._intake.sort(block, found)
+        if kept:
+            assert self._recorder is not None
+            cached = self._intake.remembers
+            self._writing += self._recorder.record_kept(kept, provider=self._provider, cached=cached).size
         for job in finished:
             self._finish(job)
         for job in fresh:
@@ -303,9 +322,24 @@ class Run(Generic[ResponseT]):
         else:
             self._recorder.record(job)
 
-    def _recorded(self, jobs: list[Job[ResponseT]]) -> None:
-        for job in jobs:
-            self._hand_out(job)
+    def _recorded(self, done: list[Job[ResponseT] | Batch]) -> None:
+        for item in done:
+            if isinstance(item, Batch):
+                self._count(item)
+            else:
+                self._hand_out(item)
+
+    def _count(self, batch: Batch) -> None:
+        """Kept answers are on record, and there is nothing more to do with them."""
+        self._counters.ok += batch.rows
+        if self._intake.remembers:
+            self._counters.cached += batch.rows
+        else:
+            self._counters.shared += batch.rows
+        self._unfinished -= batch.rows
+        self._writing -= batch.size
+        _ring(self._room)
+        _ring(self._taker)
 
     def _hand_out(self, job: Job[ResponseT]) -> None:
         """Count a job and put it where it will be taken."""

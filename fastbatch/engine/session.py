@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ from fastbatch.engine.events import Counters, Event, Listener, Meter, Notice, Ru
 from fastbatch.engine.fallback import readdress
 from fastbatch.engine.gate import Gate
 from fastbatch.engine.hedge import Hedge, spare
+from fastbatch.engine.intake import Candidate
 from fastbatch.engine.job import Job
 from fastbatch.engine.keeper import Keeper
 from fastbatch.engine.lane import Group, Way
@@ -88,7 +89,9 @@ class Settings(Generic[ResponseT]):
         Raises:
             InvalidRequest: its body is not JSON.
         """
-        return compute_request_hash(self.provider.identity, request.endpoint, request.body, occurrence)
+        return compute_request_hash(
+            self.provider.identity, request.endpoint, request.body, occurrence, checked=request.checked
+        )
 
 
 class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[ResponseT]):
@@ -169,8 +172,13 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
         self._recorder = recorder
         self._pipeline.witness = recorder
 
-    def run(self, source: AsyncIterator[list[Job[ResponseT]]]) -> Run[ResponseT]:
-        """The run of `source`; tells the listener that it starts."""
+    def run(
+        self,
+        source: AsyncIterator[Sequence[Job[ResponseT] | Candidate]],
+        *,
+        promote: Callable[[Candidate], Job[ResponseT]] | None = None,
+    ) -> Run[ResponseT]:
+        """The run of `source`, whose candidates `promote` makes jobs; tells the listener that it starts."""
         settings = self._settings
         cache = settings.cache
         keeper = RecentAnswers(_OWN_MEMORY) if cache is None else cache
@@ -190,6 +198,7 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
             counters=self.counters,
             clock=settings.clock,
             concurrency=self._concurrency,
+            promote=promote,
             fallback=self._readdress if len(self._groups) > 1 else None,
             recorder=self._recorder,
             patience=max(PATIENCE, 2 * settings.timeout.total),

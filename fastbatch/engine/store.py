@@ -1,9 +1,4 @@
-"""Answers kept for next time: the engine's way to a cache, in blocks, and the form a kept answer has.
-
-A kept answer is data only: 16 hex digits of checksum (xxh3_64) over all that follows; one line of JSON,
-`[form, status, provider's request id, [prompt, cached, completion, reasoning tokens]]`; the reply's body as
-it arrived. What is not whole is a miss, whatever cache it comes from.
-"""
+"""Answers kept for next time: the engine's way to a cache, in blocks; `kept` says what a value holds."""
 
 from __future__ import annotations
 
@@ -12,22 +7,13 @@ import logging
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
-from typing import NamedTuple, Protocol, TypeVar
-
-import orjson
-from xxhash import xxh3_64_hexdigest
+from typing import NamedTuple, Protocol
 
 from fastbatch.cache.base import Claiming
 from fastbatch.cache.patience import LAST, is_cancelled
-from fastbatch.models.response import ReplyReader, ResponseWrapper, Usage
-
-ResponseT = TypeVar("ResponseT")
 
 logger = logging.getLogger(__name__)
 
-_FORM = 2
-_UNCHECKED = 1  # the form before: without the checksum
-_SUM = 16  # digits of it
 _BLOCK = 500  # entries in one put: the transaction size that measured best
 # A transaction costs the same for one answer as for a hundred: waiting this long while there are only a few
 # took 11 of 126 microseconds off a request. An answer is in the output, or at the caller, before that.
@@ -70,51 +56,6 @@ class RecentAnswers:
         while self._room < 0:
             _, value = self._values.popitem(last=False)
             self._room += len(value) + _ENTRY_BYTES
-
-
-def encode(outcome: ResponseWrapper[ResponseT]) -> bytes:
-    """An answer as bytes to keep."""
-    head = [_FORM, outcome.status, outcome.provider_request_id, list(outcome.tokens)]
-    rest = orjson.dumps(head) + b"\n" + outcome.raw
-    return xxh3_64_hexdigest(rest).encode() + rest
-
-
-def decode(value: bytes, reader: ReplyReader[ResponseT], provider: str) -> ResponseWrapper[ResponseT] | None:
-    """The answer that `encode` kept, marked as cached; None for any bytes that are no whole answer."""
-    wanted = _FORM
-    if value[:1] == b"[":
-        wanted = _UNCHECKED
-    else:
-        rest = value[_SUM:]
-        if xxh3_64_hexdigest(rest).encode() != value[:_SUM]:
-            return None
-        value = rest
-    head, _, raw = value.partition(b"\n")
-    try:
-        form, status, request_id, (prompt, cached, completion, reasoning) = orjson.loads(head)
-        if wanted == _UNCHECKED:
-            orjson.loads(raw)
-    except (ValueError, TypeError):
-        return None
-    if (
-        form != wanted
-        or not raw
-        or not (status is None or (type(status) is int and 100 <= status <= 599))
-        or not (request_id is None or type(request_id) is str)
-        or not (type(prompt) is type(cached) is type(completion) is type(reasoning) is int)
-        or min(prompt, cached, completion, reasoning) < 0
-    ):
-        return None
-    outcome = ResponseWrapper(
-        reader,
-        provider=provider,
-        status=status,
-        raw=raw,
-        tokens=Usage(prompt, cached, completion, reasoning),
-        provider_request_id=request_id,
-    )
-    outcome.cached = True
-    return outcome
 
 
 class Claimed(NamedTuple):

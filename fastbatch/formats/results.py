@@ -13,9 +13,10 @@ that a line can be checked and known without parsing it.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
+from zlib import crc32
 
 import orjson
 from xxhash import xxh3_128_hexdigest
@@ -25,8 +26,7 @@ from fastbatch.models.response import ResponseWrapper
 # How every output line begins: a line torn by a crash is told by it from the last line of a foreign file.
 LINE_BEGINS = b'{"id":"batch_req_'
 
-_CRC = b',"crc":"'
-_TAIL = b'"}}\n'
+_TRIED = b',"attempts":%b,"latency_s":%b,"cost_usd":null'
 _FINGERPRINT = b',"fingerprint":"'
 _KEY = b',"key":"'
 _ID_AT = len(LINE_BEGINS) + 32 + len(b'","custom_id":"')
@@ -38,35 +38,69 @@ _OURS = b',"fastbatch":{"row":'
 
 def result_line(custom_id: str, row: int, outcome: ResponseWrapper[Any], fingerprint: int = 0) -> bytes:
     """The output record of an answered row, ending in a newline."""
-    raw = outcome.raw
+    tail = _TRIED % (_json(outcome.attempts), orjson.dumps(round(outcome.latency, 4)))
+    return answer_line(
+        custom_id,
+        row,
+        outcome.key,
+        fingerprint,
+        status=outcome.status,
+        request_id=outcome.provider_request_id,
+        raw=outcome.raw,
+        metadata=outcome.metadata,
+        source=_source(outcome.model, outcome.provider, outcome.cached, outcome.shared) + tail,
+    )
+
+
+def answer_line(
+    custom_id: str,
+    row: int,
+    key: str,
+    fingerprint: int,
+    *,
+    status: int | None,
+    request_id: str | None,
+    raw: bytes,
+    metadata: Mapping[str, Any] | None,
+    source: bytes,
+) -> bytes:
+    """The output record of an answer whose parts are at hand; `source` is what `kept_from` says of it."""
     # A reply that the server laid out over several lines is made one line: in JSON a line break stands only
     # between values, where a space means the same. All else is embedded as it came.
-    body = orjson.Fragment(raw.replace(b"\n", b" ").replace(b"\r", b" "))
-    record: dict[str, Any] = {
-        "id": f"batch_req_{xxh3_128_hexdigest((outcome.key + custom_id).encode())}",
-        "custom_id": custom_id,
-        "response": {
-            "status_code": outcome.status,
-            "request_id": outcome.provider_request_id,
-            "body": body,
-        },
-        "error": None,
-    }
-    if outcome.metadata:
-        record["metadata"] = outcome.metadata
-    record["fastbatch"] = {
-        "row": row,
-        "key": outcome.key,
-        "model": outcome.model,
-        "provider": outcome.provider,
-        "cached": outcome.cached,
-        "shared": outcome.shared,
-        "attempts": outcome.attempts,
-        "latency_s": round(outcome.latency, 4),
-        "cost_usd": None,
-    }
-    head = orjson.dumps(record)[:-2] + b'%s%016x"' % (_FINGERPRINT, fingerprint)
-    return head + _CRC + b"%08x" % zlib.crc32(head) + _TAIL
+    head = (
+        b'%b%b","custom_id":%b,"response":{"status_code":%b,"request_id":%b,"body":%b},"error":null%b'
+        b',"fastbatch":{"row":%d,"key":"%b",%b,"fingerprint":"%016x"'
+    ) % (
+        LINE_BEGINS,
+        xxh3_128_hexdigest((key + custom_id).encode()).encode(),
+        orjson.dumps(custom_id),
+        _json(status),
+        b"null" if request_id is None else orjson.dumps(request_id),
+        raw.replace(b"\n", b" ").replace(b"\r", b" "),
+        b',"metadata":%b' % orjson.dumps(metadata) if metadata else b"",
+        row,
+        key.encode(),
+        source,
+        fingerprint,
+    )
+    return b'%b,"crc":"%08x"}}\n' % (head, crc32(head))
+
+
+@lru_cache(maxsize=256)  # the rows of a run name few models
+def kept_from(model: str | None, provider: str, *, cached: bool) -> bytes:
+    """What a line says of an answer that was not asked for: out of the cache, or of the same run."""
+    return _source(model, provider, cached, not cached) + _TRIED % (b"0", b"0.0")
+
+
+@lru_cache(maxsize=256)
+def _source(model: str | None, provider: str, cached: bool, shared: bool) -> bytes:
+    said = {"model": model, "provider": provider, "cached": cached, "shared": shared}
+    return orjson.dumps(said)[1:-1]
+
+
+@lru_cache(maxsize=256)
+def _json(value: int | None) -> bytes:
+    return orjson.dumps(value)
 
 
 def error_line(
@@ -96,10 +130,11 @@ def scan_result(line: bytes) -> tuple[bytes, int] | None:
         The id as JSON has it between its quotes (`written_id` reads it), and the fingerprint, 0 where there
         is none. A plain tuple, since a million of them are made before a resumed run sends anything.
     """
-    if not line.endswith(b'%s%08x"}}' % (_CRC, zlib.crc32(line[:-19]))) or not line.startswith(LINE_BEGINS):
+    if line[-19:] != b',"crc":"%08x"}}' % crc32(line[:-19]) or not line.startswith(LINE_BEGINS):
         return None
-    custom_id = line[_ID_AT : line.find(_ID_ENDS, _ID_AT)]
-    return custom_id, int(line[-36:-20], 16) if line[-52:-36] == _FINGERPRINT else 0
+    return line[_ID_AT : line.find(_ID_ENDS, _ID_AT)], (
+        int(line[-36:-20], 16) if line[-52:-36] == _FINGERPRINT else 0
+    )
 
 
 def key_of(line: bytes) -> bytes:

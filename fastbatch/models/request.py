@@ -19,7 +19,7 @@ class LLMRequest:
         custom_id: the caller's id, unique within a batch; None where there is none.
         metadata: anything to find again on the result; neither sent nor hashed.
         request_id: the id to go by where there is no `custom_id`.
-        checked: the body has passed this check before (a file that is read a second time).
+        checked: the body was read from JSON, and has passed this check before or one as good.
 
     Raises:
         InvalidRequest: the body could not mean anything; the message names the place.
@@ -29,7 +29,7 @@ class LLMRequest:
     [{'role': 'user', 'content': 'Name a prime.'}]
     """
 
-    __slots__ = ("body", "custom_id", "endpoint", "metadata", "request_id")
+    __slots__ = ("body", "checked", "custom_id", "endpoint", "metadata", "request_id")
 
     def __init__(
         self,
@@ -45,6 +45,7 @@ class LLMRequest:
             check_body(endpoint, body)
         self.endpoint = endpoint
         self.body = body
+        self.checked = checked
         self.custom_id = custom_id
         self.metadata = metadata
         self.request_id = request_id or custom_id

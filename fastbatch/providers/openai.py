@@ -123,7 +123,7 @@ class OpenAIProvider:
         url = self._urls.get(endpoint)
         if url is None:
             url = self._urls[endpoint] = self.base_url + endpoint.removeprefix("/v1")
-        return HTTPCall(url, self._headers, wire_bytes(request.body))
+        return HTTPCall(url, self._headers, wire_bytes(request.body, checked=request.checked))
 
     def parse(self, reply: HTTPReply) -> ResponseWrapper[OpenAIReply]:
         """An answer, or the error that the status and the body tell."""

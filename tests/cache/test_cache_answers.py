@@ -18,7 +18,8 @@ from xxhash import xxh3_64_hexdigest
 from fastbatch import OpenAIProvider
 from fastbatch.cache import DiskCache, GuardedCache, InMemoryCache
 from fastbatch.cache.filelock import FileLock
-from fastbatch.engine.store import AnswerStore, decode, encode
+from fastbatch.engine.kept import decode, encode
+from fastbatch.engine.store import AnswerStore
 from fastbatch.models.response import ResponseWrapper, Usage
 
 READER = OpenAIProvider("key", env={}).reader

@@ -97,8 +97,10 @@ async def test_many_duplicates_cost_one_reading(rows, out, monkeypatch):
 
     write(rows, *({"id": n % 500, "prompt": "a"} for n in range(1000)))
     readings = []
-    original = inputfile.numbered_rows
-    monkeypatch.setattr(inputfile, "numbered_rows", lambda path: readings.append(path) or original(path))
+    original = inputfile.row_blocks
+    monkeypatch.setattr(
+        inputfile, "row_blocks", lambda path, limit: readings.append(path) or original(path, limit)
+    )
     summary = await run(FakeTransport(), rows, out, on_bad_row="record")
     assert (summary.ok, summary.failed) == (500, 500)
     assert len(readings) == 3  # a glance at its beginning, the check, and the run

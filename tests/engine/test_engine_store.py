@@ -7,7 +7,8 @@ import pytest
 from fakes import FakeTransport, asks, manager_on
 
 from fastbatch import OpenAIProvider
-from fastbatch.engine.store import AnswerStore, RecentAnswers, decode, encode
+from fastbatch.engine.kept import decode, encode
+from fastbatch.engine.store import AnswerStore, RecentAnswers
 from fastbatch.models.response import ResponseWrapper, Usage
 
 READER = OpenAIProvider("key", env={}).reader

@@ -195,13 +195,26 @@ class Journal:
         if number is not None:
             batch.closed.append(number)
 
-    def record_many(self, jobs: Sequence[Any], lines: Sequence[bytes]) -> None:
-        """As `record`, for the answers to rows of which no request is open."""
-        if self._failure is None:
-            batch = self._gather()
-            batch.jobs += jobs
-            batch.lines += lines
-            batch.answers += len(lines)
+    @property
+    def any_open(self) -> bool:
+        """Whether any request is open, of this run or an earlier one."""
+        return bool(self._state.open or self._left)
+
+    def record_many(self, what: Any, lines: Sequence[bytes], closes: Sequence[str] = ()) -> None:
+        """As `record`, for the answers to many rows; `recorded` is given `what`.
+
+        `closes` names those rows of which a request may be open that is settled by this.
+        """
+        if self._failure is not None:
+            return
+        batch = self._gather()
+        batch.jobs.append(what)
+        batch.lines += lines
+        batch.answers += len(lines)
+        for custom_id in closes:
+            number = self._closes(custom_id)
+            if number is not None:
+                batch.closed.append(number)
 
     def _leaves(self, row: int, custom_id: str, key: str, attempt: int, tokens: int) -> tuple[Any, ...]:
         number = self._state.last + 1

@@ -1,0 +1,80 @@
+"""What looking through an input leaves for the reading that follows: seventeen bytes a row at most.
+
+A row that was found good has its request hash here, so that a cache can answer it before anybody reads it
+again; of the usual row (its id stands first, and it carries nothing) even the answer's record can be written
+without parsing it a second time. All of it holds for the bytes of the file that was looked through.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+_KEY = 16  # bytes of a request hash
+
+AGAIN = 0  # to be looked at again: bad, or answered otherwise
+ANSWERED = 1
+KEYED = 2  # its hash is known
+_PLAIN = 3  # and its id and its model as well; from here on a model's number is added
+_MODELS = 256 - _PLAIN
+
+BEGINS = (b'{"custom_id":"', b'{"custom_id": "', b'{"id":"', b'{"id": "')  # of rows that begin with an id
+
+
+class Known(NamedTuple):
+    """A row of which everything is known that the record of a kept answer says of it."""
+
+    first: int
+    """The 1-based line it stands on."""
+    custom_id: str
+    key: str
+    mark: int
+    """What an answer to it is marked with."""
+    model: str
+    line: bytes
+
+
+class Looked:
+    """A flag for each row in turn, and the hash of each that has one, behind each other."""
+
+    def __init__(self, state: tuple[int, ...] = ()) -> None:
+        self.state = state  # the file's, when it was looked through
+        self.flags = bytearray()
+        self._keys = bytearray()
+        self._models: dict[str, int] = {}
+        self._names: list[str] = []
+
+    def add(self, key: str, *, plain_model: str | None) -> None:
+        """A good row with this hash; `plain_model` is its model where it is a `Known` one."""
+        self._keys += bytes.fromhex(key)
+        if plain_model is None:
+            self.flags.append(KEYED)
+            return
+        number = self._models.get(plain_model)
+        if number is None:
+            if len(self._names) == _MODELS:
+                self.flags.append(KEYED)
+                return
+            number = self._models[plain_model] = len(self._names)
+            self._names.append(plain_model)
+        self.flags.append(_PLAIN + number)
+
+    def model(self, flag: int) -> str | None:
+        """The model of a row with this flag, None where that is not known."""
+        return None if flag < _PLAIN else self._names[flag - _PLAIN]
+
+    def key(self, number: int) -> str:
+        """The hash of the row that is the `number`-th to have one, from 0."""
+        begin = number * _KEY
+        return self._keys[begin : begin + _KEY].hex()
+
+    def answered(self, begin: int, end: int) -> bool:
+        """Whether all rows of this range are known to be answered."""
+        return end <= len(self.flags) and self.flags.count(ANSWERED, begin, end) == end - begin
+
+
+def leading_id(line: bytes) -> bytes:
+    """The id that a row's line begins with, as it is written there; empty where it begins otherwise."""
+    for begins in BEGINS:
+        if line.startswith(begins):
+            return line[len(begins) : line.find(b'"', len(begins))]
+    return b""
