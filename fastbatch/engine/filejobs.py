@@ -6,7 +6,7 @@ A row whose answer may stand in the cache goes in as it is, and becomes a job wh
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from fastbatch.engine.done import Answers
@@ -14,10 +14,12 @@ from fastbatch.engine.errorsfile import ErrorsFile
 from fastbatch.engine.events import Counters
 from fastbatch.engine.index import id_number
 from fastbatch.engine.inputfile import InputFile, OnBadRow, Row
-from fastbatch.engine.intake import Candidate
+from fastbatch.engine.intake import Batch, Candidate
 from fastbatch.engine.job import Job
 from fastbatch.engine.journal.entries import UncertainRow
+from fastbatch.engine.kept import Kept
 from fastbatch.engine.looked import Known
+from fastbatch.engine.recorder import RowRecorder
 from fastbatch.engine.session import Settings
 from fastbatch.engine.uncertain import not_sent_again
 from fastbatch.errors import RunStopped
@@ -47,6 +49,7 @@ class FileJobs(Generic[ResponseT]):
     """Makes the jobs of one run.
 
     Attributes:
+        recorder: where kept answers go; there before `blocks` is read.
         not_again: requests that must not be sent, by their hash: an earlier run may have bought them.
         interrupted: no more rows are wanted.
     """
@@ -58,6 +61,7 @@ class FileJobs(Generic[ResponseT]):
         self._input = input
         self._errors = errors
         self._on_bad_row = on_bad_row
+        self.recorder: RowRecorder | None = None
         self.not_again: Mapping[str, UncertainRow] = {}
         self.interrupted = False
 
@@ -103,6 +107,11 @@ class FileJobs(Generic[ResponseT]):
         assert isinstance(row, Row)
         assert row.request is not None
         return Job(row.request, row.number - 1, row.key, row)
+
+    def record(self, answers: Sequence[tuple[Candidate, Kept]], *, provider: str, cached: bool) -> Batch:
+        """Have the kept answers of rows that `blocks` gave written as one piece."""
+        assert self.recorder is not None
+        return self.recorder.record_kept(answers, provider=provider, cached=cached)
 
     async def _answered(self, row: Row, job: Job[ResponseT], answers: Answers) -> bool:
         """Whether the output has the answer to this very request."""

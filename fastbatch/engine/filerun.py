@@ -220,6 +220,7 @@ class FileRun(Generic[ResponseT]):
             lines_only=True,
         )
         session.record_with(recorder)
+        self._jobs.recorder = recorder
         if uncertain:
             session.tell(UncertainRows(uncertain))
         if total > AHEAD and not self._interrupted:
@@ -227,7 +228,7 @@ class FileRun(Generic[ResponseT]):
         stop: RunStopped | None = None
         try:
             async with session:
-                run = session.run(self._jobs.blocks(answers, counters), promote=self._jobs.promote)
+                run = session.run(self._jobs.blocks(answers, counters), bulk=self._jobs)
                 self._drain = run.drain
                 if self._interrupted:
                     run.drain()

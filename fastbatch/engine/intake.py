@@ -6,7 +6,7 @@ answer; so at no moment is a request bought twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from fastbatch.engine.job import Job
@@ -49,13 +49,25 @@ class Batch(NamedTuple):
     """Bytes."""
 
 
+class Bulk(Protocol[ResponseT]):
+    """What can be done with a candidate, for a source that has some."""
+
+    def promote(self, row: Candidate) -> Job[ResponseT]:
+        """Make a job of a row that has to be asked."""
+        ...
+
+    def record(self, answers: Sequence[tuple[Candidate, Kept]], *, provider: str, cached: bool) -> Batch:
+        """Have kept answers written down; `cached` tells those of a cache from the run's own."""
+        ...
+
+
 class Intake(Generic[ResponseT]):
     """Looks blocks up in `store` and remembers what is asked; `looking` while it does the first.
 
     Args:
         remembers: the store forgets nothing a user relies on; False for the run's own memory of its answers,
             whose hits count as shared, not as cached.
-        promote: makes the job of a candidate; None where there are none.
+        bulk: for candidates; None where there are none.
     """
 
     def __init__(
@@ -64,11 +76,11 @@ class Intake(Generic[ResponseT]):
         provider: Provider[ResponseT],
         *,
         remembers: bool,
-        promote: Callable[[Candidate], Job[ResponseT]] | None = None,
+        bulk: Bulk[ResponseT] | None = None,
     ) -> None:
         self._store = store
         self._provider = provider
-        self._promote = promote
+        self._bulk = bulk
         self.remembers = remembers
         self._open: dict[str, Job[ResponseT]] = {}  # the first job of each key, until its answer is stored
         self._answered: list[str] = []  # keys in `_open` whose first job is finished
@@ -106,8 +118,8 @@ class Intake(Generic[ResponseT]):
                 if value is not None and (answer := unpack(value)) is not None:
                     kept.append((item, answer))
                     continue
-                assert self._promote is not None
-                job = self._promote(item)
+                assert self._bulk is not None
+                job = self._bulk.promote(item)
             first = self._open.get(job.key)
             if first is None:
                 self._open[job.key] = job

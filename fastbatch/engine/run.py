@@ -18,9 +18,9 @@ from fastbatch.engine.claimer import Claimer
 from fastbatch.engine.clock import Clock, Timer
 from fastbatch.engine.events import Counters
 from fastbatch.engine.gate import GateShut
-from fastbatch.engine.intake import Batch, Candidate, Intake, share
+from fastbatch.engine.intake import Batch, Bulk, Candidate, Intake, share
 from fastbatch.engine.job import Job
-from fastbatch.engine.kept import Kept, encode
+from fastbatch.engine.kept import encode
 from fastbatch.engine.pipeline import Pipeline, Witness
 from fastbatch.engine.store import AnswerStore
 from fastbatch.engine.verdict import AT_ONCE, ELSEWHERE, stopped
@@ -37,17 +37,13 @@ class Recorder(Witness, Protocol):
     """Makes outcomes durable; one that is not written has not happened."""
 
     def start(
-        self, recorded: Callable[[list[Job[Any] | Batch]], None], failed: Callable[[Exception], None]
+        self, recorded: Callable[[Sequence[Job[Any] | Batch]], None], failed: Callable[[Exception], None]
     ) -> None:
         """Begin: `recorded` is given what is safe, `failed` is told once that nothing can be."""
         ...
 
     def record(self, job: Job[Any]) -> None:
         """Write down a job's outcome."""
-        ...
-
-    def record_kept(self, answers: Sequence[tuple[Candidate, Kept]], *, provider: str, cached: bool) -> Batch:
-        """Write down kept answers of candidates; `cached` tells those of a cache from the run's own."""
         ...
 
     async def flush(self) -> None:
@@ -63,7 +59,7 @@ class Run(Generic[ResponseT]):
 
     Args:
         source: blocks of jobs, read only as there is room. A job that arrives with an outcome is finished.
-            Candidates come only where there are `promote`, which makes jobs of them, and a recorder.
+            Candidates come only where there are `bulk`, for what is done with them, and a recorder.
         remembers: as `Intake` says.
         fallback: writes on a job what is asked of the fallback it has moved to, and says which that is; None
             where there is none.
@@ -82,7 +78,7 @@ class Run(Generic[ResponseT]):
         counters: Counters,
         clock: Clock,
         concurrency: int,
-        promote: Callable[[Candidate], Job[ResponseT]] | None = None,
+        bulk: Bulk[ResponseT] | None = None,
         fallback: Callable[[Job[ResponseT]], Provider[ResponseT]] | None = None,
         recorder: Recorder | None = None,
         patience: float = PATIENCE,
@@ -90,7 +86,8 @@ class Run(Generic[ResponseT]):
         self._source = source
         self._pipeline = pipeline
         self._store = store
-        self._intake = Intake(store, provider, remembers=remembers, promote=promote)
+        self._intake = Intake(store, provider, remembers=remembers, bulk=bulk)
+        self._bulk = bulk
         self._provider = provider.name
         self._counters = counters
         self._clock = clock
@@ -208,9 +205,9 @@ class Run(Generic[ResponseT]):
         self._alive += len(block) - len(kept)
         self._unfinished += len(block)
         if kept:
-            assert self._recorder is not None
+            assert self._bulk is not None
             cached = self._intake.remembers
-            self._writing += self._recorder.record_kept(kept, provider=self._provider, cached=cached).size
+            self._writing += self._bulk.record(kept, provider=self._provider, cached=cached).size
         for job in finished:
             self._finish(job)
         for job in fresh:
@@ -322,7 +319,7 @@ class Run(Generic[ResponseT]):
         else:
             self._recorder.record(job)
 
-    def _recorded(self, done: list[Job[ResponseT] | Batch]) -> None:
+    def _recorded(self, done: Sequence[Job[ResponseT] | Batch]) -> None:
         for item in done:
             if isinstance(item, Batch):
                 self._count(item)

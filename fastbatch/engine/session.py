@@ -22,7 +22,7 @@ from fastbatch.engine.events import Counters, Event, Listener, Meter, Notice, Ru
 from fastbatch.engine.fallback import readdress
 from fastbatch.engine.gate import Gate
 from fastbatch.engine.hedge import Hedge, spare
-from fastbatch.engine.intake import Candidate
+from fastbatch.engine.intake import Bulk, Candidate
 from fastbatch.engine.job import Job
 from fastbatch.engine.keeper import Keeper
 from fastbatch.engine.lane import Group, Way
@@ -176,9 +176,9 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
         self,
         source: AsyncIterator[Sequence[Job[ResponseT] | Candidate]],
         *,
-        promote: Callable[[Candidate], Job[ResponseT]] | None = None,
+        bulk: Bulk[ResponseT] | None = None,
     ) -> Run[ResponseT]:
-        """The run of `source`, whose candidates `promote` makes jobs; tells the listener that it starts."""
+        """The run of `source`, with `bulk` for its candidates; tells the listener that it starts."""
         settings = self._settings
         cache = settings.cache
         keeper = RecentAnswers(_OWN_MEMORY) if cache is None else cache
@@ -198,7 +198,7 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
             counters=self.counters,
             clock=settings.clock,
             concurrency=self._concurrency,
-            promote=promote,
+            bulk=bulk,
             fallback=self._readdress if len(self._groups) > 1 else None,
             recorder=self._recorder,
             patience=max(PATIENCE, 2 * settings.timeout.total),

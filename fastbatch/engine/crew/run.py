@@ -19,6 +19,7 @@ from fastbatch.engine.crew.link import Head
 from fastbatch.engine.crew.losses import Losses
 from fastbatch.engine.crew.orders import Orders, packed
 from fastbatch.engine.events import Counters
+from fastbatch.engine.intake import Bulk, Candidate
 from fastbatch.engine.job import Job
 from fastbatch.engine.recorder import RowRecorder
 from fastbatch.engine.uncertain import Choice
@@ -63,13 +64,14 @@ class CrewRun(Generic[ResponseT]):
         counters: the run's own.
         ears: hears of everything else.
         recorder: what finishes a row: its outcome counts, and is handed out, when it is written down.
+        bulk: makes the jobs of candidates: it is members who look into the cache.
         lines: members make the output's lines, and nobody wants the outcomes of answered rows beside them.
         on_lost: what to do with a row whose request was under way in a member that died.
     """
 
     def __init__(
         self,
-        source: AsyncIterator[list[Job[ResponseT]]],
+        source: AsyncIterator[Sequence[Job[ResponseT] | Candidate]],
         *,
         orders: Orders,
         shares: Sequence[int],
@@ -77,6 +79,7 @@ class CrewRun(Generic[ResponseT]):
         counters: Counters,
         ears: Ears,
         recorder: RowRecorder | None = None,
+        bulk: Bulk[ResponseT] | None = None,
         lines: bool = False,
         on_lost: Choice = "retry",
     ) -> None:
@@ -86,6 +89,7 @@ class CrewRun(Generic[ResponseT]):
         self._counters = counters
         self._ears = ears
         self._recorder = recorder
+        self._bulk = bulk
         self._lines = lines and recorder is not None
         self._losses = Losses(providers[0], asks=recorder is not None, choice=on_lost, notice=ears.notice)
         self._shares = shares
@@ -170,10 +174,15 @@ class CrewRun(Generic[ResponseT]):
                 hand.deal(lines=self._lines)
             _ring(self._taker)
 
-    def _admit(self, block: list[Job[ResponseT]]) -> None:
+    def _admit(self, block: Sequence[Job[ResponseT] | Candidate]) -> None:
         self._alive += len(block)
         self._unfinished += len(block)
-        for job in block:
+        for item in block:
+            if isinstance(item, Job):
+                job = item
+            else:
+                assert self._bulk is not None
+                job = self._bulk.promote(item)
             if job.outcome is not None:
                 self._finish(job)
                 continue
@@ -268,7 +277,7 @@ class CrewRun(Generic[ResponseT]):
         else:
             self._recorder.record(job)
 
-    def _recorded(self, safe: list[Any]) -> None:
+    def _recorded(self, safe: Sequence[Any]) -> None:
         """Written down: jobs, or rows of which there is a line only."""
         for each in safe:
             if isinstance(each, Row):

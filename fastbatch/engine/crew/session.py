@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +30,7 @@ from fastbatch.engine.events import (
     RunStarted,
     Ticker,
 )
+from fastbatch.engine.intake import Bulk, Candidate
 from fastbatch.engine.job import Job
 from fastbatch.engine.recorder import RowRecorder
 from fastbatch.engine.session import Settings
@@ -80,8 +81,13 @@ class CrewSession(AbstractAsyncContextManager["CrewSession[ResponseT]"], Generic
         """Have everything written down before it counts; called before `run`."""
         self._recorder = recorder
 
-    def run(self, source: AsyncIterator[list[Job[ResponseT]]]) -> CrewRun[ResponseT]:
-        """The run of `source`; tells the listener that it starts."""
+    def run(
+        self,
+        source: AsyncIterator[Sequence[Job[ResponseT] | Candidate]],
+        *,
+        bulk: Bulk[ResponseT] | None = None,
+    ) -> CrewRun[ResponseT]:
+        """The run of `source`, with `bulk` for its candidates; tells the listener that it starts."""
         settings, recorder = self._settings, self._recorder
         if self.listener is not None:
             self.tell(RunStarted(self._title, self.counters.total))
@@ -97,6 +103,7 @@ class CrewSession(AbstractAsyncContextManager["CrewSession[ResponseT]"], Generic
             counters=self.counters,
             ears=self,
             recorder=recorder,
+            bulk=bulk,
             lines=recorder is not None and recorder.lines_only,
             on_lost=self._on_lost,
         )
