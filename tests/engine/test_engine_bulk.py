@@ -301,16 +301,16 @@ async def test_kept_answers_wait_for_the_disk_in_bounded_memory(rows, out, tmp_p
     waiting, most = 0, 0
     record, written = Journal.record_many, Journal._written
 
-    def recording(self, whose, lines, **how):
+    def recording(self, what, lines, closes=()):
         nonlocal waiting, most
         waiting += 1
         most = max(most, waiting)
-        record(self, whose, lines, **how)
+        record(self, what, lines, closes)
 
-    def done(self, batch):
+    def done(self, batches):
         nonlocal waiting
-        waiting -= sum(step.job is not None for step in batch)
-        written(self, batch)
+        waiting -= sum(len(batch.jobs) for batch in batches)
+        written(self, batches)
 
     monkeypatch.setattr(Journal, "record_many", recording)
     monkeypatch.setattr(Journal, "_written", done)
