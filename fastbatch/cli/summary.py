@@ -83,6 +83,7 @@ def _weather_lines(summary: Summary) -> list[str]:
         met.append(f"{counted(weather.hedged, 'straggler')} asked twice, maybe paid twice")
     if met:
         lines.append("; ".join(met))
+    lines += weather.notes
     if weather.latency_p99:
         lines.append(
             f"half of the answers came within {weather.latency_p50:.2g} s, 99 % within "

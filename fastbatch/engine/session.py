@@ -37,7 +37,7 @@ from fastbatch.models.request import LLMRequest
 from fastbatch.models.stats import Saturation, Snapshot, Weather
 from fastbatch.providers.base import Provider
 from fastbatch.retry import RetryPolicy
-from fastbatch.transport.base import Transport
+from fastbatch.transport.base import Choosing, Transport
 from fastbatch.transport.timeout import Timeout
 
 ResponseT = TypeVar("ResponseT")
@@ -279,6 +279,7 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
             pace=self._gate.pace(),
             latency_p50=self._latencies.percentile(50),
             latency_p99=self._latencies.percentile(99),
+            notes=self._transport.notes() if isinstance(self._transport, Choosing) else (),
         )
 
 

@@ -95,6 +95,7 @@ class Weather:
         pace: requests a second that were found to be taken where the provider states no limits; None: all.
         latency_p50, latency_p99: seconds that half, and 99 of 100, of the answers took at most; 0.0 before
             there are any.
+        notes: how requests were sent where that was not the usual way, a sentence each.
     """
 
     refused: int = 0
@@ -104,6 +105,7 @@ class Weather:
     pace: float | None = None
     latency_p50: float = 0.0
     latency_p99: float = 0.0
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

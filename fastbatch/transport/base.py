@@ -18,13 +18,22 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from fastbatch.models.http import HTTPCall, HTTPReply
 from fastbatch.transport.timeout import Timeout
 
 MAX_RESPONSE_BYTES = 32 * 1024 * 1024
 """Default bound of one decompressed reply."""
+
+
+@runtime_checkable
+class Choosing(Protocol):
+    """What a transport may do besides: tell how it sends, where it has several ways."""
+
+    def notes(self) -> tuple[str, ...]:
+        """What is not sent in the usual way, and why; a sentence each."""
+        ...
 
 
 class Transport(Protocol):

@@ -88,6 +88,7 @@ def test_a_picture_has_all_keys() -> None:
         "pace": None,
         "latency_p50": 0.842,
         "latency_p99": 3.1,
+        "notes": [],
     }
 
 

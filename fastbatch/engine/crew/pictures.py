@@ -26,6 +26,7 @@ def write_picture(snapshot: Snapshot) -> dict[str, Any]:
         "outage": weather.outage,
         "pace": weather.pace,
         "latency": [weather.latency_p50, weather.latency_p99],
+        "notes": list(weather.notes),
     }
 
 
@@ -91,6 +92,7 @@ class Pictures:
             pace=sum(paces) if paces else None,
             latency_p50=halves[len(halves) // 2] if halves else 0.0,
             latency_p99=max((picture["latency"][1] for picture in pictures), default=0.0),
+            notes=tuple(dict.fromkeys(note for picture in pictures for note in picture["notes"])),
         )
 
 
