@@ -51,6 +51,11 @@ CONTESTANTS = (
     Contestant("resumed", "fastbatch: run_file, all done before", "engine:resumed", "row", "engine:prepare"),
 )
 
+# Several processes, which one core cannot show: only in `workers.py`, or named with `--only`.
+SEVERAL = (
+    Contestant("two-workers", "fastbatch: run_file, everything on, two workers", "engine:two_workers"),
+)
+
 # The same over TLS: only with `--tls`, or named with `--only`.
 SECURE = (
     Contestant("aiohttp-tls", "bare loop: aiohttp tuned, uvloop, TLS", "bare:tuned", tls=True),
@@ -81,7 +86,7 @@ PEERS = (
     Contestant("litellm", "litellm, acompletion", "packages:litellm", needs=("litellm==1.104.0",), one_in=10),
 )
 
-EVERYBODY = CONTESTANTS + SECURE + PEERS
+EVERYBODY = CONTESTANTS + SEVERAL + SECURE + PEERS
 
 
 def names() -> list[str]:

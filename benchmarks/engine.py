@@ -35,6 +35,11 @@ def everything(task: Task) -> int:
     return _run_file(task, task.folder / "cache", task.folder / "results.jsonl")
 
 
+def two_workers(task: Task) -> int:
+    """The same in two processes."""
+    return _run_file(task, task.folder / "cache", task.folder / "results.jsonl", workers=2)
+
+
 def prepare(task: Task) -> int:
     """Leave a full cache and a complete output in the folder, for `cached` and `resumed`."""
     return everything(task)
@@ -51,13 +56,14 @@ def resumed(task: Task) -> int:
     return _run_file(task, folder / "cache", folder / "results.jsonl")
 
 
-def _run_file(task: Task, cache: Path, output: Path) -> int:
+def _run_file(task: Task, cache: Path, output: Path, workers: int = 1) -> int:
     manager = RequestManager(
         _provider(task),
         concurrency=task.concurrency,
         limits=Limits(rpm=100_000_000, tpm=100_000_000_000),  # accounted for and never reached
         cache=DiskCache(cache),
         retry=RetryPolicy(attempts=6),
+        workers=workers,
     )
     with manager:
         summary = manager.run_file(task.input, output)

@@ -22,9 +22,10 @@ from typing import Any
 from arguments import count, counts, main_of
 from contestants import BASELINE, PEERS, named, names
 from measure import HERE, child_environment, on_core, split_cores
+from plots import Bar, write_bars
 from rounds import Race
 from servers import Server
-from tables import table, write_bars, write_json
+from tables import table, write_json
 
 _ORDINARY = f"{BASELINE},wire-fast,stream,everything"
 
@@ -67,10 +68,10 @@ def main() -> None:
         settings = {"concurrency": options.concurrency, "rounds": options.rounds, "cores": cores.said}
         write_json(options.json, "latency", settings, results)
     if options.plot:
-        groups: dict[str, list[tuple[str, float]]] = {}
+        groups: dict[str, list[Bar]] = {}
         for told in results:
             group = groups.setdefault(f"replies after {told['latency_ms']} ms", [])
-            group.append((told["title"], told["beside_ideal"]))
+            group.append(Bar(told["title"], told["beside_ideal"]))
         write_bars(options.plot, f"Time beside the ideal, {options.concurrency} in flight", groups)
 
 

@@ -1,16 +1,15 @@
 """What single parts cost: the key of a request, the cache on disk as it grows, the progress display.
 
-    python benchmarks/parts.py [--keys 100000] [--cached 20000,1000000] [--pictures 400] [--rounds 3] [--json OUT]
+    python benchmarks/parts.py [--keys 100000] [--cached 20000,1000000] [--pictures 400] [--rounds 3]
 
-CPU microseconds, measured inside one process for each part and round. The display draws four pictures a second
-whatever happens; a row's share of that is told for 10,000 rows a second.
+CPU microseconds, measured inside one process for each part and round. The display draws four pictures a
+second whatever happens; a row's share of that is told for 10,000 rows a second.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
-from pathlib import Path
 from statistics import median
 from typing import Any
 

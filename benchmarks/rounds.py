@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -88,6 +89,7 @@ class Race:
         self._cores = cores
         self._rows = {"request": rows, "row": bulk_rows}
         self._environments = Environments(environments or folder)
+        self.left_out: dict[str, str] = {}  # other people's packages that could not be measured, and why
         self._inputs: dict[int, Path] = {}
         self._prepared: dict[str, Path] = {}
 
@@ -101,18 +103,34 @@ class Race:
             if contestant.unit == "request" or in_flight == concurrency[0]
         ]
         for contestant in chosen:
+            self._try(contestant, partial(self._environments.python, contestant.needs))
             self._prepare(contestant, concurrency[0])
         for number in range(rounds):
             print(f"round {number + 1} of {rounds}", file=sys.stderr, flush=True)
             turn = number % len(results)  # another one goes first each time
             for result in results[turn:] + results[:turn]:
-                result.startup.append(self._once(result.contestant, result.concurrency, 0))
-                result.rounds.append(self._once(result.contestant, result.concurrency, result.rows))
+                if result.contestant.name not in self.left_out:
+                    self._try(result.contestant, partial(self._measure, result))
+        results = [result for result in results if result.contestant.name not in self.left_out]
         bare = {result.concurrency: result for result in results if result.contestant.name == BASELINE}
         for result in _sending(results):
             if result.concurrency in bare:
                 result.compare(bare[result.concurrency])
         return results
+
+    def _try(self, contestant: Contestant, step: Callable[[], object]) -> None:
+        """Take a step; where it is another package's that fails, the others go on without it."""
+        try:
+            step()
+        except RuntimeError as error:
+            if not contestant.needs:
+                raise
+            self.left_out[contestant.name] = str(error)
+            print(f"{contestant.name} is left out: {error}", file=sys.stderr, flush=True)
+
+    def _measure(self, result: Result) -> None:
+        result.startup.append(self._once(result.contestant, result.concurrency, 0))
+        result.rounds.append(self._once(result.contestant, result.concurrency, result.rows))
 
     def _prepare(self, contestant: Contestant, concurrency: int) -> None:
         program = contestant.prepare

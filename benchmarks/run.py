@@ -12,13 +12,15 @@ import argparse
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 
 from arguments import count, counts, main_of
 from contestants import BASELINE, CONTESTANTS, PEERS, SECURE, Contestant, named, names
 from measure import Cores, split_cores
+from plots import Bar, write_bars
 from rounds import Race, Result
 from servers import KINDS, Server, serving
-from tables import table, write_bars, write_json
+from tables import table, write_json
 
 _HEAD = (
     "contestant",
@@ -53,6 +55,8 @@ def main() -> None:
             )
             results = race.run(chosen, options.concurrency, options.rounds)
     print(shown(results, server, cores, options.rounds))
+    for name in race.left_out:
+        print(f"{name} could not be measured here, and is left out.")
     if options.json:
         settings = {
             "server": server.kind,
@@ -63,7 +67,8 @@ def main() -> None:
         }
         write_json(options.json, "requests", settings, [result.to_dict() for result in results])
     if options.plot:
-        write_bars(options.plot, "CPU µs a request (shorter is better)", _groups(results))
+        title = "CPU a request or row, µs (shorter is better; each line is ten times the one before)"
+        write_bars(options.plot, title, _groups(results), logarithmic=True)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -116,12 +121,16 @@ def shown(results: Sequence[Result], server: Server, cores: Cores, rounds: int) 
     )
 
 
-def _groups(results: Sequence[Result]) -> dict[str, list[tuple[str, float]]]:
-    groups: dict[str, list[tuple[str, float]]] = {}
+def _groups(results: Sequence[Result]) -> dict[str, list[Bar]]:
+    groups: dict[str, list[Bar]] = {}
     for result in results:
         sends = result.contestant.unit == "request"
         group = f"{result.concurrency} in flight" if sends else f"µs a row, {result.rows} rows, nothing sent"
-        groups.setdefault(group, []).append((result.contestant.title, result.to_dict()["cpu_us"]))
+        note = "" if result.ratio is None else f"× {result.ratio:.2f}"
+        bar = Bar(result.contestant.title, median(result.cpu_us()), note)
+        groups.setdefault(group, []).append(bar)
+    for bars in groups.values():
+        bars.sort(key=lambda bar: bar.figure)
     return groups
 
 

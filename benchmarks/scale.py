@@ -17,9 +17,10 @@ from typing import Any
 from arguments import count, counts, main_of
 from contestants import named
 from measure import split_cores
+from plots import Bar, write_bars
 from rounds import Race
 from servers import KINDS, serving
-from tables import table, write_bars, write_json
+from tables import table, write_json
 
 
 def main() -> None:
@@ -60,10 +61,14 @@ def main() -> None:
         write_json(options.json, "scale", settings, results)
     if options.plot:
         groups = {
-            "CPU µs a row": [(f"{told['rows']:,} rows", told["cpu_us"]) for told in results],
-            "peak memory, MB": [(f"{told['rows']:,} rows", told["peak_rss_bytes"] / 1e6) for told in results],
+            "CPU µs a row": [Bar(_label(told), told["cpu_us"]) for told in results],
+            "peak memory, MB": [Bar(_label(told), told["peak_rss_bytes"] / 1e6) for told in results],
         }
         write_bars(options.plot, "What growing costs", groups)
+
+
+def _label(told: dict[str, Any]) -> str:
+    return f"fastbatch, {told['rows']:,} rows"
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -24,6 +24,8 @@ _SIZES = {
     "scale": "--rows 50,100 --concurrency 8 --server simulator --plot scale.svg",
     "latency": "--latencies 10,20 --concurrency 4 --seconds 1 --rounds 1 --only wire-fast,stream",
     "startup": "--repeats 1",
+    "parts": "--keys 50 --cached 20,60 --pictures 2 --rounds 1",
+    "workers": "--rows 40 --rounds 1 --concurrency 8 --server simulator",
     "journal": "--rows 200 --concurrency 8 --rounds 1",
     "resume": "--rows 50 --repeats 1",
 }
@@ -163,6 +165,92 @@ def test_resume_reaches_the_row_that_is_left(outcomes: dict[str, Outcome]) -> No
     (result,) = report["results"]
     assert all(result[name] > 0 for name in ("first_request_s", "cpu_s", "peak_rss_bytes"))
     assert "seconds to the first request" in printed
+
+
+def test_parts_tell_each_size(outcomes: dict[str, Outcome]) -> None:
+    """Keys, the cache at each number of rows, pictures, and what a row has of them."""
+    printed, report = outcomes["parts"]
+    told = {(result["name"], result["count"]) for result in report["results"]}
+    assert {("key", 50), ("bare key", 50), ("put", 20), ("get", 20), ("put", 60), ("get", 60)} <= told
+    assert all(result["cpu_us"] > 0 for result in report["results"])
+    assert "progress display, a row at 10,000 rows a second" in printed
+
+
+def test_workers_tell_how_much_faster_two_are(outcomes: dict[str, Outcome]) -> None:
+    """One and two of them on the same rows."""
+    printed, report = outcomes["workers"]
+    assert [result["name"] for result in report["results"]] == ["everything", "two-workers"]
+    assert "two workers beside one: " in printed
+
+
+def test_goals_judge_what_was_measured(
+    outcomes: dict[str, Outcome], folder: Path, modules: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every goal has its line, what nobody measured says so; nothing is measured anew."""
+    goals = modules("goals")
+    assert set(goals._BENCHMARKS) <= set(outcomes)
+    monkeypatch.setattr(sys, "argv", ["goals.py", "--again", "--folder", str(folder)])
+    goals.main()
+    lines = (folder / "goals.txt").read_text().splitlines()[4:]
+    assert len(lines) == len(list(goals.goals()))
+    assert all(line.split()[-1] in ("met", "missed", "-") for line in lines)
+    (litellm,) = (line for line in lines if "litellm" in line)
+    assert litellm.endswith("not measured       -")
+
+
+def test_goals_measure_each_benchmark_once(modules: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each with its JSON; peers and where they stay go to the one that has them."""
+    goals = modules("goals")
+    commands: list[list[str]] = []
+    monkeypatch.setattr(goals.subprocess, "call", lambda command: commands.append(command) or 0)
+    options = goals._parser().parse_args(["--folder", "out", "--peers", "--environments", "kept"])
+    for name, arguments in goals._BENCHMARKS.items():
+        goals._measure(name, arguments, options)
+    assert [Path(command[1]).stem for command in commands] == list(goals._BENCHMARKS)
+    assert all("--json" in command for command in commands)
+    assert ["--peers" in command for command in commands] == [name == "run" for name in goals._BENCHMARKS]
+    assert all(Path(command[1]).exists() for command in commands)
+
+
+@pytest.mark.parametrize(
+    ("more", "scaled", "found", "line"),
+    [
+        (False, False, 9.0, ("≤ 10.0 µs", "9.00 µs", "met")),
+        (False, False, 11.0, ("≤ 10.0 µs", "11.0 µs", "missed")),
+        (False, True, 19.0, ("≤ 10.0 µs (here 20.0)", "19.0 µs", "met")),
+        (True, False, 11.0, ("≥ 10.0 µs", "11.0 µs", "met")),
+        (True, True, 4.0, ("≥ 10.0 µs (here 5.00)", "4.00 µs", "missed")),
+        (False, False, None, ("≤ 10.0 µs", "not measured", "-")),
+    ],
+)
+def test_a_goal_of_time_is_scaled_by_the_machine(
+    modules: Any, more: bool, scaled: bool, found: float | None, line: tuple[str, ...]
+) -> None:
+    """A machine that is half as fast has twice the time, and need do half as much."""
+    figures = type("Figures", (), {"slowness": 2.0})()
+    goal = modules("goals").Goal("a row", 10.0, "µs", lambda _: found, more, scaled)
+    assert goal.line(figures) == ("a row", *line)
+
+
+def test_packages_that_cannot_be_installed_are_left_out(
+    modules: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is said, and the others go on."""
+    race, contestants = modules("rounds"), modules("contestants")
+
+    def refuse(_self: Any, needs: tuple[str, ...]) -> Path:
+        if needs:
+            raise RuntimeError("no such index")
+        return Path(sys.executable)
+
+    monkeypatch.setattr(modules("peers").Environments, "python", refuse)
+    server = modules("servers").Server("none", "")
+    made = race.Race(server, tmp_path, modules("measure").split_cores(), rows=3, bulk_rows=3)
+    made._child = lambda *_: modules("measure").Cost(1.0, 1.0, 1)
+    results = made.run(contestants.named("stream,litellm"), [1], 1)
+    assert [result.contestant.name for result in results] == ["stream"]
+    assert made.left_out == {"litellm": "no such index"}
+    assert "litellm is left out: no such index" in capsys.readouterr().err
 
 
 def test_startup_reaches_the_first_request(outcomes: dict[str, Outcome]) -> None:
