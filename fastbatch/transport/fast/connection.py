@@ -52,6 +52,7 @@ _HEAD = 1 << 16  # bytes of a reply's head, and of what is no body between two p
 _ASIDES = 100  # "100 Continue" or "102 Processing" before a reply; a server may send the latter now and then
 _KEPT_SECONDS = 30.0  # how long a connection may be idle
 _H = ord("H")
+_VERSIONS = ("1.1", "1.0")
 
 
 class Connection(asyncio.Protocol):
@@ -275,7 +276,7 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> None:
         """The other side has nothing more to say: the end of a reply without a length, or a break."""
         if self._future is not None and not self._done:
-            if self.status and self._until_close():
+            if self.status and self._until_close() and (not self.origin.tls or self._goodbye()):
                 self._done, self._keep = True, False
                 assert self._sink is not None
                 self._sink.end()
@@ -285,6 +286,16 @@ class Connection(asyncio.Protocol):
             self._keep = False
         else:
             self.close()
+
+    def _goodbye(self) -> bool:
+        """Whether TLS said that this is the end: below it anybody on the way could have said so."""
+        assert self._transport is not None
+        try:
+            return not self._transport.get_extra_info("ssl_object").read(1)
+        except ssl.SSLZeroReturnError:
+            return True
+        except ssl.SSLError:
+            return False
 
     def connection_lost(self, error: Exception | None) -> None:
         """It is gone."""
@@ -305,6 +316,10 @@ class Connection(asyncio.Protocol):
         if status >= 200:
             self.status = status
             self._keep = self._parser.should_keep_alive()  # at the end it does not know any more
+            if not self._keep and self._parser.get_http_version() not in _VERSIONS:
+                self._problem = "it is another version"
+                self.status = 0
+                raise ValueError
             self._shape = shape_of(tuple(headers))
             self._values = list(headers.values())
             headers.clear()

@@ -58,7 +58,7 @@ class Headers(Mapping[str, str]):
         return found
 
     def __getitem__(self, name: str) -> str:
-        return self._table()[name.lower()].decode("utf-8", "surrogateescape")
+        return _text(self._table()[name.lower()])
 
     def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]
         """The first value with that name."""
@@ -68,7 +68,7 @@ class Headers(Mapping[str, str]):
         value = found.get(name)
         if value is None and (value := found.get(name.lower())) is None:
             return default
-        return value.decode("utf-8", "surrogateescape")
+        return _text(value)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._table())
@@ -78,3 +78,7 @@ class Headers(Mapping[str, str]):
 
     def __repr__(self) -> str:
         return f"Headers({dict(self)!r})"
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "surrogateescape").rstrip(" \t")
