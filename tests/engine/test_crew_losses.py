@@ -44,7 +44,7 @@ async def test_rows_are_asked_again(hand, said):
     assert (indices(again), finished) == ([1, 2, 3], [])
     assert [(job.attempts, job.maybe_billed) for job in again] == [(2, True), (0, False), (2, True)]
     assert said == [
-        "worker 2 ended unexpectedly (signal 9: Killed); 2 rows were under way, to be asked again, perhaps "
+        "worker 2 ended unexpectedly (signal 9: Killed); 2 rows under way are asked again, perhaps "
         "paid twice: row-1, row-3"
     ]
 
@@ -57,7 +57,7 @@ async def test_skip_sends_nothing_twice(hand, said):
     error = finished[0].outcome.error
     assert isinstance(error, Uncertain)
     assert (error.maybe_billed, error.attempts) == (True, 2)
-    assert "ended unexpectedly (exit code 1); 1 row was under way, to be not asked again: row-1" in said[0]
+    assert "ended unexpectedly (exit code 1); 1 row under way is not asked again: row-1" in said[0]
 
 
 async def test_without_a_journal_nobody_knows(hand, said):
@@ -65,7 +65,7 @@ async def test_without_a_journal_nobody_knows(hand, said):
     rows = [a_row(index, leaving=False) for index in range(9)]
     again, _ = losses(said, asks=False, choice="skip").sort(hand, rows, -11)
     assert indices(again) == list(range(9))
-    assert "up to 4 rows were under way" in said[0]
+    assert "up to 4 rows under way" in said[0]
 
 
 async def test_a_row_that_kills_is_not_asked_for_ever(hand, said):
@@ -99,4 +99,4 @@ async def test_one_row_may_be_to_blame(hand, said, under_way, ends):
 async def test_at_the_end_nobody_is_asked_again(hand, said):
     """What was under way is left to the next run."""
     losses(said).left(hand, [a_row(1, leaving=True)], -9)
-    assert "1 row was under way, to be told again when the run goes on: row-1" in said[0]
+    assert "1 row under way is told again when the run goes on: row-1" in said[0]

@@ -77,7 +77,7 @@ class Hand:
     ) -> None:
         """Start a process and give it its orders."""
 
-        def lost(error: Exception | None) -> None:
+        def lost() -> None:
             self._link = None
             ended()
 
@@ -88,7 +88,7 @@ class Hand:
         with theirs:
             self._process = _started(theirs.fileno())
         self.bye = False
-        link = Link(heard, lost)
+        link = Link(heard, lost, ours.dup())
         await asyncio.get_running_loop().create_unix_connection(lambda: link, sock=ours)
         self._link = link
         link.send(["orders", FORM, self.concurrency, retries, sys.path], orders)

@@ -8,8 +8,10 @@ lengths.
 from __future__ import annotations
 
 import asyncio
+import socket
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, cast
 
 import orjson
@@ -18,6 +20,7 @@ FORM = 1  # of this language; a member of another one is refused
 
 _LENGTHS = struct.Struct("<II")
 _MOST = 1 << 30  # bytes of a frame; more is no frame
+_PIECE = 1 << 18  # bytes read at once
 
 Head = list[Any]
 
@@ -27,14 +30,20 @@ class Link(asyncio.Protocol):
 
     Args:
         heard: takes a frame.
-        ended: is told once that the other end is gone, with what went wrong, if anything did.
+        ended: is told once that the other end is gone.
+        beside: the same socket once more. A line ends as soon as something cannot be said, and what the other
+            end had said before is still to be heard: it is read from here.
     """
 
     def __init__(
-        self, heard: Callable[[Head, bytes], None], ended: Callable[[Exception | None], None]
+        self,
+        heard: Callable[[Head, bytes], None],
+        ended: Callable[[], None],
+        beside: socket.socket | None = None,
     ) -> None:
         self._heard = heard
         self._ended = ended
+        self._beside = beside
         self._buffer = bytearray()
         self._transport: asyncio.WriteTransport | None = None
 
@@ -66,7 +75,11 @@ class Link(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """The other end is gone; half a frame is none."""
         self._transport = None
-        self._ended(error)
+        if self._beside is not None:
+            with self._beside as line, suppress(OSError):  # nothing more, or the end was no orderly one
+                while data := line.recv(_PIECE, socket.MSG_DONTWAIT):
+                    self.data_received(data)
+        self._ended()
 
     def send(self, head: Head, raw: bytes = b"") -> None:
         """Say something; in the wind once the other end is gone."""
@@ -78,8 +91,3 @@ class Link(asyncio.Protocol):
         """End the line, after everything that was said."""
         if self._transport is not None:
             self._transport.close()
-
-    def abort(self) -> None:
-        """End the line now."""
-        if self._transport is not None:
-            self._transport.abort()

@@ -80,10 +80,9 @@ class Losses:
         if not count:
             self._notice(said)
             return
-        rows = "1 row was" if count == 1 else f"{count:,} rows were"
-        self._notice(
-            f"{said}; {'' if self._asks else 'up to '}{rows} under way, to be {what}{_names(under_way)}"
-        )
+        rows = "1 row under way is" if count == 1 else f"{count:,} rows under way are"
+        known = "" if self._asks else "up to "
+        self._notice(f"{said}; {known}{rows} {what}{_names(under_way)}")
 
     def _end(self, job: Job[Any]) -> None:
         times = self._deaths[job.index]

@@ -250,7 +250,7 @@ class Member:
         elif what == "cancel" and self._task is not None:
             self._task.cancel()
 
-    def _orphaned(self, error: Exception | None) -> None:
+    def _orphaned(self) -> None:
         """The parent is gone, or has let go."""
         if not self._leaving:
             if self._given is not None and isinstance(self._given.shared, Path):
