@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from xxhash import xxh3_64_intdigest
 
 from fastbatch.engine.index import NumberTable, RowTable, id_number
 from fastbatch.errors import OutputError
-from fastbatch.formats.lines import numbered_lines
+from fastbatch.formats.lines import numbered_blocks, numbered_lines
 from fastbatch.formats.results import key_of, read_result, scan_result, written_id
 
 _NO_MARK = 1  # the mark of an answer whose line carries no fingerprint
@@ -40,19 +41,22 @@ class Answers:
         Raises:
             OutputError: a line is damaged or not ours; says which.
         """
-        place_of = self.table.place
+        table, place_of, scan, number_of = self.table, self.table.place, scan_result, xxh3_64_intdigest
         for path in self._files:
-            for number, line in _lines(path):
-                found = scan_result(line)
-                if found is None:
-                    raise OutputError(_not_whole(path, number, self._files[0]))
-                name, fingerprint = found
-                place = place_of(xxh3_64_intdigest(written_id(name) if b"\\" in name else name) or 1)
-                marks = self.table.marks  # the table may have grown
-                if marks[place]:
-                    self.repeated += 1
-                marks[place] = fingerprint or _NO_MARK
-                if not number % 16384 and stop():
+            for block in _blocks(path):
+                for number, line in block:
+                    found = scan(line)
+                    if found is None:
+                        raise OutputError(_not_whole(path, number, self._files[0]))
+                    name, fingerprint = found
+                    if b"\\" in name:
+                        name = written_id(name)
+                    place = place_of(number_of(name) or 1)
+                    marks = table.marks  # the table may have grown
+                    if marks[place]:
+                        self.repeated += 1
+                    marks[place] = fingerprint or _NO_MARK
+                if stop():
                     return
         self.count = len(self.table)
 
@@ -65,7 +69,7 @@ class Answers:
         """Read the request hashes, which nobody needs as long as no row has changed."""
         keys = NumberTable()
         for path in self._files:
-            for _, line in _lines(path):
+            for _, line in chain.from_iterable(_blocks(path)):
                 if (found := scan_result(line)) is not None:
                     identity = xxh3_64_intdigest(written_id(found[0])) or 1
                     keys.put(identity, int(key_of(line)[:16], 16) or 1)
@@ -81,8 +85,8 @@ class Answers:
         return sum(mark != 0 and not line for line, mark in self.table.entries())
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    return numbered_lines(path) if path.exists() else iter(())
+def _blocks(path: Path) -> Iterator[list[tuple[int, bytes]]]:
+    return numbered_blocks(path) if path.exists() else iter(())
 
 
 def _not_whole(path: Path, number: int, output: Path) -> str:

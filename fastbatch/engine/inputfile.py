@@ -86,7 +86,6 @@ class InputFile:
         self._key = key
         self._looked = Looked()
         self._repeats: dict[int, int] = {}
-        self._begins = BEGINS[0]
         self.replays = False  # whether rows come from an errors file, with the lines that are on record
 
     @property
@@ -133,21 +132,21 @@ class InputFile:
         self._begin(answers)
         looked = Looked(self._state())
         flags = looked.flags
+        find = self._finder(answers)
         count = 0
         for block in row_blocks(self.path, self._limit):
             for start in range(0, len(block), _STEP):
                 part = block[start : start + _STEP]
                 for number, line in islice(part, max(0, self._ahead - count)):
-                    custom_id = self._answered_id(answers, number, line)
-                    if custom_id is None:
-                        custom_id = self._check_row(answers, number, line, looked, on_bad_row)
-                    if custom_id is not None:
+                    name = find(number, line) or self._check_row(answers, number, line, looked, on_bad_row)
+                    if name is not None:
                         flags.append(ANSWERED)
                         if answered is not None:
-                            answered(custom_id)
+                            answered(name.decode())
                 count += len(part)
                 if stop():
                     return count
+        looked.whole = len(flags) == count
         self._looked = looked
         return count
 
@@ -158,12 +157,12 @@ class InputFile:
         line: bytes | InvalidRequest,
         looked: Looked,
         on_bad_row: OnBadRow,
-    ) -> str | None:
+    ) -> bytes | None:
         """Look at a row and remember what is found; the id of one that is answered, None of any other."""
         content, custom_id, place, mark, problem = self._look(answers, number, line)
         held = answers.table.marks[place]
         if problem is None and held and mark == held:
-            return custom_id
+            return custom_id.encode()
         key, model = "", None
         if problem is None:
             try:
@@ -222,6 +221,10 @@ class InputFile:
         """
         looked = self._looked if self._looked.state == self._state() else Looked()
         self._begin(answers, again=bool(looked.flags))
+        if looked.whole and looked.answered(0, len(looked.flags)):
+            yield len(looked.flags), []
+            return
+        find = self._finder(answers)
         end = keyed = 0
         for block in row_blocks(self.path, self._limit):
             if looked.flags and self._state() != looked.state:  # changed since it was looked through
@@ -247,9 +250,12 @@ class InputFile:
                             mark = xxh3_64_intdigest(line, self._seed)
                             rows.append(Known(number, custom_id, key, mark, model, line))
                             continue
-                    row = self._row(answers, number, line, key, answered)
-                    if row is not None:
+                    name = None if key else find(number, line)
+                    row = self._row(answers, number, line, key) if name is None else name.decode()
+                    if isinstance(row, Row):
                         rows.append(row)
+                    elif answered is not None:
+                        answered(row)
                 yield len(part) - len(rows), rows
 
     def row(self, known: Known) -> Row:
@@ -260,38 +266,27 @@ class InputFile:
             known.first, known.custom_id, content, request, None, known.first, known.mark, 0, known.key
         )
 
-    def _row(
-        self,
-        answers: Answers,
-        number: int,
-        line: bytes | InvalidRequest,
-        key: str,
-        answered: Callable[[str], None] | None,
-    ) -> Row | None:
-        """A row, None for one that is answered; one with a `key` was found good before."""
-        custom_id = None if key else self._answered_id(answers, number, line)
-        if custom_id is None:
-            content, custom_id, place, mark, problem = self._look(answers, number, line)
-            held = answers.table.marks[place]
-            if not mark or mark != held or problem is not None:
-                request = None
-                if problem is None:
-                    try:
-                        if not key:
-                            self._check(content)
-                        request = read_row(content, self._trusted)
-                        if not key and self._key is not None:
-                            key = self._key(request, custom_id)
-                    except InvalidRequest as refused:
-                        problem = refused
-                if problem is not None and (not content or not _writable(content)):
-                    content = {"raw": _raw(line)}
-                first = _first_line(content) if "error" in content else None
-                self.replays |= first is not None
-                return Row(number, custom_id, content, request, problem, first or number, mark, held, key)
-        if answered is not None:
-            answered(custom_id)
-        return None
+    def _row(self, answers: Answers, number: int, line: bytes | InvalidRequest, key: str) -> Row | str:
+        """A row, or the id of one that is answered; one with a `key` was found good before."""
+        content, custom_id, place, mark, problem = self._look(answers, number, line)
+        held = answers.table.marks[place]
+        if mark and mark == held and problem is None:
+            return custom_id
+        request = None
+        if problem is None:
+            try:
+                if not key:
+                    self._check(content)
+                request = read_row(content, self._trusted)
+                if not key and self._key is not None:
+                    key = self._key(request, custom_id)
+            except InvalidRequest as refused:
+                problem = refused
+        if problem is not None and (not content or not _writable(content)):
+            content = {"raw": _raw(line)}
+        first = _first_line(content) if "error" in content else None
+        self.replays |= first is not None
+        return Row(number, custom_id, content, request, problem, first or number, mark, held, key)
 
     def _begin(self, answers: Answers, *, again: bool = False) -> None:
         """Start a pass; ids of an earlier one are forgotten unless it saw the same file."""
@@ -299,30 +294,36 @@ class InputFile:
         if not again:
             answers.table.forget_lines()
 
-    def _answered_id(self, answers: Answers, number: int, line: bytes | InvalidRequest) -> str | None:
-        """The id of a row that begins with it and is answered, without parsing it; None for any other.
+    def _finder(self, answers: Answers) -> Callable[[int, bytes | InvalidRequest], bytes | None]:
+        """What tells the id of a row that begins with it and is answered, without parsing it; None of others.
 
         An answer's mark stands for all bytes of its row, so one that is found under this id proves that the
         row of these bytes has this id, whatever else may stand in it.
         """
-        if not answers.count or not isinstance(line, bytes):
-            return None
-        begins = self._begins
-        if not line.startswith(begins):
-            begins = next((other for other in BEGINS if line.startswith(other)), b"")
-            if not begins:
+        if not answers.count:
+            return _nobody
+        table, seed, digest = answers.table, self._seed, xxh3_64_intdigest
+        begins, begin = BEGINS[0], len(BEGINS[0])
+
+        def find(number: int, line: bytes | InvalidRequest) -> bytes | None:
+            nonlocal begins, begin
+            if type(line) is not bytes:
                 return None
-            self._begins = begins
-        begin = len(begins)
-        name = line[begin : line.find(b'"', begin)]
-        table = answers.table
-        place = table.find(xxh3_64_intdigest(name) or 1)
-        if place < 0 or table.marks[place] != xxh3_64_intdigest(line, self._seed):
-            return None
-        if table.lines[place] not in (0, number):
-            return None
-        table.lines[place] = number
-        return name.decode()
+            if line[:begin] != begins:
+                begins = next((other for other in BEGINS if line.startswith(other)), begins)
+                begin = len(begins)
+                if line[:begin] != begins:
+                    return None
+            name = line[begin : line.find(b'"', begin)]
+            place = table.find(digest(name) or 1)
+            if place < 0 or table.marks[place] != digest(line, seed):
+                return None
+            if table.lines[place] not in (0, number):
+                return None
+            table.lines[place] = number
+            return name
+
+        return find
 
     def _look(
         self, answers: Answers, number: int, line: bytes | InvalidRequest
@@ -378,6 +379,10 @@ class InputFile:
         except OSError:
             return ()
         return (state.st_ino, state.st_size, state.st_mtime_ns)
+
+
+def _nobody(number: int, line: bytes | InvalidRequest) -> None:
+    """Finds nobody, where nothing is answered yet."""
 
 
 def _raw(line: bytes | InvalidRequest) -> str:

@@ -39,6 +39,7 @@ class Looked:
     def __init__(self, state: tuple[int, ...] = ()) -> None:
         self.state = state  # the file's, when it was looked through
         self.flags = bytearray()
+        self.whole = False  # whether there is a flag for every row of the file
         self._keys = bytearray()
         self._models: dict[str, int] = {}
         self._names: list[str] = []

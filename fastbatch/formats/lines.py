@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 
 from fastbatch.errors import InputError
 from fastbatch.formats.opening import READ_ERRORS, open_input, unreadable
 
-_CHUNK = 1 << 17  # fits a core's cache with what is made of it
+_CHUNK = 1 << 16  # fits a core's cache with what is made of it
 _LONGEST = 1 << 28  # of a line; memory is bounded, and no provider takes a tenth of it
 _BOM = b"\xef\xbb\xbf"
 
@@ -30,9 +31,9 @@ def numbered_blocks(path: Path) -> Iterator[list[tuple[int, bytes]]]:
     Raises:
         InputError: as `numbered_lines`.
     """
-    for first, lines in line_blocks(path):
+    for first, lines in _blocks(path):
         numbered = enumerate(lines, first)
-        block = [(number, bare) for number, line in numbered if (bare := line.strip(b" \t\r"))]
+        block = [(number, bare) for number, line in numbered if (bare := line.strip(b" \t\r\n"))]
         if block:
             yield block
 
@@ -43,6 +44,12 @@ def line_blocks(path: Path) -> Iterator[tuple[int, list[bytes]]]:
     Raises:
         InputError: as `numbered_lines`.
     """
+    for first, lines in _blocks(path):
+        yield first, [line.removesuffix(b"\n") for line in lines]
+
+
+def _blocks(path: Path) -> Iterator[tuple[int, list[bytes]]]:
+    """As `line_blocks`, with the newlines."""
     number = 1
     held: list[bytes] = []  # the beginning of a line whose end has not come yet
     size = 0
@@ -64,8 +71,11 @@ def line_blocks(path: Path) -> Iterator[tuple[int, list[bytes]]]:
                         line=number,
                     )
                 continue
-            *lines, rest = b"".join((*held, chunk)).split(b"\n")
-            held, size = [rest], len(rest)
+            lines = BytesIO(chunk).readlines()  # looks for newlines three times as fast as `split`
+            if held:
+                lines[0] = b"".join((*held, lines[0]))
+            held = [] if chunk.endswith(b"\n") else [lines.pop()]
+            size = len(held[0]) if held else 0
             if number == 1:
                 lines[0] = lines[0].removeprefix(_BOM)
             yield number, lines

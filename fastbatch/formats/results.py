@@ -130,11 +130,10 @@ def scan_result(line: bytes) -> tuple[bytes, int] | None:
         The id as JSON has it between its quotes (`written_id` reads it), and the fingerprint, 0 where there
         is none. A plain tuple, since a million of them are made before a resumed run sends anything.
     """
-    if line[-19:] != b',"crc":"%08x"}}' % crc32(line[:-19]) or not line.startswith(LINE_BEGINS):
+    if line[-19:] != b',"crc":"%08x"}}' % crc32(line[:-19]) or line[:17] != LINE_BEGINS:
         return None
-    return line[_ID_AT : line.find(_ID_ENDS, _ID_AT)], (
-        int(line[-36:-20], 16) if line[-52:-36] == _FINGERPRINT else 0
-    )
+    fingerprint = int(line[-36:-20], 16) if line[-52:-36] == _FINGERPRINT else 0
+    return line[_ID_AT : line.find(_ID_ENDS, _ID_AT)], fingerprint
 
 
 def key_of(line: bytes) -> bytes:

@@ -158,13 +158,14 @@ async def test_an_answered_row_is_not_parsed(rows, out, monkeypatch):
     def refuse(*_):
         raise AssertionError("a row was looked at")
 
-    known = InputFile._answered_id
-    looks = []
+    readings, original = [], inputfile.row_blocks
     monkeypatch.setattr(inputfile, "parse_row", refuse)
-    monkeypatch.setattr(InputFile, "_answered_id", lambda *given: looks.append(1) or known(*given))
+    monkeypatch.setattr(
+        inputfile, "row_blocks", lambda path, limit: readings.append(limit) or original(path, limit)
+    )
     summary = await manager_on(FakeTransport()).run_file_async(rows, out)
     assert summary.skipped == COUNT
-    assert len(looks) == COUNT  # once, when it was looked through
+    assert readings == [64, None]  # a glance at its beginning, and the look through it
 
 
 async def test_damaged_answers_are_bought_again(rows, out, tmp_path):
