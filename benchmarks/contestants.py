@@ -86,7 +86,19 @@ PEERS = (
     Contestant("litellm", "litellm, acompletion", "packages:litellm", needs=("litellm==1.104.0",), one_in=10),
 )
 
-EVERYBODY = CONTESTANTS + SEVERAL + SECURE + PEERS
+# Its work is done in processes that are not charged to ours: there is no figure of its CPU, only of its time.
+# Named with `--only`, for `latency.py`.
+ELSEWHERE = (
+    Contestant(
+        "ray-data",
+        "Ray Data's HTTP processor (CPU: its driver's)",
+        "raydata:ray_data",
+        needs=("ray[data]==2.60.0", "pydantic", "aiohttp"),
+        one_in=100,
+    ),
+)
+
+EVERYBODY = CONTESTANTS + SEVERAL + SECURE + PEERS + ELSEWHERE
 
 
 def names() -> list[str]:

@@ -37,7 +37,7 @@ _BENCHMARKS = {  # in this order; the longest comes last
     "scale": "--plot {folder}/scale.svg",
 }
 _SERVED = ("run", "scale", "workers")
-_PEERED = ("run",)  # of those with peers, what the goals speak of
+_PEERED = ("run", "limiter")
 
 
 class Figures:

@@ -29,7 +29,7 @@ def main() -> None:
     cores = split_cores()
     figures: dict[tuple[str, int], list[float]] = {}
     with tempfile.TemporaryDirectory(prefix="fastbatch-benchmark-") as made:
-        environments = Environments(Path(made))
+        environments = Environments(options.environments or Path(made))
         for _ in range(options.rounds):
             for name, function, needs in limiters:
                 for waiters in options.waiters:
@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--waiters", type=counts, default=[1, 256, 10_000], metavar="N,...")
     made.add_argument("--rounds", type=count, default=3)
     made.add_argument("--peers", action="store_true", help="install aiolimiter in an environment of its own")
+    made.add_argument("--environments", type=Path, metavar="DIR", help="where it stays for the next time")
     made.add_argument("--json", metavar="OUT", help="write all raw figures")
     return made
 

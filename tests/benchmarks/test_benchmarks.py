@@ -199,7 +199,7 @@ def test_goals_judge_what_was_measured(
 
 
 def test_goals_measure_each_benchmark_once(modules: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each with its JSON; peers and where they stay go to the one that has them."""
+    """Each with its JSON; peers and where they stay go to those that have them."""
     goals = modules("goals")
     commands: list[list[str]] = []
     monkeypatch.setattr(goals.subprocess, "call", lambda command: commands.append(command) or 0)
@@ -208,7 +208,9 @@ def test_goals_measure_each_benchmark_once(modules: Any, monkeypatch: pytest.Mon
         goals._measure(name, arguments, options)
     assert [Path(command[1]).stem for command in commands] == list(goals._BENCHMARKS)
     assert all("--json" in command for command in commands)
-    assert ["--peers" in command for command in commands] == [name == "run" for name in goals._BENCHMARKS]
+    assert ["--peers" in command for command in commands] == [
+        name in ("run", "limiter") for name in goals._BENCHMARKS
+    ]
     assert all(Path(command[1]).exists() for command in commands)
 
 
