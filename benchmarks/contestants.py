@@ -94,7 +94,7 @@ ELSEWHERE = (
         "Ray Data's HTTP processor (CPU: its driver's)",
         "raydata:ray_data",
         needs=("ray[data]==2.60.0", "pydantic", "aiohttp"),
-        one_in=100,
+        one_in=20,
     ),
 )
 

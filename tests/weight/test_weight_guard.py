@@ -75,7 +75,7 @@ def test_one_call_more_a_row_is_found(weighed: tuple[scales.Figures, scales.Figu
 )
 def test_what_counts_as_grown(then: int | None, now: int, notable: bool, grown: bool) -> None:
     """Half a per cent more, and more than a handful; less is worth a word and no failure."""
-    change = book.Change("stream", "tasks", then, now)
+    change = book.Change("stream", "syncs", then, now)
     assert (change.notable, change.grown) == (notable, grown)
 
 
