@@ -33,6 +33,7 @@ ResponseT = TypeVar("ResponseT")
 _NO_REQUEST = LLMRequest(CHAT, {"messages": [{"role": "user", "content": ""}]})
 
 _BLOCK = 512  # rows looked up at once: as many as the cache on disk takes in one step
+_BYTES = 4 << 20  # of the rows in a block, unless a single one has more
 
 
 def row_key(settings: Settings[ResponseT], request: LLMRequest, custom_id: str) -> str:
@@ -71,6 +72,7 @@ class FileJobs(Generic[ResponseT]):
         """The rows that are not answered yet, in blocks; counts the others as skipped."""
         touch = None if self._errors.touched is None else self._errors.touch
         block: list[Job[ResponseT] | Candidate] = []
+        size = 0
         for skipped, rows in self._input.blocks(answers, answered=touch):
             counters.skipped += skipped
             for item in rows:
@@ -93,9 +95,13 @@ class FileJobs(Generic[ResponseT]):
                     block.append(job)
             if self.interrupted:
                 break
-            for start in range(0, len(block) - _BLOCK + 1, _BLOCK):
-                yield block[start : start + _BLOCK]
-            del block[: len(block) // _BLOCK * _BLOCK]
+            size += sum([item.size for item in rows])
+            whole = len(block) // _BLOCK * _BLOCK if size < _BYTES else len(block)
+            if whole:
+                for start in range(0, whole, _BLOCK):
+                    yield block[start : start + _BLOCK]
+                del block[:whole]
+                size = sum([item.size for item in block])
             await asyncio.sleep(0)  # so that a signal is heard while rows are skipped
         if block:
             yield block
@@ -106,7 +112,7 @@ class FileJobs(Generic[ResponseT]):
             row = self._input.row(row)
         assert isinstance(row, Row)
         assert row.request is not None
-        return Job(row.request, row.number - 1, row.key, row)
+        return Job(row.request, row.number - 1, row.key, row, row.size)
 
     def record(self, answers: Sequence[tuple[Candidate, Kept]], *, provider: str, cached: bool) -> Batch:
         """Have the kept answers of rows that `blocks` gave written as one piece."""
@@ -132,7 +138,7 @@ class FileJobs(Generic[ResponseT]):
         index, problem = row.number - 1, row.problem
         if problem is None:
             assert row.request is not None
-            job: Job[ResponseT] = Job(row.request, index, row.key, row)
+            job: Job[ResponseT] = Job(row.request, index, row.key, row, row.size)
             if (sent := self.not_again.get(row.key)) is not None:
                 job.outcome = not_sent_again(sent, self._settings.provider)
             return job
@@ -141,7 +147,7 @@ class FileJobs(Generic[ResponseT]):
         if self._on_bad_row == "fail":
             found = self._input.refused(row.number, problem, "rows before it may have been sent; ")
             raise RunStopped(f"Stopped: {found}. What was answered is saved; run again to go on.")
-        job = Job(_NO_REQUEST, index, "", row)
+        job = Job(_NO_REQUEST, index, "", row, row.size)
         provider = self._settings.provider
         job.outcome = ResponseWrapper(provider.reader, provider=provider.name, error=problem)
         return job

@@ -50,6 +50,8 @@ class Row(NamedTuple):
     """The mark of the answer that its id has, 0 for none."""
     key: str = ""
     """The request hash, where somebody computes it here."""
+    size: int = 0
+    """Bytes of its line."""
 
 
 class InputFile:
@@ -263,7 +265,16 @@ class InputFile:
         content = parse_row(known.line)
         request = read_row(content, self._trusted)
         return Row(
-            known.first, known.custom_id, content, request, None, known.first, known.mark, 0, known.key
+            known.first,
+            known.custom_id,
+            content,
+            request,
+            None,
+            known.first,
+            known.mark,
+            0,
+            known.key,
+            known.size,
         )
 
     def _row(self, answers: Answers, number: int, line: bytes | InvalidRequest, key: str) -> Row | str:
@@ -286,7 +297,8 @@ class InputFile:
             content = {"raw": _raw(line)}
         first = _first_line(content) if "error" in content else None
         self.replays |= first is not None
-        return Row(number, custom_id, content, request, problem, first or number, mark, held, key)
+        size = len(line) if isinstance(line, bytes) else 0
+        return Row(number, custom_id, content, request, problem, first or number, mark, held, key, size)
 
     def _begin(self, answers: Answers, *, again: bool = False) -> None:
         """Start a pass; ids of an earlier one are forgotten unless it saw the same file."""

@@ -26,6 +26,11 @@ class Candidate(Protocol):
         """The hash of its request."""
         ...
 
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        ...
+
 
 class Sorted(NamedTuple, Generic[ResponseT]):
     """A block in three parts; what is in none of them follows another job.

@@ -33,19 +33,21 @@ class Job(Generic[ResponseT]):
         "raw_tokens",
         "refused",
         "request",
+        "size",
         "stale",
         "tag",
         "tries",
         "weather",
     )
 
-    def __init__(self, request: LLMRequest, index: int, key: str, tag: Any = None) -> None:
+    def __init__(self, request: LLMRequest, index: int, key: str, tag: Any = None, size: int = 0) -> None:
         self.request = request
         self.asked = request  # as it is sent: a fallback may name another model
         self.index = index
         self.key = key
         self.kept_as = key  # the key of what is sent, where it is kept
         self.tag = tag
+        self.size = size  # bytes of the row, as far as memory is concerned
         self.group = 0  # 0: where it belongs; else the number of the fallback
         self.failed_before = False  # could not be answered by the group before this one
         self.attempts = 0  # times it was sent

@@ -32,6 +32,11 @@ class Known(NamedTuple):
     model: str
     line: bytes
 
+    @property
+    def size(self) -> int:
+        """Bytes of its line."""
+        return len(self.line)
+
 
 class Looked:
     """A flag for each row in turn, and the hash of each that has one, behind each other."""

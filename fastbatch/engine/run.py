@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
+from math import inf
 from typing import Any, Generic, Protocol, TypeVar
 
 from fastbatch.engine.claimer import Claimer
@@ -65,6 +66,8 @@ class Run(Generic[ResponseT]):
             where there is none.
         recorder: what finishes a job: its outcome counts, and is handed out, when it is written down.
         patience: seconds to wait for other processes that hold the same requests and answer none of them.
+        room: bytes of rows that may be under way; always one block at least.
+        crowded: told once, how many rows are under way, where that keeps more from being in flight.
     """
 
     def __init__(
@@ -82,6 +85,8 @@ class Run(Generic[ResponseT]):
         fallback: Callable[[Job[ResponseT]], Provider[ResponseT]] | None = None,
         recorder: Recorder | None = None,
         patience: float = PATIENCE,
+        room: float = inf,
+        crowded: Callable[[int], None] | None = None,
     ) -> None:
         self._source = source
         self._pipeline = pipeline
@@ -94,8 +99,11 @@ class Run(Generic[ResponseT]):
         self._concurrency = concurrency
         self._fallback = fallback
         self._recorder = recorder
+        self._crowded = crowded
         self._window = 2 * concurrency + 64
+        self._room_for = room
         self._alive = 0  # admitted and not handed out
+        self._size = 0  # bytes of these
         self._unfinished = 0  # admitted and without an outcome
         self._writing = 0  # bytes of kept answers that the recorder has
         self._ready: deque[Job[ResponseT]] = deque()
@@ -139,6 +147,7 @@ class Run(Generic[ResponseT]):
                 if self._finished:
                     block, self._finished = self._finished, []
                     self._alive -= len(block)
+                    self._size -= sum([job.size for job in block])
                     _ring(self._room)
                     yield block
                 elif self._failure is not None and (self._unfinished == 0 or self._broken):
@@ -185,7 +194,7 @@ class Run(Generic[ResponseT]):
         try:
             async for block in self._source:
                 await self._admit(block)
-                while not self._draining and (self._alive >= self._window or self._writing > _WRITING):
+                while not self._draining and self._full():
                     self._room = asyncio.get_running_loop().create_future()
                     await self._room
                 if self._draining:
@@ -196,6 +205,17 @@ class Run(Generic[ResponseT]):
             self._feeding = False
             _ring(self._taker)
 
+    def _full(self) -> bool:
+        """Whether there is no room for another block."""
+        if self._alive >= self._window or self._writing > _WRITING:
+            return True
+        if self._size < self._room_for:
+            return False
+        if self._alive < self._concurrency and self._crowded is not None:
+            self._crowded(self._alive)
+            self._crowded = None
+        return True
+
     async def _admit(self, block: Sequence[Job[ResponseT] | Candidate]) -> None:
         """Take a block in: finished, cached, following, or queued."""
         found = await self._intake.look(block)
@@ -203,6 +223,7 @@ class Run(Generic[ResponseT]):
             return
         finished, fresh, kept = self._intake.sort(block, found)
         self._alive += len(block) - len(kept)
+        self._size += sum([item.size for item in block]) - sum([row.size for row, _ in kept])
         self._unfinished += len(block)
         if kept:
             assert self._bulk is not None
@@ -270,6 +291,8 @@ class Run(Generic[ResponseT]):
         bought = outcome.error is None and not outcome.cached
         if bought:
             self._store.put(job.kept_as, encode(outcome))
+            job.size += len(outcome.raw)  # until somebody takes it
+            self._size += len(outcome.raw)
         if not bought or job.kept_as != job.key:
             self._store.release((job.key,))
         self._intake.answered(job)
@@ -307,8 +330,10 @@ class Run(Generic[ResponseT]):
     def _give_up(self, job: Job[ResponseT]) -> None:
         """The job stays open for another run, and so do its followers."""
         self._store.release((job.key,))
-        lost = 1 + len(job.followers or ())
+        followers = job.followers or ()
+        lost = 1 + len(followers)
         self._alive -= lost
+        self._size -= job.size + sum([follower.size for follower in followers])
         self._unfinished -= lost
         _ring(self._taker)
 

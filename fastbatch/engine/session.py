@@ -28,6 +28,7 @@ from fastbatch.engine.keeper import Keeper
 from fastbatch.engine.lane import Group, Way
 from fastbatch.engine.latencies import Latencies
 from fastbatch.engine.pipeline import Pipeline
+from fastbatch.engine.room import room_for_rows
 from fastbatch.engine.run import PATIENCE, Recorder, Run
 from fastbatch.engine.store import AnswerStore, RecentAnswers
 from fastbatch.engine.verdict import Judge
@@ -202,6 +203,8 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
             fallback=self._readdress if len(self._groups) > 1 else None,
             recorder=self._recorder,
             patience=max(PATIENCE, 2 * settings.timeout.total),
+            room=room_for_rows(),
+            crowded=self._crowded,
         )
         return self._run
 
@@ -233,6 +236,13 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
             "(ulimit -n)"
         )
         return room
+
+    def _crowded(self, rows: int) -> None:
+        """So many rows are all that should be in memory at once."""
+        self._notice(
+            f"the rows are so large that about {rows:,} at once are in flight instead of "
+            f"{self._concurrency:,}: more of them might exhaust the memory"
+        )
 
     def _notice(self, text: str) -> None:
         if self.listener is None:

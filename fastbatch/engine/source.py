@@ -16,11 +16,13 @@ from fastbatch.formats.rows import RowSettings, read_row
 from fastbatch.models.params import CHAT
 from fastbatch.models.request import LLMRequest
 from fastbatch.models.response import ResponseWrapper
+from fastbatch.models.size import body_size
 
 RowLike = LLMRequest | Mapping[str, Any]
 Rows = Iterable[RowLike] | AsyncIterable[RowLike]
 
 _BLOCK = 256
+_BYTES = 4 << 20  # of the rows in a block, unless a single one has more
 _PATIENCE = 0.005  # seconds that collecting a block may keep the loop
 
 
@@ -48,13 +50,15 @@ class JobSource:
             return
         try:
             block: list[Job[Any]] = []
-            began = self._clock.time()
+            began, size = self._clock.time(), 0
             for index, row in enumerate(rows):
-                block.append(self._job(row, index))
+                job = self._job(row, index)
+                block.append(job)
+                size += job.size
                 # A slow source is not waited for until a block is full, and the loop gets its turn.
-                if len(block) >= _BLOCK or self._clock.time() - began > _PATIENCE:
+                if len(block) >= _BLOCK or size >= _BYTES or self._clock.time() - began > _PATIENCE:
                     yield block
-                    block = []
+                    block, size = [], 0
                     await asyncio.sleep(0)
                     began = self._clock.time()
             if block:
@@ -70,13 +74,15 @@ class JobSource:
         room = asyncio.Event()
 
         async def read() -> None:
-            index = 0
+            index = size = 0
             try:
                 async for row in rows:
+                    size = size if ready else 0
                     ready.append(self._job(row, index))
+                    size += ready[-1].size
                     index += 1
                     came.set()
-                    while len(ready) >= _BLOCK:
+                    while len(ready) >= _BLOCK or (ready and size >= _BYTES):
                         room.clear()
                         await room.wait()
             finally:
@@ -128,7 +134,7 @@ class JobSource:
                 named = request.custom_id
                 number = id_number(named) if named else self._samples.add(int(key[:16], 16) or 1)
                 key = self._key(request, number)
-            return Job(request, index, key)
+            return Job(request, index, key, size=body_size(request.body))
         except InvalidRequest as refused:
             stand_in = request or LLMRequest(CHAT, {"messages": [{"role": "user", "content": ""}]})
             job: Job[Any] = Job(stand_in, index, "")

@@ -1,11 +1,14 @@
 """The window slides: bounded memory, no barrier, waits that hold nobody up, hits that cost no task."""
 
 import asyncio
+import json
 from contextlib import aclosing
 
-from fakes import FakeTransport, Held, answer_to, asks, echo, manager_on, prompt_of, refusal, texts
+from fakes import Collected, FakeTransport, Held, answer_to, asks, echo, manager_on, prompt_of, refusal, texts
 
 from fastbatch import InMemoryCache
+from fastbatch.engine import session
+from fastbatch.engine.events import Notice
 from fastbatch.testing import ManualClock
 
 # What a run may hold, as run.py says it: twice the concurrency and 64, and one block of 256 rows; the block
@@ -58,6 +61,54 @@ async def test_an_async_source_is_not_read_ahead_either():
             if taken == 2000:
                 break
     assert furthest <= 2 * window(4) + 2 * BLOCK
+
+
+async def test_large_rows_fill_the_window_by_their_bytes(monkeypatch, tmp_path):
+    """Rows of a megabyte: as many are in flight as there is room for, which is said once."""
+    monkeypatch.setattr(session, "room_for_rows", lambda: 10 << 20)
+    most = now = 0
+
+    async def answer(call):
+        nonlocal most, now
+        now += 1
+        most = max(most, now)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        now -= 1
+        return answer_to("fine")
+
+    rows = ({"custom_id": str(number), "prompt": f"{number:07}" + "x" * (1 << 20)} for number in range(60))
+    told = Collected()
+    manager = manager_on(FakeTransport(answer), concurrency=50, progress=told)
+    assert [result.text for result in await manager.run_async(rows)] == ["fine"] * 60
+    assert 8 <= most <= 14, "the room, and one block more"
+    said = [event.text for event in told.events if isinstance(event, Notice)]
+    assert ["so large that about" in text for text in said] == [True]
+
+    file, most = tmp_path / "rows.jsonl", 0
+    file.write_text("".join(json.dumps({"prompt": f"{n:07}" + "y" * (1 << 20)}) + "\n" for n in range(60)))
+    summary = await manager.run_file_async(file, tmp_path / "out.jsonl")
+    assert (summary.ok, 8 <= most <= 14) == (60, True)
+
+
+async def test_a_row_larger_than_all_room_is_sent_alone(monkeypatch):
+    """There is always room for one."""
+    monkeypatch.setattr(session, "room_for_rows", lambda: 1000)
+    rows = [{"prompt": str(number) * 5_000_000} for number in range(3)]
+    results = await manager_on(FakeTransport(), concurrency=50).run_async(rows)
+    assert [result.ok for result in results] == [True] * 3
+
+
+async def test_large_answers_fill_the_window_too(monkeypatch):
+    """Answers that nobody takes count as rows do, so that nothing more is asked for meanwhile."""
+    monkeypatch.setattr(session, "room_for_rows", lambda: 10 << 20)
+    transport = FakeTransport(lambda call: answer_to("x" * 100_000))
+    rows = ({"prompt": str(number)} for number in range(5000))
+    async with aclosing(manager_on(transport, concurrency=500).stream(rows)) as stream:
+        await anext(stream)
+        for _ in range(500):
+            await asyncio.sleep(0)
+    assert len(transport.calls) <= 2 * BLOCK
 
 
 async def test_one_slow_request_holds_nobody_up():
