@@ -8,8 +8,12 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import orjson
+from weight.line import answer_all
+
 from fastbatch import DiskCache, Limits, LLMRequest, OpenAIProvider, RequestManager, RetryPolicy
 from fastbatch.models.http import HTTPCall, HTTPReply
+from fastbatch.transport.fast import FastTransport
 from fastbatch.transport.timeout import Timeout
 
 _CONCURRENCY = 64
@@ -22,20 +26,7 @@ class NextTurn:
     """A transport that is its own server: each call costs one future and is answered in the next turn."""
 
     def __init__(self) -> None:
-        answer = {
-            "id": "chatcmpl-1",
-            "object": "chat.completion",
-            "model": "m",
-            "choices": [
-                {
-                    "index": 0,
-                    "message": {"role": "assistant", "content": "Yes. " * 60},
-                    "finish_reason": "stop",
-                }
-            ],
-            "usage": {"prompt_tokens": 200, "completion_tokens": 30, "total_tokens": 230},
-        }
-        self._reply = HTTPReply(200, {"content-type": "application/json"}, json.dumps(answer).encode())
+        self._reply = HTTPReply(200, {"content-type": "application/json"}, _answer())
 
     async def open(self, *, connections: int) -> None:
         """Nothing is needed."""
@@ -49,6 +40,31 @@ class NextTurn:
 
     async def close(self) -> None:
         """Nothing is held."""
+
+
+async def wire(rows: int, folder: Path) -> int:
+    """The fast transport alone, on connections that lead nowhere."""
+    body = _answer()
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+    answer_all(asyncio.get_running_loop(), head + body)
+    transport, timeout = FastTransport(), Timeout()
+    headers = {"content-type": "application/json", "authorization": "Bearer sk-weight"}
+    calls = (
+        HTTPCall("http://127.0.0.1:9/v1/chat/completions", headers, orjson.dumps(_body(number)))
+        for number in range(rows)
+    )
+    answered = 0
+
+    async def work() -> None:
+        nonlocal answered
+        for call in calls:
+            reply = await transport.send(call, timeout)
+            answered += reply.body == body
+
+    await transport.open(connections=_CONCURRENCY)
+    await asyncio.gather(*(work() for _ in range(_CONCURRENCY)))
+    await transport.close()
+    return answered
 
 
 async def stream(rows: int, folder: Path) -> int:
@@ -85,7 +101,13 @@ async def prepare(rows: int, folder: Path) -> int:
     return await _run_file(rows, folder, "kept", "done.jsonl")
 
 
-JOBS: dict[str, Job] = {"stream": stream, "everything": everything, "cached": cached, "resumed": resumed}
+JOBS: dict[str, Job] = {
+    "wire": wire,
+    "stream": stream,
+    "everything": everything,
+    "cached": cached,
+    "resumed": resumed,
+}
 
 
 async def _run_file(rows: int, folder: Path, cache: str, output: str) -> int:
@@ -100,6 +122,18 @@ async def _run_file(rows: int, folder: Path, cache: str, output: str) -> int:
     async with manager:
         summary = await manager.run_file_async(folder / "rows.jsonl", folder / output)
     return summary.ok + summary.skipped
+
+
+def _answer() -> bytes:
+    message = {"role": "assistant", "content": "Yes. " * 60}
+    answer = {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "model": "m",
+        "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 200, "completion_tokens": 30, "total_tokens": 230},
+    }
+    return json.dumps(answer).encode()
 
 
 def _provider() -> OpenAIProvider:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 CHILD = [str(Path(__file__).with_name("child.py"))]
-JOBS = ("stream", "everything", "cached", "resumed")
+JOBS = ("wire", "stream", "everything", "cached", "resumed")
 SIZES = (500, 1500)
 FEW = (100, 300)  # under callgrind a row takes fifty times as long
 
