@@ -50,7 +50,7 @@ def main() -> int:
 
 def _play(part: str, given: argparse.Namespace, go_on: Callable[[], bool]) -> Totals:
     if part == "random":
-        return random_kills(given.kills, given.seed, go_on, (min(500, given.rows), given.rows))
+        return random_kills(given.kills, given.seed, go_on, (min(500, given.rows), given.rows), given.workers)
     if part == "tool":
         return tool_sweep(TOOL_JOBS[:1], SOME_PLACES, go_on) if given.short else tool_sweep(go_on=go_on)
     jobs = [job for job in TINY_JOBS if given.job in (None, job.seed)]
@@ -65,6 +65,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--kills", type=int, default=1000, help="random kills (1000)")
     parser.add_argument("--seed", type=int, default=1, help="what the first of their jobs is drawn from (1)")
     parser.add_argument("--rows", type=int, default=4000, help="rows of such a job at most (4000)")
+    parser.add_argument("--workers", type=int, default=1, help="processes of each run, in `random` (1)")
     parser.add_argument("--minutes", type=float, default=60, help="no job is begun after so long (60)")
     parser.add_argument(
         "--only", choices=TITLES, help="one part: random kills, every disk call, the real tool"

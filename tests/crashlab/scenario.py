@@ -40,6 +40,7 @@ class Scenario:
     sample: bool = False  # equal rows buy an answer each
     short_journal: bool = False  # it is written anew every few entries
     stream: bool = False  # by `manager.stream` with a journal, which knows no order, rather than `run_file`
+    workers: int = 1  # processes that ask; it is the one that they work for that is killed
     sabotage: str = ""  # one of `sabotage.WAYS`
     kills: int = 0
 

@@ -32,6 +32,15 @@ def test_random_kills_break_no_promise() -> None:
     assert (sums["random"]["unlisted"], sums["random"]["lost"], sums["random"]["doubled"]) == (0, 0, 0)
 
 
+def test_kills_of_runs_with_workers_break_no_promise() -> None:
+    """A few of them: processes that ask for others have to be started each time."""
+    code, sums, said = crash("--only", "random", "--kills", 12, "--rows", 400, "--seed", 40, "--workers", 2)
+    assert (code, sums["random"]["broken"]) == (0, []), said
+    assert sums["random"]["kills"] >= 12
+    assert sums["random"]["repeated"] > 0
+    assert (sums["random"]["unlisted"], sums["random"]["lost"], sums["random"]["doubled"]) == (0, 0, 0)
+
+
 @pytest.mark.parametrize("job", [1, 9, 13])
 def test_a_kill_at_every_disk_call_breaks_no_promise(job: int) -> None:
     """As results come; and with power failures, where a changed job is put in order, and in a stream."""

@@ -121,6 +121,7 @@ def _run(task: Task, failpoint: Failpoint | None, board: Board, reports: Reports
         retry=RetryPolicy(base=0.002, cap=0.02),
         identical="sample" if scenario.sample else "share",
         progress=None if scenario.stream else _Listener(board),
+        workers=scenario.workers,
     )
     if scenario.sabotage:
         WAYS[scenario.sabotage]()
