@@ -6,8 +6,8 @@ A row whose answer may stand in the cache goes in as it is, and becomes a job wh
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Generic, TypeVar
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any, Generic, TypeVar
 
 from fastbatch.engine.done import Answers
 from fastbatch.engine.errorsfile import ErrorsFile
@@ -23,6 +23,7 @@ from fastbatch.engine.recorder import RowRecorder
 from fastbatch.engine.session import Settings
 from fastbatch.engine.uncertain import not_sent_again
 from fastbatch.errors import RunStopped
+from fastbatch.hashing import compute_request_hash
 from fastbatch.models.params import CHAT
 from fastbatch.models.request import LLMRequest
 from fastbatch.models.response import ResponseWrapper
@@ -36,14 +37,19 @@ _BLOCK = 512  # rows looked up at once: as many as the cache on disk takes in on
 _BYTES = 4 << 20  # of the rows in a block, unless a single one has more
 
 
-def row_key(settings: Settings[ResponseT], request: LLMRequest, custom_id: str) -> str:
-    """The hash of a row's request. A sample has its id in it, so that equal rows buy an answer each, and keep
-    it wherever they stand.
+def row_keys(settings: Settings[Any]) -> Callable[[str, dict[str, Any], str], str]:
+    """What computes the hash of a row's request from its endpoint, its body as read from JSON, and its id.
 
-    Raises:
-        InvalidRequest: the body is not JSON.
+    A sample has its id in it, so that equal rows buy an answer each, and keep it wherever they stand. The
+    function raises `InvalidRequest` for a body that is not JSON.
     """
-    return settings.key(request, id_number(custom_id) if settings.identical == "sample" else 0)
+    identity, samples = settings.provider.identity, settings.identical == "sample"
+
+    def key(endpoint: str, body: dict[str, Any], custom_id: str) -> str:
+        number = id_number(custom_id) if samples else 0
+        return compute_request_hash(identity, endpoint, body, number, checked=True)
+
+    return key
 
 
 class FileJobs(Generic[ResponseT]):

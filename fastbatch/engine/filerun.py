@@ -20,7 +20,7 @@ from xxhash import xxh3_64_intdigest
 from fastbatch.engine.done import Answers, Plan, last_answers
 from fastbatch.engine.errorsfile import ErrorsFile
 from fastbatch.engine.events import Notice, UncertainRows
-from fastbatch.engine.filejobs import FileJobs, row_key
+from fastbatch.engine.filejobs import FileJobs, row_keys
 from fastbatch.engine.index import RowTable
 from fastbatch.engine.inputfile import AHEAD, InputFile, OnBadRow
 from fastbatch.engine.journal.entries import UncertainRow
@@ -98,7 +98,7 @@ class FileRun(Generic[ResponseT]):
             name=options.input_name,
             seed=_seed(settings, rows),
             dedupe=options.dedupe,
-            key=lambda request, custom_id: row_key(settings, request, custom_id),
+            key=row_keys(settings),
         )
         self._output = output
         self._errors = ErrorsFile(real_file(output))

@@ -22,7 +22,7 @@ from fastbatch.engine.journal.places import plain
 from fastbatch.engine.looked import AGAIN, ANSWERED, BEGINS, Known, Looked, leading_id
 from fastbatch.errors import InputError, InvalidRequest, MissingExtra
 from fastbatch.formats.rowcheck import RowCheck
-from fastbatch.formats.rows import RowSettings, fingerprint, parse_row, read_row, row_id
+from fastbatch.formats.rows import RowSettings, fingerprint, parse_row, read_row, row_id, row_parts
 from fastbatch.formats.rowsource import row_blocks
 from fastbatch.models.check import check_numbers
 from fastbatch.models.request import LLMRequest
@@ -61,7 +61,8 @@ class InputFile:
         seed: 64 bits that stand for everything beside its bytes that decides what a row asks.
         dedupe: a second row of one id is told apart by a number rather than refused.
         ahead: rows that `check` looks through.
-        key: the hash of a request, of the row with this id; rows have none without it.
+        key: computes the hash of a request from its endpoint, its body and its row's id; without it rows
+            have none.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class InputFile:
         seed: int = 0,
         dedupe: bool = False,
         ahead: int = AHEAD,
-        key: Callable[[LLMRequest, str], str] | None = None,
+        key: Callable[[str, dict[str, Any], str], str] | None = None,
     ) -> None:
         self.path = path
         self.name = name or str(path)
@@ -170,15 +171,15 @@ class InputFile:
             try:
                 self._check(content)
                 if self._key is not None and not held:
-                    request = read_row(content, self._trusted)
-                    key = self._key(request, custom_id)
+                    endpoint, body, carried = row_parts(content, self._trusted)
+                    key = self._key(endpoint, body, custom_id)
                     if (
-                        request.metadata is None
+                        not carried
                         and "error" not in content
                         and isinstance(line, bytes)
                         and leading_id(line) == custom_id.encode()
                     ):
-                        model = request.model
+                        model = body.get("model")
             except InvalidRequest as refused:
                 problem = refused
         if problem is not None and on_bad_row == "fail":
@@ -290,7 +291,7 @@ class InputFile:
                     self._check(content)
                 request = read_row(content, self._trusted)
                 if not key and self._key is not None:
-                    key = self._key(request, custom_id)
+                    key = self._key(request.endpoint, request.body, custom_id)
             except InvalidRequest as refused:
                 problem = refused
         if problem is not None and (not content or not _writable(content)):

@@ -6,7 +6,7 @@ request id, [prompt, cached, completion, reasoning tokens]]`; the reply's body a
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import orjson
 from xxhash import xxh3_64_hexdigest
@@ -20,13 +20,11 @@ _UNCHECKED = 1  # the form before: without the checksum
 _SUM = 16  # digits of it
 
 
-class Kept(NamedTuple):
-    """A kept answer that is whole; nothing of the reply itself has been parsed."""
+Kept = tuple[int | None, str | None, list[int], bytes]
+"""A kept answer that is whole: status, the provider's request id, tokens, and the reply, which nobody parsed.
 
-    status: int | None
-    request_id: str | None
-    tokens: list[int]
-    raw: bytes
+A plain tuple, since in a cached run one is made for every row.
+"""
 
 
 def encode(outcome: ResponseWrapper[ResponseT]) -> bytes:
@@ -38,34 +36,34 @@ def encode(outcome: ResponseWrapper[ResponseT]) -> bytes:
 
 def unpack(value: bytes) -> Kept | None:
     """What `encode` kept; None for any bytes that are no whole answer."""
-    begin, wanted = 0, _UNCHECKED
-    if value[:1] != b"[":
-        begin, wanted = _SUM, _FORM
-        if xxh3_64_hexdigest(memoryview(value)[_SUM:]).encode() != value[:_SUM]:
+    wanted = _FORM
+    if value[:1] == b"[":
+        wanted = _UNCHECKED
+    else:
+        rest = value[_SUM:]
+        if xxh3_64_hexdigest(rest).encode() != value[:_SUM]:
             return None
-    end = value.find(b"\n", begin)
+        value = rest
+    end = value.find(b"\n")
     raw = value[end + 1 :]
     try:
-        form, status, request_id, tokens = orjson.loads(value[begin:end])
+        form, status, request_id, tokens = orjson.loads(value[:end])
         prompt, cached, completion, reasoning = tokens
         if wanted == _UNCHECKED:
             orjson.loads(raw)
     except (ValueError, TypeError):
         return None
     if (
-        end < 0
-        or form != wanted
+        form != wanted
+        or end < 0
         or not raw
-        or not (status is None or (type(status) is int and 100 <= status <= 599))
+        or not ((type(status) is int and 100 <= status <= 599) or status is None)
         or not (request_id is None or type(request_id) is str)
         or not (type(prompt) is type(cached) is type(completion) is type(reasoning) is int)
-        or prompt < 0
-        or cached < 0
-        or completion < 0
-        or reasoning < 0
+        or min(tokens) < 0
     ):
         return None
-    return Kept(status, request_id, tokens, raw)
+    return status, request_id, tokens, raw
 
 
 def decode(value: bytes, reader: ReplyReader[ResponseT], provider: str) -> ResponseWrapper[ResponseT] | None:
@@ -73,13 +71,14 @@ def decode(value: bytes, reader: ReplyReader[ResponseT], provider: str) -> Respo
     kept = unpack(value)
     if kept is None:
         return None
+    status, request_id, tokens, raw = kept
     outcome = ResponseWrapper(
         reader,
         provider=provider,
-        status=kept.status,
-        raw=kept.raw,
-        tokens=Usage(*kept.tokens),
-        provider_request_id=kept.request_id,
+        status=status,
+        raw=raw,
+        tokens=Usage(*tokens),
+        provider_request_id=request_id,
     )
     outcome.cached = True
     return outcome

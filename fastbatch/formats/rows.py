@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from xxhash import xxh3_64_intdigest
@@ -83,11 +83,32 @@ def _other_format(line: bytes) -> str | None:
     return None
 
 
+class RowParts(NamedTuple):
+    """What a row's request is made of, and what is carried beside it."""
+
+    endpoint: str
+    body: dict[str, Any]
+    carried: dict[str, Any] | None
+
+
 def read_row(row: Mapping[str, Any], settings: RowSettings) -> LLMRequest:
     """The request that a row means; its `custom_id` is None where the row has no id.
 
     Raises:
         InvalidRequest: with what is wrong and what to do.
+    """
+    endpoint, body, carried = row_parts(row, settings)
+    request = LLMRequest(endpoint, body, custom_id=row_id(row), metadata=carried, checked=settings.checked)
+    if settings.needs_model and body.get("model") is None:
+        raise InvalidRequest('no model: name one with -m or in the row ("model": "…")')
+    return request
+
+
+def row_parts(row: Mapping[str, Any], settings: RowSettings) -> RowParts:
+    """The parts of a row's request; whether that means anything is not looked at.
+
+    Raises:
+        InvalidRequest: nothing could be made of the row.
     """
     if "raw" in row:
         _refuse_recorded(row)
@@ -124,7 +145,7 @@ def _refuse_recorded(row: Mapping[str, Any]) -> None:
         raise InvalidRequest(_BROKEN + str(error.get("message", "")).removeprefix(_BROKEN))
 
 
-def _batch_line(row: Mapping[str, Any], settings: RowSettings) -> LLMRequest:
+def _batch_line(row: Mapping[str, Any], settings: RowSettings) -> RowParts:
     """An OpenAI batch line, taken as it is; only a missing model is filled in."""
     if row.get("method", "POST") != "POST":
         raise InvalidRequest(f"method must be POST, not {row['method']!r}")
@@ -135,13 +156,16 @@ def _batch_line(row: Mapping[str, Any], settings: RowSettings) -> LLMRequest:
         raise InvalidRequest("url must be a string such as /v1/chat/completions")
     if body.get("model") is None and settings.model is not None:
         body = {"model": settings.model, **body}
-    others = row.keys() - _OF_A_LINE
-    return _made(
-        url, body, row, {key: row[key] for key in row if key in others} if others else None, settings
-    )
+    kept = _beside_a_line(tuple(row))
+    return _parts(url, body, {key: row[key] for key in kept} if kept else None, settings)
 
 
-def _chat(row: Mapping[str, Any], messages: Any, settings: RowSettings) -> LLMRequest:
+@lru_cache(maxsize=256)  # the rows of one file are alike
+def _beside_a_line(keys: tuple[str, ...]) -> list[str]:
+    return [key for key in keys if key not in _OF_A_LINE]
+
+
+def _chat(row: Mapping[str, Any], messages: Any, settings: RowSettings) -> RowParts:
     own = row.get("system")
     if own is not None and not isinstance(own, str):
         raise InvalidRequest("system must be a string")
@@ -163,7 +187,7 @@ def _has_system(messages: list[Any]) -> bool:
 
 def _request(
     endpoint: str, main: str, content: Any, row: Mapping[str, Any], settings: RowSettings
-) -> LLMRequest:
+) -> RowParts:
     """Sort a row's keys into body and metadata, and fill the gaps of the body."""
     model = settings.model if row.get("model") is None else row["model"]
     body: dict[str, Any] = {main: content} if model is None else {"model": model, main: content}
@@ -180,10 +204,10 @@ def _request(
     if settings.params:
         for key, value in settings.params.items():
             body.setdefault(key, value)
-    return _made(endpoint, body, row, {key: row[key] for key in kept} if kept else None, settings)
+    return _parts(endpoint, body, {key: row[key] for key in kept} if kept else None, settings)
 
 
-@lru_cache(maxsize=256)  # the rows of one file are alike
+@lru_cache(maxsize=256)
 def _places(
     keys: tuple[str, ...], endpoint: str, templated: bool, is_id: bool
 ) -> tuple[list[str], list[str]]:
@@ -194,23 +218,16 @@ def _places(
     return sent, [key for key in keys if key not in sent and key not in nowhere]
 
 
-def _made(
-    endpoint: str,
-    body: dict[str, Any],
-    row: Mapping[str, Any],
-    carried: dict[str, Any] | None,
-    settings: RowSettings,
-) -> LLMRequest:
-    """The request, once what is sent and what is carried are known to be writable."""
+def _parts(
+    endpoint: str, body: dict[str, Any], carried: dict[str, Any] | None, settings: RowSettings
+) -> RowParts:
+    """The parts, once what is carried is known to be writable."""
     if carried:
         if not settings.checked:
             check_numbers(carried)
         if "metadata" in carried:
             carried = _flat(carried) or None
-    request = LLMRequest(endpoint, body, custom_id=row_id(row), metadata=carried, checked=settings.checked)
-    if settings.needs_model and body.get("model") is None:
-        raise InvalidRequest('no model: name one with -m or in the row ("model": "…")')
-    return request
+    return RowParts(endpoint, body, carried)
 
 
 def _flat(carried: dict[str, Any]) -> dict[str, Any]:

@@ -32,6 +32,10 @@ _WHO_ASKS = re.compile(
     re.IGNORECASE,
 )
 
+_SHORT = 2000  # bytes; a shorter reply cannot be nested too deeply to be recorded
+_MOST_TOKENS = 2**53  # from there on it is no count of tokens, and no sum of such could be written as JSON
+_NO_USAGE = Usage()
+
 _KEPT_OF_FAILURES = 64 * 1024  # bytes; larger replies that are no answers are let go of
 
 # What an answer of each endpoint must hold; one of these in a 200, and not empty.
@@ -138,6 +142,15 @@ class OpenAIProvider:
         except orjson.JSONDecodeError as problem:
             if answered:
                 return self._outcome(reply, error=self._broken(reply, f"the reply is not JSON ({problem})"))
+        if answered and len(raw) < _SHORT and _is_usual(body):
+            return ResponseWrapper(
+                self.reader,
+                provider=self.name,
+                status=status,
+                raw=raw,
+                tokens=read_usage(body),
+                provider_request_id=_request_id(headers),
+            )
         told = _error_bearer(body)
         if not answered or told is not None:
             error = classify(status, headers, told, raw, provider=self.name, request_id=_request_id(headers))
@@ -209,19 +222,20 @@ def read_usage(body: Any) -> Usage:
     """The usage of a reply in either of OpenAI's spellings; zeros where there is none or it is no usage."""
     usage = body.get("usage") if isinstance(body, dict) else None
     if not isinstance(usage, dict):
-        return Usage()
+        return _NO_USAGE
     if "input_tokens" in usage:
         prompt, completion = usage.get("input_tokens"), usage.get("output_tokens")
         ins, outs = usage.get("input_tokens_details"), usage.get("output_tokens_details")
     else:
         prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
         ins, outs = usage.get("prompt_tokens_details"), usage.get("completion_tokens_details")
-    return Usage(
-        _count(prompt),
-        _count(ins.get("cached_tokens")) if isinstance(ins, dict) else 0,
-        _count(completion),
-        _count(outs.get("reasoning_tokens")) if isinstance(outs, dict) else 0,
-    )
+    cached = ins.get("cached_tokens") if type(ins) is dict else 0
+    reasoning = outs.get("reasoning_tokens") if type(outs) is dict else 0
+    counts = prompt, cached, completion, reasoning
+    for count in counts:  # nearly always four of them
+        if type(count) is not int or not 0 <= count < _MOST_TOKENS:
+            return Usage(*map(_count, counts))
+    return Usage._make(counts)
 
 
 def _values(headers: Mapping[str, str]) -> list[str]:
@@ -233,12 +247,13 @@ def _values(headers: Mapping[str, str]) -> list[str]:
 def _request_id(headers: Mapping[str, str]) -> str | None:
     """The provider's id of the request; bytes that are no text, which no record could hold, become `?`."""
     given = headers.get("x-request-id")
-    return given if given is None else given.encode("utf-8", "replace").decode("utf-8")
+    if given is None or given.isascii():
+        return given
+    return given.encode("utf-8", "replace").decode("utf-8")
 
 
 def _count(value: Any) -> int:
-    # Above 2**53 it is no count of tokens, and sums of such numbers could not be written as JSON.
-    return value if type(value) is int and 0 < value < 2**53 else 0
+    return value if type(value) is int and 0 < value < _MOST_TOKENS else 0
 
 
 def _can_be_recorded(raw: bytes) -> bool:
@@ -253,6 +268,19 @@ def _can_be_recorded(raw: bytes) -> bool:
     except orjson.JSONDecodeError:
         return False
     return True
+
+
+def _is_usual(body: Any) -> bool:
+    """Whether a reply surely is an answer with choices, as nearly all are; others are looked at closely."""
+    if type(body) is not dict or body.get("error"):
+        return False
+    choices = body.get("choices")
+    if type(choices) is not list or not choices:
+        return False
+    first = choices[0]
+    if type(first) is not dict or first.get("error"):
+        return False
+    return type(first.get("message")) is dict or "text" in first
 
 
 def _error_bearer(body: Any) -> dict[str, Any] | None:

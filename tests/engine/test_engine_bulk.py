@@ -221,7 +221,7 @@ class TestLooked:
         made = InputFile(
             path,
             RowSettings(model="m"),
-            key=lambda request, name: request.body["messages"][0]["content"],
+            key=lambda endpoint, body, name: body["messages"][0]["content"],
             **options,
         )
         return made, Answers((), RowTable())
