@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import uvloop
 from load import Task, bodies
@@ -56,8 +57,9 @@ def resumed(task: Task) -> int:
     return _run_file(task, folder / "cache", folder / "results.jsonl")
 
 
-def _run_file(task: Task, cache: Path, output: Path, workers: int = 1) -> int:
-    manager = RequestManager(
+def manager_for(task: Task, cache: Path, workers: int = 1) -> RequestManager[Any]:
+    """A manager with everything on."""
+    return RequestManager(
         _provider(task),
         concurrency=task.concurrency,
         limits=Limits(rpm=100_000_000, tpm=100_000_000_000),  # accounted for and never reached
@@ -65,6 +67,9 @@ def _run_file(task: Task, cache: Path, output: Path, workers: int = 1) -> int:
         retry=RetryPolicy(attempts=6),
         workers=workers,
     )
-    with manager:
+
+
+def _run_file(task: Task, cache: Path, output: Path, workers: int = 1) -> int:
+    with manager_for(task, cache, workers) as manager:
         summary = manager.run_file(task.input, output)
     return summary.ok + summary.skipped

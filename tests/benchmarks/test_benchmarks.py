@@ -25,6 +25,7 @@ _SIZES = {
     "latency": "--latencies 10,20 --concurrency 4 --seconds 1 --rounds 1 --only wire-fast,stream",
     "startup": "--repeats 1",
     "parts": "--keys 50 --cached 20,60 --pictures 2 --rounds 1",
+    "where": "--rows 300 --concurrency 8 --server simulator",
     "workers": "--rows 40 --rounds 1 --concurrency 8 --server simulator",
     "journal": "--rows 200 --concurrency 8 --rounds 1",
     "resume": "--rows 50 --repeats 1",
@@ -165,6 +166,17 @@ def test_resume_reaches_the_row_that_is_left(outcomes: dict[str, Outcome]) -> No
     (result,) = report["results"]
     assert all(result[name] > 0 for name in ("first_request_s", "cpu_s", "peak_rss_bytes"))
     assert "seconds to the first request" in printed
+
+
+def test_where_tells_rooms_and_functions(outcomes: dict[str, Outcome]) -> None:
+    """All the time of the run is somewhere; the engine is among the rooms."""
+    printed, report = outcomes["where"]
+    for kind in ("room", "function"):
+        shares = [result["share"] for result in report["results"] if result["kind"] == kind]
+        assert sum(shares) == pytest.approx(1.0)
+    rooms = {result["name"] for result in report["results"] if result["kind"] == "room"}
+    assert {"engine", "Python's library"} <= rooms
+    assert "CPU µs a row" in printed
 
 
 def test_parts_tell_each_size(outcomes: dict[str, Outcome]) -> None:
