@@ -5,14 +5,15 @@ What is not needed is not imported.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import asynccontextmanager
 from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
 
 from fastbatch.errors import InvalidRequest
 from fastbatch.models.http import HTTPCall, HTTPReply
-from fastbatch.transport.base import MAX_RESPONSE_BYTES, Transport
+from fastbatch.transport.base import MAX_RESPONSE_BYTES, HTTPStream, Transport
 from fastbatch.transport.proxies import proxy_for
 from fastbatch.transport.timeout import Timeout
 from fastbatch.transport.tls import context
@@ -47,6 +48,13 @@ class AutoTransport:
         if chosen is not None:
             return chosen.send(call, timeout)
         return self._send_first(call, timeout)
+
+    @asynccontextmanager
+    async def stream(self, call: HTTPCall, timeout: Timeout) -> AsyncGenerator[HTTPStream]:
+        """Send once and hand out the reply when its head has come; see `Transport.stream`."""
+        chosen = self._chosen.get(call.url) or await self._choose(call.url)
+        async with chosen.stream(call, timeout) as stream:
+            yield stream
 
     def notes(self) -> tuple[str, ...]:
         """Which hosts are not served by the fast transport, a sentence each."""

@@ -1,4 +1,4 @@
-"""The three verbs of a transport, and what every one of them promises.
+"""The verbs of a transport, and what every one of them promises.
 
 - **Once.** `send` sends the call once. It never repeats one of which a byte may have left.
 - **As it is.** Method, headers and body arrive as the caller gave them. A transport adds what HTTP needs (the
@@ -18,7 +18,9 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol, Self, runtime_checkable
 
 from fastbatch.models.http import HTTPCall, HTTPReply
 from fastbatch.transport.timeout import Timeout
@@ -33,6 +35,30 @@ class Choosing(Protocol):
 
     def notes(self) -> tuple[str, ...]:
         """What is not sent in the usual way, and why; a sentence each."""
+        ...
+
+
+class HTTPStream(Protocol):
+    """A reply that is read while it comes: `async for piece in stream`, unpacked bytes.
+
+    A little is read ahead; then the server waits for the reader, whose time counts against the total alone.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+
+    def __aiter__(self) -> Self:
+        """The pieces, once."""
+        ...
+
+    async def __anext__(self) -> bytes:
+        """The next piece, never empty.
+
+        Raises:
+            ConnectionLost: the reply broke off.
+            RequestTimeout: nothing came within the idle deadline, or the total is over.
+            BadResponse: what came is no HTTP.
+        """
         ...
 
 
@@ -53,6 +79,14 @@ class Transport(Protocol):
             BadResponse: what came is no HTTP.
             ResponseTooLarge: the reply is above the bound.
             InvalidRequest: the call cannot be written as HTTP.
+        """
+        ...
+
+    def stream(self, call: HTTPCall, timeout: Timeout) -> AbstractAsyncContextManager[HTTPStream]:
+        """Send once and hand out the reply when its head has come; at the end of the block it is over.
+
+        The errors are those of `send`; what is sent, and the deadlines, too. Left early, the connection is
+        closed. A stream has no bound but its total deadline, since it is not held.
         """
         ...
 

@@ -53,8 +53,19 @@ class Deadline:
     ...     await reply()
     """
 
-    __slots__ = ("_armed", "_began", "_cancelling", "_grace", "_loop", "_task", "_timer", "passed", "phase",
-                 "since", "timeout")  # fmt: skip
+    __slots__ = (
+        "_armed",
+        "_cancelling",
+        "_grace",
+        "_loop",
+        "_task",
+        "_timer",
+        "began",
+        "passed",
+        "phase",
+        "since",
+        "timeout",
+    )  # fmt: skip
 
     def __init__(self, timeout: Timeout, loop: asyncio.AbstractEventLoop) -> None:
         self.timeout = timeout
@@ -68,7 +79,7 @@ class Deadline:
         assert task is not None, "a deadline holds for a task"
         self._task = task
         self._cancelling = task.cancelling()
-        self._began = self.since = now = self._loop.time()
+        self.began = self.since = now = self._loop.time()
         self._arm(now + self.timeout.shortest)
         return self
 
@@ -88,7 +99,7 @@ class Deadline:
 
     def due(self) -> tuple[float, Passed]:
         """When the next deadline passes, by the loop's clock, and which one it is."""
-        return next_due(self.timeout, self.phase, self._began, self.since)
+        return next_due(self.timeout, self.phase, self.began, self.since)
 
     def _arm(self, when: float) -> None:
         self._armed = when

@@ -11,7 +11,9 @@ import uvloop
 from transports import REAL
 
 # The other files choose their loop themselves, or start processes that do.
-ON_BOTH = tuple(f"test_transport_{what}.py" for what in ("aiohttp", "pool", "replies", "tls", "wire"))
+ON_BOTH = tuple(
+    f"test_transport_{what}.py" for what in ("aiohttp", "pool", "replies", "stream", "tls", "wire")
+)
 
 
 @pytest.fixture(params=REAL)

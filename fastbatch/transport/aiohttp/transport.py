@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar
 
 import aiohttp
 from yarl import URL
@@ -12,11 +15,14 @@ from fastbatch.transport.aiohttp.failures import CAUGHT, failure
 from fastbatch.transport.aiohttp.reading import Reader
 from fastbatch.transport.aiohttp.request import Body, Request
 from fastbatch.transport.aiohttp.resolver import Resolver
+from fastbatch.transport.aiohttp.streaming import Stream
 from fastbatch.transport.aiohttp.wire import Attempt, Connector, current
-from fastbatch.transport.base import MAX_RESPONSE_BYTES
+from fastbatch.transport.base import MAX_RESPONSE_BYTES, HTTPStream
 from fastbatch.transport.proxies import proxy_for
 from fastbatch.transport.timeout import Timeout
 from fastbatch.transport.tls import context
+
+Taken = TypeVar("Taken")
 
 
 class AiohttpTransport:
@@ -63,6 +69,31 @@ class AiohttpTransport:
 
     async def send(self, call: HTTPCall, timeout: Timeout) -> HTTPReply:
         """Send once; see `Transport.send`."""
+        return await self._exchange(call, timeout, self._whole)
+
+    @asynccontextmanager
+    async def stream(self, call: HTTPCall, timeout: Timeout) -> AsyncGenerator[HTTPStream]:
+        """Send once and hand out the reply when its head has come; see `Transport.stream`."""
+        stream = await self._exchange(call, timeout, self._streamed)
+        try:
+            yield stream
+        finally:
+            stream.close()
+
+    async def _whole(self, reply: aiohttp.ClientResponse, attempt: Attempt) -> HTTPReply:
+        # Read to its end a reply gives its connection back by itself.
+        return HTTPReply(reply.status, reply.headers, await self._reader.read(reply, attempt))
+
+    async def _streamed(self, reply: aiohttp.ClientResponse, attempt: Attempt) -> Stream:
+        return Stream(reply, attempt, self._loop)
+
+    async def _exchange(
+        self,
+        call: HTTPCall,
+        timeout: Timeout,
+        take: Callable[[aiohttp.ClientResponse, Attempt], Awaitable[Taken]],
+    ) -> Taken:
+        """Send a request and take its reply, which ends here if that fails."""
         session = self._session
         if session is None:
             raise RuntimeError("the transport is not open")
@@ -84,8 +115,7 @@ class AiohttpTransport:
                     allow_redirects=False,
                     proxy=proxy,
                 )
-                # Read to its end a reply gives its connection back by itself; any other ends below.
-                return HTTPReply(reply.status, reply.headers, await self._reader.read(reply, attempt))
+                return await take(reply, attempt)
         except CAUGHT as error:
             _give_up(reply)
             name = (proxy or url).raw_host or ""

@@ -38,6 +38,7 @@ from fastbatch.transport.failures import (
 from fastbatch.transport.fast.headers import Headers, shape_of
 from fastbatch.transport.fast.reading import Body, Sink
 from fastbatch.transport.fast.request import Origin
+from fastbatch.transport.fast.streaming import Stream
 from fastbatch.transport.fast.unpack import Unpacker
 from fastbatch.transport.fast.wheel import NEVER
 from fastbatch.transport.timeout import Timeout
@@ -62,8 +63,8 @@ class Connection(asyncio.Protocol):
         "_asides", "_began", "_bodies", "_done", "_events", "_feed", "_fileno", "_future", "_headers",
         "_heard", "_held", "_idle", "_keep", "_kept", "_linked", "_loop", "_moved", "_parser", "_paused",
         "_phase", "_poll", "_pool", "_problem", "_request", "_reused", "_sent", "_shape", "_since", "_sink",
-        "_taken", "_task", "_timeout", "_transport", "_unsent", "_values", "_wheel", "due", "origin", "slot",
-        "status", "until",
+        "_streamed", "_taken", "_task", "_timeout", "_transport", "_unsent", "_values", "_wheel", "due",
+        "origin", "slot", "status", "until",
     )  # fmt: skip
 
     def __init__(self, pool: Pool, origin: Origin) -> None:
@@ -93,6 +94,7 @@ class Connection(asyncio.Protocol):
         self._unsent: memoryview | None = None
         self._paused = False
         self._reused = False
+        self._streamed = False
         self._clear()
 
     def _clear(self) -> None:
@@ -114,9 +116,12 @@ class Connection(asyncio.Protocol):
 
     # An attempt begins.
 
-    def exchange(self, head: bytes, body: bytes, timeout: Timeout) -> asyncio.Future[Any]:
-        """Send a request; the future has the reply, or the error."""
+    def exchange(
+        self, head: bytes, body: bytes, timeout: Timeout, *, streamed: bool = False
+    ) -> asyncio.Future[Any]:
+        """Send a request; the future has the reply, or the error; if `streamed` a `Stream` when it begins."""
         future = self._future = self._loop.create_future()
+        self._streamed = streamed
         self._timeout = timeout
         self._idle = timeout.idle is not None
         self._began = self._since = now = self._loop.time()
@@ -141,6 +146,7 @@ class Connection(asyncio.Protocol):
         kept._future, kept._timeout, kept._idle = future, self._timeout, self._idle
         kept._began, kept._since = self._began, self._loop.time()
         kept._reused = True
+        kept._streamed = self._streamed
         self._wheel.arm(kept, min(kept.due, self.due))
         kept._write(*request)
         self._moved = kept
@@ -244,7 +250,11 @@ class Connection(asyncio.Protocol):
         ended = len(self._events) - 2 * self._asides - 1  # 1: the end, more: something goes on after it
         sink = self._sink
         if sink is None:
-            if ended == 1 and not (spoiled or self._shape.special or self._taken) and len(data) <= _HEAD:
+            if (
+                ended == 1
+                and not (spoiled or self._shape.special or self._taken or self._streamed)
+                and len(data) <= _HEAD
+            ):
                 bodies = self._bodies
                 body = bodies[0] if len(bodies) == 1 else b"".join(bodies)
                 if len(body) <= self._pool.bound:
@@ -351,7 +361,7 @@ class Connection(asyncio.Protocol):
             return False
         length = headers.get("content-length")
         bare = self.status in (204, 304)
-        if length is not None and not bare and int(length) > self._pool.bound:
+        if length is not None and not (bare or self._streamed) and int(length) > self._pool.bound:
             said = f"the reply is larger than {self._pool.bound} bytes"
             self.fail(ResponseTooLarge(said, status=self.status))
             return False
@@ -365,7 +375,12 @@ class Connection(asyncio.Protocol):
                 return False
         if "keep-alive" in headers:
             self._kept = _seconds(headers["keep-alive"])
-        self._sink = Body(self, self._pool.room, self._pool.bound, unpacker, self._loop)
+        if self._streamed:
+            self._sink = stream = Stream(self, self.status, headers, unpacker, self._loop)
+            if self._future is not None and not self._future.done():
+                self._future.set_result(stream)
+        else:
+            self._sink = Body(self, self._pool.room, self._pool.bound, unpacker, self._loop)
         return True
 
     def _pass_on(self, sink: Sink, came: int) -> None:
@@ -423,7 +438,7 @@ class Connection(asyncio.Protocol):
     def fail(self, error: RequestError) -> None:
         """The attempt is given up, and the connection with it."""
         future = self._future
-        self._settle()
+        self._settle(error)
         self.close()
         if future is not None and not future.done():
             future.set_exception(error)
@@ -443,7 +458,7 @@ class Connection(asyncio.Protocol):
             error = why if isinstance(why, OSError) else OSError(str(why))
             self.fail(not_connected(self.origin.where, error))
 
-    def _settle(self) -> None:
+    def _settle(self, error: RequestError | None = None) -> None:
         """The attempt is over: nothing of it stays."""
         if self._future is None:
             return
@@ -455,7 +470,7 @@ class Connection(asyncio.Protocol):
         wheel = self._wheel
         wheel.busy -= 1
         if sink is not None:
-            sink.drop()
+            sink.drop(error)
         if not wheel.busy:
             wheel.rest()
 

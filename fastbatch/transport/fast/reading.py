@@ -62,8 +62,8 @@ class Sink(Protocol):
         """That was all."""
         ...
 
-    def drop(self) -> None:
-        """The attempt is over, one way or the other."""
+    def drop(self, error: RequestError | None) -> None:
+        """The attempt is over: with an error, or without."""
         ...
 
 
@@ -131,7 +131,7 @@ class Body:
         elif not self._unpacker.more:
             self._unpacked()
 
-    def drop(self) -> None:
+    def drop(self, error: RequestError | None) -> None:
         """Hold nothing any more."""
         self._over = True
         self._pieces.clear()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 
 from fastbatch.models.http import HTTPCall, HTTPReply
-from fastbatch.transport.base import MAX_RESPONSE_BYTES
+from fastbatch.transport.base import MAX_RESPONSE_BYTES, HTTPStream
 from fastbatch.transport.fast.dialling import Dialler
 from fastbatch.transport.fast.pool import Pool
 from fastbatch.transport.fast.request import Target
@@ -53,6 +55,20 @@ class FastTransport:
             connection.forsake(future)
             raise
         return reply
+
+    @asynccontextmanager
+    async def stream(self, call: HTTPCall, timeout: Timeout) -> AsyncGenerator[HTTPStream]:
+        """Send once and hand out the reply when its head has come; see `Transport.stream`."""
+        pool = self._pool
+        if pool is None:
+            raise RuntimeError("the transport is not open")
+        target = self._targets.get(call.url) or self._target(call.url)
+        connection = pool.take(target.origin)
+        future = connection.exchange(target.head(call), call.body, timeout, streamed=True)
+        try:
+            yield await future
+        finally:
+            connection.forsake(future)
 
     async def close(self) -> None:
         """Close every connection."""
