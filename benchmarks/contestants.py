@@ -81,7 +81,7 @@ PEERS = (
         needs=("openai[aiohttp]==3.52.0",),
         one_in=4,
     ),
-    Contestant("openai-sdk", "openai SDK on httpx", "sdk:openai", needs=("openai==3.52.0",), one_in=4),
+    Contestant("openai-sdk", "openai SDK as it comes", "sdk:openai", needs=("openai==3.52.0",), one_in=4),
     Contestant("fastllm-kit", "fastllm-kit", "packages:fastllm_kit", needs=("fastllm-kit==0.1.9",), one_in=4),
     Contestant("litellm", "litellm, acompletion", "packages:litellm", needs=("litellm==1.104.0",), one_in=10),
 )
