@@ -2,9 +2,9 @@
 
     python benchmarks/latency.py [--concurrency 1000] [--seconds 5] [--only NAME,...] [--peers] [--json OUT]
 
-The figure is wall time beside the ideal, rows ÷ concurrency × latency, which a client without any cost of its
-own would take; starting up (the same program with 0 rows) is taken off. The server is the benchmarks' own, on
-uvloop, in a process and on a core of its own: nginx cannot wait.
+The figure is wall time beside the ideal, rows ÷ concurrency (upward) × latency, which a client without any
+cost of its own would take; starting up (the same program with 0 rows) is taken off. The server is the
+benchmarks' own, on uvloop, in a process and on a core of its own: nginx cannot wait.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import ceil
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -46,7 +47,7 @@ def main() -> None:
                     server, folder, cores, rows=rows, bulk_rows=rows, environments=options.environments
                 )
                 for result in race.run(chosen, [options.concurrency], options.rounds):
-                    ideal = result.rows / options.concurrency * milliseconds / 1000
+                    ideal = ceil(result.rows / options.concurrency) * milliseconds / 1000
                     start = median(cost.wall_s for cost in result.startup)
                     wall = median(cost.wall_s for cost in result.rounds) - start
                     took = {"latency_ms": milliseconds, "ideal_s": ideal, "beside_ideal": wall / ideal}
