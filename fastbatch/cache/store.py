@@ -29,6 +29,7 @@ _NEVER = float("-inf")
 Row = tuple[bytes | str, float, bytes, bytes]  # packed key, stored, checksum, value
 
 _INSERT = "INSERT INTO entries (key, stored, checksum, value) VALUES (?, ?, ?, ?)"
+_INSERT_NEW = "INSERT OR IGNORE INTO entries (key, stored, checksum, value) VALUES (?, ?, ?, ?)"
 
 
 @cache  # by the number of keys: at most 512 texts, and SQLite keeps what it compiled by the text
@@ -158,6 +159,8 @@ class Store:
 
     def _put(self, database: Database, rows: Sequence[Row]) -> int:
         """Store what there is room for; how many were refused."""
+        if self._put_new(database, rows):
+            return 0
         position = {row[0]: number for number, row in enumerate(rows)}
         with database.transaction() as db:
             ids: dict[int, int] = {}
@@ -186,6 +189,20 @@ class Store:
             self._warn_once("the cache %s is full (%d bytes): old answers are dropped", self._path, total)
             logger.info("the cache %s: %d answers dropped to make room", self._path, evicted)
         return plan.refused
+
+    def _put_new(self, database: Database, rows: Sequence[Row]) -> bool:
+        """Store `rows` where all of them are new and there is room, as nearly always; else store nothing."""
+        grown = sum([len(row[3]) for row in rows]) + len(rows) * ENTRY_BYTES
+        with database.transaction() as db:
+            _, total = totals(db)
+            if self._max_bytes is not None and total + grown > self._max_bytes:
+                return False
+            db.execute("SAVEPOINT new")
+            if db.executemany(_INSERT_NEW, rows).rowcount != len(rows):
+                db.execute("ROLLBACK TO new")
+                return False
+            db.execute(GROW, (len(rows), grown))
+        return True
 
     def _stats(self, database: Database) -> CacheStats:
         db = database.connection

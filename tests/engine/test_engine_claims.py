@@ -188,6 +188,22 @@ async def test_claimed_is_only_a_little_ahead(runs):
     await asyncio.wait([one, two])
 
 
+async def test_more_is_claimed_where_answers_come_fast(runs, monkeypatch):
+    """Claims that last a moment only grow to whole blocks: each of them is a lookup, too."""
+    rows = [str(number) for number in range(3000)]
+    claim, sizes = SharedCache.claim_many, []
+    monkeypatch.setattr(
+        SharedCache, "claim_many", lambda cache, keys: sizes.append(len(keys)) or claim(cache, keys)
+    )
+    runs.answers = echo
+    run = await runs.start(*rows, concurrency=10)
+    while not run.done():
+        await runs.look()
+    assert sorted(runs.asked) == sorted(rows)
+    assert sizes[0] == 10
+    assert 100 < max(sizes) <= 256
+
+
 async def test_every_row_is_asked_once_in_whatever_order(runs):
     """Four runs over the same rows, shuffled: as many requests as rows, and every row answered in each."""
     dice = random.Random(4)
