@@ -14,7 +14,7 @@ PROVIDER = OpenAIProvider("key", base_url="http://fake.test/v1", env={})
 
 @pytest.fixture
 async def hand():
-    return Hand(2, 4)
+    return Hand(2, 4, 1000)
 
 
 @pytest.fixture

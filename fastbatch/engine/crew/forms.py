@@ -45,7 +45,7 @@ def read_row(form: RowForm, body: bytes) -> Job[Any]:
     number, key, endpoint, _, attempts, billed, line = form
     metadata: Mapping[str, Any] | None = None if line is None else line[3]
     request = LLMRequest(endpoint, orjson.loads(body), metadata=metadata, checked=True)
-    job: Job[Any] = Job(request, number, key, line)
+    job: Job[Any] = Job(request, number, key, line, len(body))
     job.attempts, job.maybe_billed = attempts, billed
     return job
 

@@ -20,7 +20,6 @@ from fastbatch.engine.job import Job
 from fastbatch.hashing import wire_bytes
 
 _SPARE = 128  # rows that a member has beside those that may be in flight, so that it never waits for the next
-_BYTES = 16 * 1024 * 1024  # of bodies that a member may have
 _FRAME = 1024 * 1024  # bytes of bodies in one frame, about
 _BUFFER = 1 << 20  # bytes that the system keeps of what one end says, at most
 
@@ -42,21 +41,27 @@ class Row:
 class Hand:
     """One place in the crew, whichever process fills it.
 
+    Args:
+        number: which.
+        concurrency: requests that a member may have in flight here.
+        space: bytes of bodies that it may have.
+
     Attributes:
-        concurrency: requests that it may have in flight.
         window: rows that it may have.
         backlog: rows that it will be dealt.
         rows: those that it has, by their index, and their `size` in bytes.
         worked: one who was here has told of a row.
         deaths: members who died here in a row, without telling of one.
+        link: to whoever is here; None where there is nobody.
         bye: it has said that it is about to end.
         over: done when there is no process, and there will be none.
     """
 
-    def __init__(self, number: int, concurrency: int) -> None:
+    def __init__(self, number: int, concurrency: int, space: int) -> None:
         self.number = number
         self.concurrency = concurrency
         self.window = 2 * concurrency + _SPARE
+        self._space = space
         self.backlog: deque[Job[Any]] = deque()
         self.rows: dict[int, Row] = {}
         self.size = 0
@@ -64,7 +69,7 @@ class Hand:
         self.deaths = 0
         self.bye = False
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._link: Link | None = None
+        self.link: Link | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -78,7 +83,7 @@ class Hand:
         """Start a process and give it its orders."""
 
         def lost() -> None:
-            self._link = None
+            self.link = None
             ended()
 
         ours, theirs = socket.socketpair()
@@ -90,19 +95,19 @@ class Hand:
         self.bye = False
         link = Link(heard, lost, ours.dup())
         await asyncio.get_running_loop().create_unix_connection(lambda: link, sock=ours)
-        self._link = link
+        self.link = link
         link.send(["orders", FORM, self.concurrency, retries, sys.path], orders)
 
     def deal(self, *, lines: bool) -> None:
         """Fill its window from the backlog, where that is worth a frame; `lines`: it makes output lines."""
         backlog = self.backlog
         room = self.window - len(self.rows)
-        if not backlog or self._link is None or self.bye or room < min(len(backlog), self.window // 4):
+        if not backlog or self.link is None or self.bye or room < min(len(backlog), self.window // 4):
             return
         forms: list[Any] = []
         bodies: list[bytes] = []
         length = 0
-        while backlog and room > 0 and (self.size < _BYTES or not self.rows):
+        while backlog and room > 0 and (self.size < self._space or not self.rows):
             job = backlog.popleft()
             body = wire_bytes(job.request.body)
             forms.append(write_row(job, len(body), lines=lines))
@@ -119,8 +124,8 @@ class Hand:
 
     def send(self, *head: Any, raw: bytes = b"") -> None:
         """Tell it something, if it still listens."""
-        if self._link is not None:
-            self._link.send([*head], raw)
+        if self.link is not None:
+            self.link.send([*head], raw)
 
     def kill(self) -> None:
         """End it at once, if there is one, and bury it."""

@@ -13,8 +13,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
-from fastbatch.engine.crew.forms import CACHED, OK, SHARED, read_error, read_outcome, told
-from fastbatch.engine.crew.hand import Hand, Row
+from fastbatch.engine.crew.books import Books
+from fastbatch.engine.crew.forms import OK, read_error, read_outcome, told
+from fastbatch.engine.crew.hand import Hand
 from fastbatch.engine.crew.link import Head
 from fastbatch.engine.crew.losses import Losses
 from fastbatch.engine.crew.orders import Orders, packed
@@ -22,6 +23,7 @@ from fastbatch.engine.events import Counters
 from fastbatch.engine.intake import Bulk, Candidate
 from fastbatch.engine.job import Job
 from fastbatch.engine.recorder import RowRecorder
+from fastbatch.engine.room import room_for_rows
 from fastbatch.engine.uncertain import Choice
 from fastbatch.errors import FastbatchError, RunStopped, StorageError, UsageError
 from fastbatch.limits.budget import AT_FIRST
@@ -50,6 +52,10 @@ class Ears(Protocol):
 
     def outage(self, member: int, where: str, lasted: float, over: bool) -> None:
         """An endpoint is away for a member, or back."""
+        ...
+
+    def crowded(self, rows: int) -> None:
+        """So many rows are all that should be in memory at once."""
         ...
 
 
@@ -86,7 +92,6 @@ class CrewRun(Generic[ResponseT]):
         self._source = source
         self._orders = orders
         self._readers = [provider.reader for provider in providers]
-        self._counters = counters
         self._ears = ears
         self._recorder = recorder
         self._bulk = bulk
@@ -96,9 +101,8 @@ class CrewRun(Generic[ResponseT]):
         self._hands: list[Hand] = []
         self._packed = b""
         self._window = sum(2 * share + _AHEAD for share in shares)
-        self._alive = 0  # admitted and not handed out
-        self._unfinished = 0  # admitted and without an outcome
-        self._finished: list[Job[ResponseT]] = []
+        self._space = room_for_rows() // 2  # bytes; the other half is for what members have
+        self._books: Books[ResponseT] = Books(counters, recorder, self._ring_taker)
         self._taker: asyncio.Future[None] | None = None
         self._room: asyncio.Future[None] | None = None
         self._feeding = True
@@ -120,21 +124,19 @@ class CrewRun(Generic[ResponseT]):
             Exception: whatever the source raised, after the same.
         """
         if self._recorder is not None:
-            self._recorder.start(self._recorded, self._break)
+            self._recorder.start(self._books.recorded, self._break)
         self._spawn(self._feed())
         loop = asyncio.get_running_loop()
         orderly = False
         try:
             while True:
-                if self._finished:
-                    block, self._finished = self._finished, []
-                    self._alive -= len(block)
+                if block := self._books.take():
                     _ring(self._room)
                     yield block
-                elif self._failure is not None and (self._unfinished == 0 or self._broken):
+                elif self._failure is not None and (not self._books.open or self._broken):
                     orderly = not self._broken
                     raise self._failure
-                elif not self._feeding and self._unfinished == 0:
+                elif not self._feeding and not self._books.open:
                     orderly = True
                     break
                 else:
@@ -149,11 +151,11 @@ class CrewRun(Generic[ResponseT]):
             return
         self._draining = True
         for hand in self._hands:
-            self._give_up(len(hand.backlog))
+            self._books.give_up(hand.backlog)
             hand.backlog.clear()
         self._tell_all("drain")
         _ring(self._room)
-        _ring(self._taker)
+        self._ring_taker()
 
     # Dealing
 
@@ -163,7 +165,7 @@ class CrewRun(Generic[ResponseT]):
                 if self._draining:
                     break
                 self._admit(block)
-                while not self._draining and self._alive >= self._window:
+                while not self._draining and self._full():
                     self._room = asyncio.get_running_loop().create_future()
                     await self._room
         except Exception as error:  # noqa: BLE001  (the caller's source may raise anything; the run raises it)
@@ -172,19 +174,29 @@ class CrewRun(Generic[ResponseT]):
             self._feeding = False
             for hand in self._hands:
                 hand.deal(lines=self._lines)
-            _ring(self._taker)
+            self._ring_taker()
+
+    def _full(self) -> bool:
+        """Whether there is no room for another block."""
+        books = self._books
+        if books.alive >= self._window:
+            return True
+        if books.size < self._space:
+            return False
+        if books.alive < sum(self._shares):
+            self._ears.crowded(books.alive)
+        return True
 
     def _admit(self, block: Sequence[Job[ResponseT] | Candidate]) -> None:
-        self._alive += len(block)
-        self._unfinished += len(block)
         for item in block:
             if isinstance(item, Job):
                 job = item
             else:
                 assert self._bulk is not None
                 job = self._bulk.promote(item)
+            self._books.admit(job)
             if job.outcome is not None:
-                self._finish(job)
+                self._books.finish(job)
                 continue
             if not self._hands:
                 self._engage()
@@ -195,7 +207,8 @@ class CrewRun(Generic[ResponseT]):
     def _engage(self) -> None:
         """Start the crew, now that there is a row to be asked."""
         self._packed = packed(self._orders)
-        self._hands = [Hand(number, share) for number, share in enumerate(self._shares, 1)]
+        space = self._space // len(self._shares)
+        self._hands = [Hand(number, share, space) for number, share in enumerate(self._shares, 1)]
         for hand in self._hands:
             self._spawn(self._start(hand, AT_FIRST / len(self._shares)))
 
@@ -227,8 +240,6 @@ class CrewRun(Generic[ResponseT]):
             if leaving:
                 self._leave(hand, leaving)
             hand.deal(lines=self._lines)
-            if self._finished:
-                _ring(self._taker)
         elif what == "picture":
             self._ears.picture_of(hand.number, head[1])
         elif what == "notice":
@@ -253,11 +264,10 @@ class CrewRun(Generic[ResponseT]):
             at += form[2]
             if self._lines and form[1] & OK:
                 row.told = told(form)
-                assert self._recorder is not None
-                self._recorder.record_line(row, row.job, own)
-                continue
-            row.job.outcome = read_outcome(form, own, row.job, self._readers)
-            self._finish(row.job)
+                self._books.write(row, own)
+            else:
+                row.job.outcome = read_outcome(form, own, row.job, self._readers)
+                self._books.finish(row.job)
 
     def _leave(self, hand: Hand, leaving: list[list[int]]) -> None:
         """Requests are about to leave: they do when that is on disk."""
@@ -267,58 +277,9 @@ class CrewRun(Generic[ResponseT]):
             row = hand.rows[index]
             row.leaving, row.attempt, row.prompt_tokens = True, attempt, prompt_tokens
             rows.append((row.job, attempt, prompt_tokens))
-        billed = self._recorder.leave(rows, lambda: hand.send("sent", len(rows), billed))
-
-    # Outcomes
-
-    def _finish(self, job: Job[ResponseT]) -> None:
-        if self._recorder is None or (job.outcome is not None and job.outcome.recorded):
-            self._hand_out(job)
-        else:
-            self._recorder.record(job)
-
-    def _recorded(self, safe: Sequence[Any]) -> None:
-        """Written down: jobs, or rows of which there is a line only."""
-        for each in safe:
-            if isinstance(each, Row):
-                self._count(*each.told)  # type: ignore[misc]
-                self._unfinished -= 1
-                self._finished.append(each.job)
-            else:
-                self._hand_out(each)
-        _ring(self._taker)
-
-    def _hand_out(self, job: Job[ResponseT]) -> None:
-        outcome = job.outcome
-        assert outcome is not None
-        if outcome.error is not None:
-            self._counters.fail(outcome.error)
-        elif outcome.recorded:
-            self._counters.skipped += 1
-        else:
-            self._count(CACHED * outcome.cached | SHARED * outcome.shared, outcome.tokens)
-        self._unfinished -= 1
-        self._finished.append(job)
-        _ring(self._taker)
-
-    def _count(self, bits: int, tokens: Sequence[int]) -> None:
-        counters = self._counters
-        counters.ok += 1
-        if bits & CACHED:
-            counters.cached += 1
-        elif bits & SHARED:
-            counters.shared += 1
-        else:
-            counters.prompt_tokens += tokens[0]
-            counters.cached_tokens += tokens[1]
-            counters.completion_tokens += tokens[2]
-            counters.reasoning_tokens += tokens[3]
-
-    def _give_up(self, rows: int) -> None:
-        """So many rows stay open for another run."""
-        self._alive -= rows
-        self._unfinished -= rows
-        _ring(self._taker)
+        link = hand.link  # that of this member; the answer may come when another has taken its place
+        assert link is not None
+        billed = self._recorder.leave(rows, lambda: link.send(["sent", len(rows), billed]))
 
     # Ends
 
@@ -339,11 +300,11 @@ class CrewRun(Generic[ResponseT]):
                 again, finished = self._losses.sort(hand, rows, code)
                 hand.backlog.extendleft(reversed(again))
                 for job in finished:
-                    self._finish(job)
+                    self._books.finish(job)
                 await self._start(hand, 0.0)
                 return
             self._fail(stop)
-        self._give_up(len(rows) + len(hand.backlog))
+        self._books.give_up([*(row.job for row in rows), *hand.backlog])
         hand.backlog.clear()
         hand.over.set_result(None)
 
@@ -352,7 +313,7 @@ class CrewRun(Generic[ResponseT]):
         if self._failure is None:
             self._failure = error
         self.drain()
-        _ring(self._taker)
+        self._ring_taker()
 
     def _break(self, error: BaseException) -> None:
         """The run ends at once; what is in flight is not waited for."""
@@ -360,7 +321,7 @@ class CrewRun(Generic[ResponseT]):
             self._failure = error
         self._broken = True
         self.drain()
-        _ring(self._taker)
+        self._ring_taker()
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -403,6 +364,9 @@ class CrewRun(Generic[ResponseT]):
         finally:
             if isinstance(self._source, AsyncGenerator):
                 await self._source.aclose()
+
+    def _ring_taker(self) -> None:
+        _ring(self._taker)
 
     def _tell_all(self, what: str) -> None:
         for hand in self._hands:

@@ -55,6 +55,7 @@ class CrewSession(AbstractAsyncContextManager["CrewSession[ResponseT]"], Generic
         self._pictures = Pictures(self.counters)
         self._away: dict[str, set[int]] = {}  # the members that an endpoint is away for
         self._said: set[str] = set()
+        self._crowded = False
         self._members = min(settings.workers, settings.concurrency)
         self._folder: Path | None = None
         progress = settings.progress
@@ -140,6 +141,15 @@ class CrewSession(AbstractAsyncContextManager["CrewSession[ResponseT]"], Generic
             away.add(member)
         if bool(away) != before:
             self.tell(Outage(where, lasted, over=over))
+
+    def crowded(self, rows: int) -> None:
+        """So many rows are all that should be in memory at once."""
+        if not self._crowded:
+            self._crowded = True
+            self.notice(
+                f"the rows are so large that about {rows:,} at once are in flight instead of "
+                f"{self._settings.concurrency:,}: more of them might exhaust the memory"
+            )
 
     # What is told of all of them
 

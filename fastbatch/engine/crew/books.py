@@ -1,0 +1,115 @@
+"""The books of a crew's run: which rows are alive, and what became of them, counted once it is on record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Generic, TypeVar
+
+from fastbatch.engine.crew.forms import CACHED, SHARED
+from fastbatch.engine.crew.hand import Row
+from fastbatch.engine.events import Counters
+from fastbatch.engine.job import Job
+from fastbatch.engine.recorder import RowRecorder
+
+ResponseT = TypeVar("ResponseT")
+
+
+class Books(Generic[ResponseT]):
+    """Keeps them.
+
+    Args:
+        counters: the run's own.
+        recorder: writes outcomes down before they count; None where nobody does.
+        ring: is called when there is something to take, or nothing left to wait for.
+
+    Attributes:
+        alive: rows that were admitted and not taken.
+        size: their bytes, and those of their outcomes.
+        open: rows that were admitted and have no outcome.
+    """
+
+    def __init__(self, counters: Counters, recorder: RowRecorder | None, ring: Callable[[], None]) -> None:
+        self._counters = counters
+        self._recorder = recorder
+        self._ring = ring
+        self._finished: list[Job[ResponseT]] = []
+        self.alive = self.size = self.open = 0
+
+    def admit(self, job: Job[ResponseT]) -> None:
+        """A row has come."""
+        self.alive += 1
+        self.open += 1
+        self.size += job.size
+
+    def give_up(self, jobs: Iterable[Job[ResponseT]]) -> None:
+        """Rows stay open for another run."""
+        for job in jobs:
+            self.alive -= 1
+            self.open -= 1
+            self.size -= job.size
+        self._ring()
+
+    def finish(self, job: Job[ResponseT]) -> None:
+        """A row has its outcome."""
+        outcome = job.outcome
+        assert outcome is not None
+        self._grow(job, len(outcome.raw))
+        if self._recorder is None or outcome.recorded:
+            self._hand_out(job)
+            self._ring()
+        else:
+            self._recorder.record(job)
+
+    def write(self, row: Row, line: bytes) -> None:
+        """A row has its answer, as a line of the output."""
+        assert self._recorder is not None
+        self._grow(row.job, len(line))
+        self._recorder.record_line(row, row.job, line)
+
+    def recorded(self, safe: Sequence[Any]) -> None:
+        """Written down: jobs, or rows of which there is a line only."""
+        for each in safe:
+            if isinstance(each, Row):
+                assert each.told is not None
+                self._count(*each.told)
+                self.open -= 1
+                self._finished.append(each.job)
+            else:
+                self._hand_out(each)
+        self._ring()
+
+    def take(self) -> list[Job[ResponseT]]:
+        """Those that are finished, which are taken now."""
+        block, self._finished = self._finished, []
+        self.alive -= len(block)
+        self.size -= sum([job.size for job in block])
+        return block
+
+    def _grow(self, job: Job[ResponseT], size: int) -> None:
+        job.size += size
+        self.size += size
+
+    def _hand_out(self, job: Job[ResponseT]) -> None:
+        outcome = job.outcome
+        assert outcome is not None
+        if outcome.error is not None:
+            self._counters.fail(outcome.error)
+        elif outcome.recorded:
+            self._counters.skipped += 1
+        else:
+            self._count(CACHED * outcome.cached | SHARED * outcome.shared, outcome.tokens)
+        self.open -= 1
+        self._finished.append(job)
+
+    def _count(self, bits: int, tokens: Sequence[int]) -> None:
+        counters = self._counters
+        counters.ok += 1
+        if bits & CACHED:
+            counters.cached += 1
+        elif bits & SHARED:
+            counters.shared += 1
+        else:
+            counters.prompt_tokens += tokens[0]
+            counters.cached_tokens += tokens[1]
+            counters.completion_tokens += tokens[2]
+            counters.reasoning_tokens += tokens[3]

@@ -1,0 +1,92 @@
+"""What a member tells of its rows. What a turn of its loop brings rides one frame.
+
+Outcomes come first in it, then what cost nothing after all, then what is about to leave: so at no moment are
+more requests on record as open than may be in flight.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from fastbatch.engine.crew.forms import write_outcome
+from fastbatch.engine.crew.link import Link
+from fastbatch.engine.job import Job
+
+
+class Reports:
+    """What is told of rows, gathered into frames; the recorder of a run that asks before it sends."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._loop = asyncio.get_running_loop()
+        self._outcomes: list[Job[Any]] = []
+        self._back: list[int] = []
+        self._leaving: list[tuple[int, int, int]] = []
+        self._asked: deque[tuple[Job[Any], asyncio.Future[None]]] = deque()
+        self._soon = False
+        self._recorded: Callable[[list[Job[Any]]], None] = _nothing
+
+    def start(self, recorded: Callable[[list[Job[Any]]], None], failed: Callable[[Exception], None]) -> None:
+        """Begin; a failure to write is the parent's to tell."""
+        self._recorded = recorded
+
+    async def sent(self, job: Job[Any], prompt_tokens: int) -> None:
+        """Return when the parent has it on disk that the row's request is about to leave."""
+        answered = self._loop.create_future()
+        self._asked.append((job, answered))
+        self._leaving.append((job.index, job.attempts + 1, prompt_tokens))
+        self._flush_soon()
+        await answered
+
+    def allowed(self, count: int, billed: list[int]) -> None:
+        """The next `count` requests may leave; those of the rows `billed` an earlier run may have bought."""
+        for _ in range(count):
+            job, answered = self._asked.popleft()
+            job.maybe_billed = job.maybe_billed or job.index in billed
+            if not answered.done():
+                answered.set_result(None)
+
+    def back(self, job: Job[Any]) -> None:
+        """The row's request cost nothing."""
+        self._back.append(job.index)
+        self._flush_soon()
+
+    def record(self, job: Job[Any]) -> None:
+        """A row has its outcome."""
+        self._outcomes.append(job)
+        self._flush_soon()
+        self._recorded([job])
+
+    async def flush(self) -> None:
+        """Tell what has gathered."""
+        self.tell()
+
+    def tell(self) -> None:
+        """Tell what has gathered."""
+        self._soon = False
+        if not (self._outcomes or self._back or self._leaving):
+            return
+        forms, raws = [], []
+        for job in self._outcomes:
+            form, raw = write_outcome(job)
+            forms.append(form)
+            raws.append(raw)
+        self._link.send(["work", forms, self._back, self._leaving], b"".join(raws))
+        self._outcomes, self._back, self._leaving = [], [], []
+
+    def add(self, block: list[Job[Any]]) -> None:
+        """Finished jobs of a run that asks nobody."""
+        self._outcomes += block
+        self.tell()
+
+    def _flush_soon(self) -> None:
+        if not self._soon:
+            self._soon = True
+            self._loop.call_soon(self.tell)
+
+
+def _nothing(*_: Any) -> None:
+    """Stands where no run listens yet."""

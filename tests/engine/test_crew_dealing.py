@@ -1,0 +1,225 @@
+"""Rows on their way to members, and the books that are kept of them."""
+
+import asyncio
+
+import pytest
+
+from fastbatch import LLMRequest, OpenAIProvider
+from fastbatch.engine.crew.books import Books
+from fastbatch.engine.crew.forms import CACHED, OK, SHARED, Told
+from fastbatch.engine.crew.hand import Hand, Row
+from fastbatch.engine.crew.run import CrewRun
+from fastbatch.engine.events import Counters
+from fastbatch.engine.job import Job
+from fastbatch.errors import BadRequest
+from fastbatch.models.response import ResponseWrapper, Usage
+
+PROVIDER = OpenAIProvider("key", base_url="http://fake.test/v1", env={})
+
+
+class Line:
+    """Keeps what a member would hear."""
+
+    def __init__(self):
+        self.heads = []
+
+    def send(self, head, raw=b""):
+        self.heads.append(head)
+
+    @property
+    def dealt(self):
+        return [[form[0] for form in head[1]] for head in self.heads if head[0] == "rows"]
+
+
+class Records:
+    """A recorder that is done when the test says so."""
+
+    lines_only = True
+
+    def __init__(self):
+        self.written, self.left, self.then = [], [], []
+
+    def record(self, job):
+        self.written.append(job)
+
+    def record_line(self, what, job, line):
+        self.written.append(what)
+
+    def leave(self, rows, then):
+        self.left += [job.index for job, _, _ in rows]
+        self.then.append(then)
+        return []
+
+
+@pytest.fixture
+async def hand():
+    hand = Hand(1, 4, 50_000)
+    hand.link = Line()
+    return hand
+
+
+def a_job(index, size=0):
+    return Job(LLMRequest.from_prompt("x" * size, model="m"), index, "0" * 32, size=size)
+
+
+def jobs(*indices, size=0):
+    return [a_job(index, size) for index in indices]
+
+
+async def test_rows_are_dealt_in_blocks_as_far_as_the_window_reaches(hand):
+    """No frame for a row or two, while the member has enough to do."""
+    hand.backlog.extend(jobs(*range(1000)))
+    hand.deal(lines=False)
+    assert list(map(len, hand.link.dealt)) == [hand.window]
+    del hand.rows[0], hand.rows[1]
+    hand.deal(lines=False)
+    assert len(hand.link.dealt) == 1
+    for index in range(2, hand.window // 4):
+        del hand.rows[index]
+    hand.deal(lines=False)
+    assert list(map(len, hand.link.dealt)) == [hand.window, hand.window // 4]
+
+
+async def test_the_last_rows_are_dealt_at_once(hand):
+    """There is no block to wait for any more."""
+    hand.backlog.extend(jobs(*range(3)))
+    hand.deal(lines=False)
+    assert hand.link.dealt == [[0, 1, 2]]
+
+
+async def test_large_rows_are_dealt_by_their_bytes(hand):
+    """As many as there is space for; one at least, however large it is."""
+    hand.backlog.extend(jobs(*range(5), size=20_000))
+    hand.deal(lines=False)
+    assert hand.link.dealt == [[0, 1, 2]]
+    hand.rows.clear()
+    hand.size = 100_000
+    hand.deal(lines=False)
+    assert hand.link.dealt[1:] == [[3]]
+
+
+async def test_nobody_is_dealt_rows_who_does_not_listen(hand):
+    """Before there is a line, and after the last words."""
+    hand.backlog.extend(jobs(1))
+    line, hand.link = hand.link, None
+    hand.deal(lines=False)
+    hand.link, hand.bye = line, True
+    hand.deal(lines=False)
+    assert line.dealt == []
+
+
+def an_answer(job, **fields):
+    outcome = ResponseWrapper(PROVIDER.reader, raw=b"{}", tokens=Usage(4, 3, 2, 1))
+    for name, value in fields.items():
+        setattr(outcome, name, value)
+    job.outcome = outcome.of(job.request, index=job.index, key=job.key)
+    return job
+
+
+async def test_an_outcome_counts_when_it_is_on_record():
+    """Until then the row is alive, open, and takes its memory."""
+    rings, records, counters = [], Records(), Counters()
+    books = Books(counters, records, lambda: rings.append(counters.ok))
+    (job,) = jobs(1, size=10)
+    books.admit(job)
+    books.finish(an_answer(job))
+    assert (books.alive, books.open, books.size, books.take(), counters.ok) == (1, 1, 12, [], 0)
+    books.recorded(records.written)
+    assert (books.alive, books.open, counters.ok, rings) == (1, 0, 1, [1])
+    assert books.take() == [job]
+    assert (books.alive, books.size) == (0, 0)
+
+
+async def test_lines_count_like_outcomes():
+    """By what the member told of them."""
+    records, counters = Records(), Counters()
+    books = Books(counters, records, lambda: None)
+    for index, bits in enumerate((OK, OK | CACHED, OK | SHARED)):
+        row = Row(a_job(index), 0)
+        row.told = Told(bits, Usage(4, 3, 2, 1))
+        books.admit(row.job)
+        books.write(row, b"line")
+    books.recorded(records.written)
+    assert (counters.ok, counters.cached, counters.shared) == (3, 1, 1)
+    assert (counters.prompt_tokens, counters.cached_tokens) == (4, 3)
+    assert (counters.completion_tokens, counters.reasoning_tokens) == (2, 1)
+
+
+async def test_failures_and_what_an_earlier_run_answered_are_counted_as_such():
+    """What is in the journal is not written again."""
+    records, counters = Records(), Counters()
+    books = Books(counters, records, lambda: None)
+    known, failed = jobs(1, 2)
+    books.admit(known)
+    books.finish(an_answer(known, recorded=True))
+    books.admit(failed)
+    books.finish(an_answer(failed, error=BadRequest("no")))
+    assert records.written == [failed]
+    books.recorded(records.written)
+    assert (counters.skipped, counters.failed, counters.ok) == (1, 1, 0)
+
+
+async def test_rows_that_are_given_up_are_gone():
+    """They are not waited for."""
+    books = Books(Counters(), None, lambda: None)
+    rows = jobs(1, 2, 3, size=5)
+    for job in rows:
+        books.admit(job)
+    books.give_up(rows[:2])
+    assert (books.alive, books.open, books.size) == (1, 1, 5)
+
+
+async def test_leave_to_send_is_for_the_member_that_asked(hand):
+    """One that has taken the place of it meanwhile has asked for nothing."""
+
+    async def nothing():
+        return
+        yield
+
+    records = Records()
+    run = CrewRun(
+        nothing(),
+        orders=None,
+        shares=[4],
+        providers=[PROVIDER],
+        counters=Counters(),
+        ears=Deaf(),
+        recorder=records,
+    )
+    hand.backlog.extend(jobs(7))
+    hand.deal(lines=False)
+    run._hear(hand, ["work", [], [], [[7, 1, 5]]], b"")
+    assert (records.left, hand.rows[7].leaving) == ([7], True)
+    before, hand.link = hand.link, Line()
+    records.then[0]()
+    assert before.heads[-1] == ["sent", 1, []]
+    assert hand.link.heads == []
+
+
+class Deaf:
+    """Hears nothing."""
+
+    def notice(self, text):
+        pass
+
+
+async def test_a_frame_that_means_nothing_ends_the_run(hand):
+    """Nobody else would hear of it."""
+
+    async def nothing():
+        await asyncio.get_running_loop().create_future()
+        yield []
+
+    run = CrewRun(
+        nothing(),
+        orders=None,
+        shares=[4],
+        providers=[PROVIDER],
+        counters=Counters(),
+        ears=Deaf(),
+    )
+    taking = asyncio.ensure_future(anext(run.blocks()))
+    await asyncio.sleep(0)
+    run._hear(hand, ["work", [[99, 1, 0, 0, 0, 0, 0, 0]], [], []], b"")
+    with pytest.raises(KeyError):
+        await taking
