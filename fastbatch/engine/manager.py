@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence, Sized
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self
@@ -153,9 +154,11 @@ class RequestManager(Generic[ResponseT]):
             places=places,
         )
         if workers > 1:
+            from fastbatch.engine.crew.folder import OwnFolder
             from fastbatch.engine.crew.orders import check
 
             check(self._settings)
+            self._settings = replace(self._settings, folder=OwnFolder())
         self._model = model or route.model
         self._params = dict(params or {})
 

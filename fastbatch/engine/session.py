@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Generic, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, Self, TypeVar
 
 from fastbatch import registry
 from fastbatch.cache.base import CacheProvider
@@ -40,6 +40,9 @@ from fastbatch.providers.base import Provider
 from fastbatch.retry import RetryPolicy
 from fastbatch.transport.base import Choosing, Transport
 from fastbatch.transport.timeout import Timeout
+
+if TYPE_CHECKING:
+    from fastbatch.engine.crew.folder import OwnFolder
 
 ResponseT = TypeVar("ResponseT")
 
@@ -77,6 +80,7 @@ class Settings(Generic[ResponseT]):
     clock: Clock = field(default_factory=SystemClock)
     dice: Callable[[], float] = random.random
     workers: int = 1
+    folder: OwnFolder | None = None  # the account of the limits of several workers
     places: Places | None = None  # what the addresses were made of; processes make their own of it
 
     @property

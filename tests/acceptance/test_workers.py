@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from commandline import fastbatch, read_lines, start, write_rows
 
+from fastbatch import Limits, OpenAIProvider, RequestManager, Window
 from fastbatch.simulator import SimulatedLimit, SimulatorConfig
 from fastbatch.testing import SimulatorThread
 
@@ -82,6 +83,20 @@ def test_the_limit_holds_for_all_workers_together(tmp_path):
     assert record.busiest(per) <= limit
     assert stats.requests == ROWS
     assert ids(tmp_path) == everybody()
+
+
+def test_what_one_run_has_used_counts_for_the_next():
+    """Runs of one manager, one after the other, keep one limit together."""
+    per, limit = 2.0, 60
+    declared = Limits(windows=(Window(requests=limit, per=per),))
+    config = SimulatorConfig(limit_headers="none", limits=(SimulatedLimit(requests=limit, per=per),))
+    with SimulatorThread(config) as simulator:
+        provider = OpenAIProvider("key", base_url=simulator.base_url)
+        manager = RequestManager(provider, model="m", workers=2, limits=declared)
+        for run in range(2):
+            results = manager.run([{"prompt": f"{run} {number}"} for number in range(limit - 10)])
+            assert all(result.ok for result in results)
+        assert simulator.stats().refused_429 == 0
 
 
 def test_the_output_is_that_of_one_process(tmp_path):

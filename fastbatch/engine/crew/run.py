@@ -213,7 +213,13 @@ class CrewRun(Generic[ResponseT]):
             self._spawn(self._start(hand, AT_FIRST / len(self._shares)))
 
     async def _start(self, hand: Hand, retries: float) -> None:
-        await hand.start(self._packed, retries, partial(self._hear, hand), partial(self._lost, hand))
+        try:
+            await hand.start(self._packed, retries, partial(self._hear, hand), partial(self._lost, hand))
+        except OSError as refused:
+            raise RunStopped(
+                f"Stopped: a worker process cannot be started ({refused}). What was answered is saved; run "
+                "again to go on, perhaps with fewer workers."
+            ) from refused
         if self._draining:
             hand.send("drain")
         hand.deal(lines=self._lines)

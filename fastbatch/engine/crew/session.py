@@ -6,11 +6,8 @@ Stands where a single process has `engine.session.Session`, for whoever runs one
 from __future__ import annotations
 
 import logging
-import shutil
-import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -57,7 +54,6 @@ class CrewSession(AbstractAsyncContextManager["CrewSession[ResponseT]"], Generic
         self._said: set[str] = set()
         self._crowded = False
         self._members = min(settings.workers, settings.concurrency)
-        self._folder: Path | None = None
         progress = settings.progress
         found = registry.find("progress", progress)() if isinstance(progress, str) else progress
         self.listener: Listener | None = found
@@ -65,8 +61,6 @@ class CrewSession(AbstractAsyncContextManager["CrewSession[ResponseT]"], Generic
         self._changes = Changes(self.tell)
 
     async def __aenter__(self) -> Self:
-        if not self._settings.shared:
-            self._folder = Path(tempfile.mkdtemp(prefix="fastbatch-"))
         return self
 
     async def __aexit__(
@@ -75,8 +69,6 @@ class CrewSession(AbstractAsyncContextManager["CrewSession[ResponseT]"], Generic
         if self._ticker is not None:
             self._ticker.stop()
             self.tell(RunFinished(self.picture(), _reason(error)))
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
 
     def record_with(self, recorder: RowRecorder) -> None:
         """Have everything written down before it counts; called before `run`."""
@@ -94,7 +86,8 @@ class CrewSession(AbstractAsyncContextManager["CrewSession[ResponseT]"], Generic
             self.tell(RunStarted(self._title, self.counters.total))
             self._ticker = Ticker(self.tell, self.picture, settings.clock)
             self._ticker.start()
-        shared = settings.shared if self._folder is None else self._folder
+        assert settings.folder is not None
+        shared = settings.shared or settings.folder.path()
         each, more = divmod(settings.concurrency, self._members)
         return CrewRun(
             source,
