@@ -46,8 +46,9 @@ class DeclaredLimits:
         """Whether a request of this cost may leave now."""
         amounts = cost.amounts
         for index, window in self._windows:
-            window.forget(now)
-            if not window.fits(amounts[index]):
+            if window.due <= now:
+                window.forget(now)
+            if window.used + amounts[index] > window.limit and not window.fits(amounts[index]):
                 return False
         return True
 

@@ -129,9 +129,9 @@ class Ledger:
                 return None
         self._adaptive.left(now)
         self.in_flight += 1
-        if len(parts) == 1:
-            return Reservation([self._learned.take(cost, now)], now)
-        return Reservation([part.take(cost, now) for part in parts], now)
+        learned = self._learned.take(cost, now)
+        taken = [learned] if len(parts) == 1 else [parts[0].take(cost, now), learned]
+        return Reservation(taken, now)
 
     def deciding(self) -> list[Part]:
         """The parts that must have room. What others lease is strangers' use to what is learned here, so that

@@ -11,6 +11,7 @@ from fastbatch.models.stats import Saturation
 _GRAIN = 1 / 2000
 # Of a window whose length is not known yet (infinite until then) a minute is taken for it.
 _UNKNOWN = 60.0
+_NEVER = float("inf")
 
 
 class Entry:
@@ -51,6 +52,7 @@ class SlidingWindow:
         "_sent",
         "_taken",
         "_transit",
+        "due",
         "limit",
         "name",
         "per",
@@ -62,6 +64,8 @@ class SlidingWindow:
         self.limit = limit
         self.per = per
         self.used = 0
+        self.due = _NEVER
+        """Nothing leaves before; whoever looks earlier need not `forget`."""
         self._transit = transit
         self._grain = (per if per < float("inf") else _UNKNOWN) * _GRAIN
         self._sent: OrderedDict[Entry, None] = OrderedDict()
@@ -73,6 +77,8 @@ class SlidingWindow:
 
     def forget(self, now: float) -> None:
         """Let go of every entry whose latest arrival lies a whole window back."""
+        if now < self.due:
+            return
         arrived, sent = self._arrived, self._sent
         while arrived and arrived[0].last + self.per <= now:
             self.used -= arrived.popleft().amount
@@ -82,6 +88,7 @@ class SlidingWindow:
                 break
             self.used -= entry.amount
             del sent[entry]
+        self.due = self.next_change()
 
     def fits(self, amount: int) -> bool:
         """Whether `amount` more may leave now (call `forget` first)."""
@@ -95,6 +102,8 @@ class SlidingWindow:
         if self._began is None:
             self._began = now
         self._ended = now
+        if not self._sent:
+            self.due = min(self.due, now + self._transit + self.per)
         self._sent[entry] = None
         return entry
 
@@ -112,12 +121,14 @@ class SlidingWindow:
                 self._arrive(amount, now)
 
     def _arrive(self, amount: int, now: float) -> None:
-        last = self._arrived[-1] if self._arrived else None
-        if last is not None and now - last.first < self._grain:
+        arrived = self._arrived
+        if not arrived:
+            self.due = min(self.due, now + self.per)
+        elif now - (last := arrived[-1]).first < self._grain:
             last.amount += amount
             last.last = now
-        else:
-            self._arrived.append(Arrivals(amount, now))
+            return
+        arrived.append(Arrivals(amount, now))
 
     def forgive(self, amount: int) -> None:
         """Let go of `amount` units before their time, those first that would leave first."""
@@ -141,6 +152,7 @@ class SlidingWindow:
         """The window is `per` seconds long, also for what is in it."""
         self.per = per
         self._grain = (per if per < float("inf") else _UNKNOWN) * _GRAIN
+        self.due = self.next_change()
 
     def next_change(self) -> float:
         """When the oldest entry leaves at the latest; infinity where there is none (call `forget` first)."""
