@@ -88,7 +88,7 @@ class Intake(Generic[ResponseT]):
         self._bulk = bulk
         self.remembers = remembers
         self._open: dict[str, Job[ResponseT]] = {}  # the first job of each key, until its answer is stored
-        self._answered: list[str] = []  # keys in `_open` whose first job is finished
+        self._answered: list[str] = []  # keys in `_open` whose first job is finished, and not in the store
         self.looking = False  # in the cache, which another process may hold for long
 
     async def look(self, block: Sequence[Job[ResponseT] | Candidate]) -> dict[str, bytes]:
@@ -150,18 +150,18 @@ class Intake(Generic[ResponseT]):
         return True
 
     def answered(self, job: Job[ResponseT]) -> None:
-        """The first job of a key has its outcome: it is let go of once that is stored."""
+        """The first job of a key has an outcome that is not going to be stored under it."""
         self._answered.append(job.key)
 
     def _let_go(self) -> None:
-        """Forget finished keys that a lookup would find by now."""
-        kept = []
-        for key in self._answered:
-            if self._store.stored(key):
-                del self._open[key]
-            else:
-                kept.append(key)
-        self._answered = kept
+        """Forget finished keys: those that a lookup would find by now, and those that none ever would.
+
+        Here alone, before a lookup: what is let go of while one is under way would be found by neither.
+        """
+        answered, self._answered = self._answered, []
+        for keys in (self._store.stored(), answered):
+            for key in keys:
+                self._open.pop(key, None)  # a fallback's is not here
 
 
 def share(outcome: ResponseWrapper[ResponseT], job: Job[ResponseT]) -> None:

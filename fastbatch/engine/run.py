@@ -289,13 +289,15 @@ class Run(Generic[ResponseT]):
         outcome = job.outcome
         assert outcome is not None
         bought = outcome.error is None and not outcome.cached
+        kept = False
         if bought:
-            self._store.put(job.kept_as, encode(outcome))
+            kept = self._store.put(job.kept_as, encode(outcome))
             job.size += len(outcome.raw)  # until somebody takes it
             self._size += len(outcome.raw)
         if not bought or job.kept_as != job.key:
             self._store.release((job.key,))
-        self._intake.answered(job)
+        if not kept or job.kept_as != job.key:
+            self._intake.answered(job)
         followers, job.followers = job.followers, None
         self._finish(job)
         for follower in followers or ():

@@ -79,6 +79,7 @@ class AnswerStore:
     def __init__(self, cache: Keeper) -> None:
         self._cache = cache
         self._pending: dict[str, bytes] = {}
+        self._stored: list[str] = []  # since somebody asked
         self._room = _MOST
         self._dropped = 0
         self._writer: asyncio.Task[None] | None = None
@@ -117,27 +118,29 @@ class AnswerStore:
         """What the cache holds of `keys`."""
         return await self._cache.get_many(keys) if keys else {}
 
-    def put(self, key: str, value: bytes) -> None:
-        """Store an answer soon; a key that is already waiting has one."""
+    def put(self, key: str, value: bytes) -> bool:
+        """Store an answer soon; a key that is already waiting has one. False: there is no room for it."""
         if key in self._pending:
-            return
+            return True
         size = len(value) + _ENTRY_BYTES
         if size > self._room:
             self._dropped += 1
             if self._dropped == 1:
                 logger.warning("the cache is too slow for the answers that come: some are not stored")
             self.release((key,))
-            return
+            return False
         self._room -= size
         self._pending[key] = value
         if len(self._pending) >= _FEW:
             self._enough.set()
         if self._writer is None or self._writer.done():
             self._writer = asyncio.get_running_loop().create_task(self._write())
+        return True
 
-    def stored(self, key: str) -> bool:
-        """Whether a lookup of `key` would see what was put."""
-        return key not in self._pending
+    def stored(self) -> list[str]:
+        """What was put and would now be found by a lookup, each key once."""
+        stored, self._stored = self._stored, []
+        return stored
 
     async def _write(self) -> None:
         while self._pending:
@@ -151,6 +154,7 @@ class AnswerStore:
             for key, value in block.items():
                 del self._pending[key]
                 self._room += len(value) + _ENTRY_BYTES
+            self._stored += block
             self.release(block)
 
     async def flush(self) -> None:
