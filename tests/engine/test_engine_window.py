@@ -104,11 +104,11 @@ async def test_large_answers_fill_the_window_too(monkeypatch):
     monkeypatch.setattr(session, "room_for_rows", lambda: 10 << 20)
     transport = FakeTransport(lambda call: answer_to("x" * 100_000))
     rows = ({"prompt": str(number)} for number in range(5000))
-    async with aclosing(manager_on(transport, concurrency=500).stream(rows)) as stream:
+    async with aclosing(manager_on(transport, concurrency=2000).stream(rows)) as stream:
         await anext(stream)
         for _ in range(500):
             await asyncio.sleep(0)
-    assert len(transport.calls) <= 2 * BLOCK
+    assert len(transport.calls) < 2000, "where rows alone count it is more than twice as many"
 
 
 async def test_one_slow_request_holds_nobody_up():
