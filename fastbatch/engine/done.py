@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, compress
+from operator import not_
 from pathlib import Path
 
 from xxhash import xxh3_64_intdigest
@@ -82,7 +83,7 @@ class Answers:
 
     def gone(self) -> int:
         """How many answers belong to no row of the input, once that has been read."""
-        return sum(mark != 0 and not line for line, mark in self.table.entries())
+        return sum(map(not_, compress(self.table.lines, self.table.marks)))
 
 
 def _blocks(path: Path) -> Iterator[list[tuple[int, bytes]]]:

@@ -19,7 +19,7 @@ from xxhash import xxh3_64_intdigest
 from fastbatch.engine.done import Answers
 from fastbatch.engine.index import id_number
 from fastbatch.engine.journal.places import plain
-from fastbatch.engine.looked import AGAIN, ANSWERED, BEGINS, Known, Looked, leading_id
+from fastbatch.engine.looked import AGAIN, ANSWERED, BEGINS, PLAIN, Known, Looked, beginning
 from fastbatch.errors import InputError, InvalidRequest, MissingExtra
 from fastbatch.formats.rowcheck import RowCheck
 from fastbatch.formats.rows import RowSettings, fingerprint, parse_row, read_row, row_id, row_parts
@@ -88,6 +88,7 @@ class InputFile:
         self._ahead = ahead
         self._key = key
         self._looked = Looked()
+        self._begins = BEGINS[0]
         self._repeats: dict[int, int] = {}
         self.replays = False  # whether rows come from an errors file, with the lines that are on record
 
@@ -169,17 +170,16 @@ class InputFile:
         key, model = "", None
         if problem is None:
             try:
-                self._check(content)
+                endpoint, body, carried = self._check(content)
                 if self._key is not None and not held:
-                    endpoint, body, carried = row_parts(content, self._trusted)
                     key = self._key(endpoint, body, custom_id)
-                    if (
-                        not carried
-                        and "error" not in content
-                        and isinstance(line, bytes)
-                        and leading_id(line) == custom_id.encode()
-                    ):
-                        model = body.get("model")
+                    if not carried and "error" not in content and type(line) is bytes:
+                        if not line.startswith(self._begins):
+                            self._begins = beginning(line) or BEGINS[0]
+                        begin = len(self._begins)
+                        name = line[begin : line.find(b'"', begin)]
+                        if name == custom_id.encode() and line.startswith(self._begins):
+                            model = body.get("model")
             except InvalidRequest as refused:
                 problem = refused
         if problem is not None and on_bad_row == "fail":
@@ -228,6 +228,8 @@ class InputFile:
             yield len(looked.flags), []
             return
         find = self._finder(answers)
+        begins, seed, digest, models = BEGINS[0], self._seed, xxh3_64_intdigest, looked.models
+        begin_id = len(begins)
         end = keyed = 0
         for block in row_blocks(self.path, self._limit):
             if looked.flags and self._state() != looked.state:  # changed since it was looked through
@@ -240,18 +242,22 @@ class InputFile:
                     continue
                 rows: list[Row | Known] = []
                 known = looked.flags[begin:end].ljust(len(part), b"\0")
+                keys = looked.keys(keyed, len(part))
                 for (number, line), flag in zip(part, known, strict=True):
                     if flag == ANSWERED:
                         continue
                     key = ""
                     if flag != AGAIN:
-                        key = looked.key(keyed)
+                        key = next(keys)
                         keyed += 1
-                        model = looked.model(flag)
-                        if model is not None and isinstance(line, bytes):
-                            custom_id = leading_id(line).decode()
-                            mark = xxh3_64_intdigest(line, self._seed)
-                            rows.append(Known(number, custom_id, key, mark, model, line))
+                        if flag >= PLAIN and type(line) is bytes:
+                            if line[:begin_id] != begins:
+                                begins = beginning(line)
+                                begin_id = len(begins)
+                            custom_id = line[begin_id : line.find(b'"', begin_id)].decode()
+                            model = models[flag - PLAIN]
+                            mark = digest(line, seed)
+                            rows.append(Known(number, custom_id, key, mark, model, line, len(line)))
                             continue
                     name = None if key else find(number, line)
                     row = self._row(answers, number, line, key) if name is None else name.decode()
@@ -287,11 +293,12 @@ class InputFile:
         request = None
         if problem is None:
             try:
-                if not key:
-                    self._check(content)
-                request = read_row(content, self._trusted)
+                endpoint, body, carried = row_parts(content, self._trusted) if key else self._check(content)
+                request = LLMRequest(
+                    endpoint, body, custom_id=row_id(content), metadata=carried, checked=True
+                )
                 if not key and self._key is not None:
-                    key = self._key(request.endpoint, request.body, custom_id)
+                    key = self._key(endpoint, body, custom_id)
             except InvalidRequest as refused:
                 problem = refused
         if problem is not None and (not content or not _writable(content)):

@@ -7,6 +7,7 @@ without parsing it a second time. All of it holds for the bytes of the file that
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 _KEY = 16  # bytes of a request hash
@@ -14,8 +15,8 @@ _KEY = 16  # bytes of a request hash
 AGAIN = 0  # to be looked at again: bad, or answered otherwise
 ANSWERED = 1
 KEYED = 2  # its hash is known
-_PLAIN = 3  # and its id and its model as well; from here on a model's number is added
-_MODELS = 256 - _PLAIN
+PLAIN = 3  # and its id and its model as well; from here on a model's number is added
+_MODELS = 256 - PLAIN
 
 BEGINS = (b'{"custom_id":"', b'{"custom_id": "', b'{"id":"', b'{"id": "')  # of rows that begin with an id
 
@@ -31,11 +32,8 @@ class Known(NamedTuple):
     """What an answer to it is marked with."""
     model: str
     line: bytes
-
-    @property
-    def size(self) -> int:
-        """Bytes of its line."""
-        return len(self.line)
+    size: int
+    """Bytes of its line."""
 
 
 class Looked:
@@ -45,9 +43,9 @@ class Looked:
         self.state = state  # the file's, when it was looked through
         self.flags = bytearray()
         self.whole = False  # whether there is a flag for every row of the file
+        self.models: list[str] = []  # the model of a row whose flag is `PLAIN` is the first, and so on
         self._keys = bytearray()
-        self._models: dict[str, int] = {}
-        self._names: list[str] = []
+        self._numbers: dict[str, int] = {}
 
     def add(self, key: str, *, plain_model: str | None) -> None:
         """A good row with this hash; `plain_model` is its model where it is a `Known` one."""
@@ -55,32 +53,25 @@ class Looked:
         if plain_model is None:
             self.flags.append(KEYED)
             return
-        number = self._models.get(plain_model)
+        number = self._numbers.get(plain_model)
         if number is None:
-            if len(self._names) == _MODELS:
+            if len(self.models) == _MODELS:
                 self.flags.append(KEYED)
                 return
-            number = self._models[plain_model] = len(self._names)
-            self._names.append(plain_model)
-        self.flags.append(_PLAIN + number)
+            number = self._numbers[plain_model] = len(self.models)
+            self.models.append(plain_model)
+        self.flags.append(PLAIN + number)
 
-    def model(self, flag: int) -> str | None:
-        """The model of a row with this flag, None where that is not known."""
-        return None if flag < _PLAIN else self._names[flag - _PLAIN]
-
-    def key(self, number: int) -> str:
-        """The hash of the row that is the `number`-th to have one, from 0."""
-        begin = number * _KEY
-        return self._keys[begin : begin + _KEY].hex()
+    def keys(self, begin: int, count: int) -> Iterator[str]:
+        """The hashes of so many of the rows that have one, from the `begin`-th on."""
+        digits = self._keys[begin * _KEY : (begin + count) * _KEY].hex()
+        return (digits[at : at + 2 * _KEY] for at in range(0, len(digits), 2 * _KEY))
 
     def answered(self, begin: int, end: int) -> bool:
         """Whether all rows of this range are known to be answered."""
         return end <= len(self.flags) and self.flags.count(ANSWERED, begin, end) == end - begin
 
 
-def leading_id(line: bytes) -> bytes:
-    """The id that a row's line begins with, as it is written there; empty where it begins otherwise."""
-    for begins in BEGINS:
-        if line.startswith(begins):
-            return line[len(begins) : line.find(b'"', len(begins))]
-    return b""
+def beginning(line: bytes) -> bytes:
+    """What stands before the id of a row that begins with it; empty for any other row."""
+    return next((begins for begins in BEGINS if line.startswith(begins)), b"")

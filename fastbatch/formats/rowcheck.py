@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from fastbatch.errors import InvalidRequest
-from fastbatch.formats.rows import RowSettings, read_row
+from fastbatch.formats.rows import RowParts, RowSettings, read_row, row_parts
 from fastbatch.models.check import check_numbers
 from fastbatch.models.kinds import KINDS, Kind, check_kind
 from fastbatch.models.params import CHAT, COMPLETIONS, EMBEDDINGS, MODERATIONS, RESPONSES, ROLES
@@ -52,11 +52,12 @@ class RowCheck:
 
     def __init__(self, settings: RowSettings) -> None:
         self._settings = replace(settings, checked=False)
+        self._trusted = replace(settings, checked=True)
         self._rows: dict[tuple[str, ...], _Shape | _LineShape] = {}
         self._bodies: dict[tuple[str, ...], _Shape] = {}
 
-    def check(self, row: dict[str, Any]) -> None:
-        """Refuse what `read_row` would refuse.
+    def check(self, row: dict[str, Any]) -> RowParts:
+        """Refuse what `read_row` would refuse; what the request of any other row is made of.
 
         Raises:
             InvalidRequest: the one that it would raise.
@@ -65,6 +66,9 @@ class RowCheck:
         if shape is None or not shape.fits(row):
             read_row(row, self._settings)
             self._learn(row)
+        elif shape.plain and "model" in row["body"]:
+            return row["url"], row["body"], None
+        return row_parts(row, self._trusted)
 
     def _learn(self, row: _Values) -> None:
         """Remember what to look at in rows with the keys of this one, which was taken."""
@@ -83,7 +87,10 @@ class RowCheck:
         identity = "custom_id" if "custom_id" in row else "id" if "id" in row else None
         keys = row.keys() - {identity, "error", "fastbatch"}
         if "body" in row and "url" in row:
-            return _LineShape(self._bodies, _Shape(keys - {"body", "url", "method"}, {}, identity))
+            others = keys - {"body", "url", "method"}
+            return _LineShape(
+                self._bodies, _Shape(others, {}, identity), plain=not others and "id" not in row
+            )
         if self._settings.template is not None:  # a prompt or messages of the row's own are carried
             return _Shape(keys, _KINDS[CHAT], identity)
         if "messages" in row:
@@ -105,6 +112,8 @@ class _Shape:
     """
 
     __slots__ = ("_fields", "_identity", "_kinds", "_model", "_roles")
+
+    plain = False  # whether a row is its request and its id, and nothing else
 
     def __init__(
         self,
@@ -169,11 +178,12 @@ class _Shape:
 class _LineShape:
     """What to look at in a batch line: its body, by the url, and its other keys."""
 
-    __slots__ = ("_bodies", "_others")
+    __slots__ = ("_bodies", "_others", "plain")
 
-    def __init__(self, bodies: Mapping[tuple[str, ...], _Shape], others: _Shape) -> None:
+    def __init__(self, bodies: Mapping[tuple[str, ...], _Shape], others: _Shape, *, plain: bool) -> None:
         self._bodies = bodies
         self._others = others
+        self.plain = plain
 
     def fits(self, row: _Values) -> bool:
         """Whether this line is surely right."""

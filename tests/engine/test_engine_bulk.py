@@ -251,6 +251,7 @@ class TestLooked:
             {"id": "a\\", "prompt": "ab" * 16},
             {"id": "b", "custom_id": "a", "prompt": "ab" * 16},
             {"id": "a", "prompt": "ab" * 16, "error": {}},
+            {"prompt": "ab" * 16, "user": "b", "id": "ab" * 15},  # at the place where an id begins
         ],
     )
     def test_any_other_row_is_read_again(self, rows, line):
