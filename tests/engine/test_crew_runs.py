@@ -28,7 +28,7 @@ def prompts(*texts):
 
 async def test_results_are_those_of_one_process():
     """In their order, each with what it says of itself; identical rows share one call."""
-    rows = [{"id": f"r{n}", "prompt": f"{n % 30}", "topic": n} for n in range(60)]
+    rows = [{"id": f"r{n}", "prompt": f"{n % 31}", "topic": n} for n in range(62)]
     rows += [{"prompt": "refused"}, {"prompt": 5}]
     one = await manager(crewfakes.mixed, workers=1).run_async(rows)
     two = await manager(crewfakes.mixed).run_async(rows)
@@ -38,10 +38,10 @@ async def test_results_are_those_of_one_process():
         return (result.index, result.custom_id, result.text, result.key, result.metadata, result.model, error)
 
     assert list(map(shown, two)) == list(map(shown, one))
-    assert sum(result.shared for result in two) == 30
-    assert sum(result.usage.total_tokens for result in two) == 30 * 5
-    assert isinstance(two[60].error, BadRequest)
-    assert two[60].error.request_id == "req-7"
+    assert sum(result.shared for result in two) == 31
+    assert sum(result.usage.total_tokens for result in two) == 31 * 5
+    assert isinstance(two[62].error, BadRequest)
+    assert two[62].error.request_id == "req-7"
 
 
 async def test_a_listener_hears_one_run():
