@@ -71,20 +71,28 @@ class RowRecorder:
         bought.
         """
         journal = self._journal
-        leaving = [(job.tag, job.key, attempt, tokens) for job, attempt, tokens in rows]
-        journal.leave(
-            [(row.first, row.custom_id, key, attempt, tokens) for row, key, attempt, tokens in leaving], then
-        )
-        return [job.index for job, _, _ in rows if journal.is_uncertain(job.tag.custom_id, job.key)]
+        leaving = []
+        billed = []
+        for job, attempt, tokens in rows:
+            row: Row = job.tag
+            leaving.append((row.first, row.custom_id, job.key, attempt, tokens))
+            if journal.is_uncertain(row.custom_id, job.key):
+                billed.append(job.index)
+        journal.leave(leaving, then)
+        return billed
 
-    def record_line(self, what: Any, job: Job[Any], line: bytes) -> None:
-        """Have a row's answer written, whose line is made already; `what` is given back when it is."""
-        row: Row = job.tag
-        if self._touched is not None:
-            self._touched.put(id_number(row.custom_id), 1)
-        self.replaced += row.held != 0
-        left = self._journal.left_other(row.custom_id, job.key)
-        self._journal.record(what, "" if left else row.custom_id, line=line)
+    def record_lines(self, what: Any, jobs: Sequence[Job[Any]], lines: Sequence[bytes]) -> None:
+        """Have rows' answers written, whose lines are made already; `what` is given back when they are."""
+        journal = self._journal
+        closes = []
+        for job in jobs:
+            row: Row = job.tag
+            if self._touched is not None:
+                self._touched.put(id_number(row.custom_id), 1)
+            self.replaced += row.held != 0
+            if not journal.left_other(row.custom_id, job.key):
+                closes.append(row.custom_id)
+        journal.record_many(what, lines, closes)
 
     def back(self, job: Job[Any]) -> None:
         """The row's request cost nothing."""

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from fastbatch import LLMRequest, OpenAIProvider
-from fastbatch.engine.crew.books import Books
-from fastbatch.engine.crew.forms import CACHED, OK, SHARED, Told
-from fastbatch.engine.crew.hand import Hand, Row
+from fastbatch.engine.crew.books import Answered, Books
+from fastbatch.engine.crew.forms import CACHED, OK, SHARED
+from fastbatch.engine.crew.hand import Hand
 from fastbatch.engine.crew.run import CrewRun
 from fastbatch.engine.events import Counters
 from fastbatch.engine.job import Job
@@ -42,7 +42,7 @@ class Records:
     def record(self, job):
         self.written.append(job)
 
-    def record_line(self, what, job, line):
+    def record_lines(self, what, jobs, lines):
         self.written.append(what)
 
     def leave(self, rows, then):
@@ -134,12 +134,14 @@ async def test_lines_count_like_outcomes():
     """By what the member told of them."""
     records, counters = Records(), Counters()
     books = Books(counters, records, lambda: None)
-    for index, bits in enumerate((OK, OK | CACHED, OK | SHARED)):
-        row = Row(a_job(index), 0)
-        row.told = Told(bits, Usage(4, 3, 2, 1))
-        books.admit(row.job)
-        books.write(row, b"line")
+    rows = jobs(0, 1, 2)
+    for job in rows:
+        books.admit(job)
+    forms = [[index, bits, 4, 4, 3, 2, 1, 0] for index, bits in enumerate((OK, OK | CACHED, OK | SHARED))]
+    books.write(Answered(rows, forms, [b"line"] * 3))
+    assert (counters.ok, books.open, books.size) == (0, 3, 12)
     books.recorded(records.written)
+    assert (books.open, books.take()) == (0, rows)
     assert (counters.ok, counters.cached, counters.shared) == (3, 1, 1)
     assert (counters.prompt_tokens, counters.cached_tokens) == (4, 3)
     assert (counters.completion_tokens, counters.reasoning_tokens) == (2, 1)

@@ -4,7 +4,7 @@ import orjson
 import pytest
 
 from fastbatch import LLMRequest, OpenAIProvider
-from fastbatch.engine.crew.forms import OK, read_outcome, read_row, told, write_outcome, write_row
+from fastbatch.engine.crew.forms import OK, read_outcome, read_row, write_outcome, write_row
 from fastbatch.engine.inputfile import Row
 from fastbatch.engine.job import Job
 from fastbatch.errors import RateLimited
@@ -97,4 +97,4 @@ def test_a_member_makes_the_line_of_the_output():
     came.outcome = outcome_of(came)
     form, raw = write_outcome(came)
     assert raw == result_line("row-ü", 12, outcome_of(job), MARK)
-    assert told(across(form)) == (OK, Usage(5, 4, 3, 2))
+    assert across(form) == [7, OK, len(raw), 5, 4, 3, 2, 0]

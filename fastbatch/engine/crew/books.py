@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
-from fastbatch.engine.crew.forms import CACHED, SHARED
-from fastbatch.engine.crew.hand import Row
+from fastbatch.engine.crew.forms import CACHED, SHARED, OutcomeForm
 from fastbatch.engine.events import Counters
 from fastbatch.engine.job import Job
 from fastbatch.engine.recorder import RowRecorder
 
 ResponseT = TypeVar("ResponseT")
+
+
+class Answered(NamedTuple, Generic[ResponseT]):
+    """Rows, what was told of each, and their lines."""
+
+    jobs: list[Job[ResponseT]]
+    forms: list[OutcomeForm]
+    lines: list[bytes]
 
 
 class Books(Generic[ResponseT]):
@@ -60,20 +67,23 @@ class Books(Generic[ResponseT]):
         else:
             self._recorder.record(job)
 
-    def write(self, row: Row, line: bytes) -> None:
-        """A row has its answer, as a line of the output."""
+    def write(self, answered: Answered[ResponseT]) -> None:
+        """Rows have their answers, as lines of the output."""
         assert self._recorder is not None
-        self._grow(row.job, len(line))
-        self._recorder.record_line(row, row.job, line)
+        jobs, _, lines = answered
+        for job, line in zip(jobs, lines, strict=True):
+            self._grow(job, len(line))
+        self._recorder.record_lines(answered, jobs, lines)
 
     def recorded(self, safe: Sequence[Any]) -> None:
-        """Written down: jobs, or rows of which there is a line only."""
+        """Written down: jobs, or several of which there are lines only."""
         for each in safe:
-            if isinstance(each, Row):
-                assert each.told is not None
-                self._count(*each.told)
-                self.open -= 1
-                self._finished.append(each.job)
+            if isinstance(each, Answered):
+                jobs, forms, _ = each
+                for form in forms:
+                    self._count(form[1], form[3:7])
+                self.open -= len(jobs)
+                self._finished += jobs
             else:
                 self._hand_out(each)
         self._ring()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
@@ -24,13 +24,6 @@ LineForm = list[Any] | None
 OutcomeForm = list[Any]
 """`[number, bits, length of the raw bytes, *tokens, fallback, status, the provider's id, attempts, seconds,
 model, provider, error]`; it ends behind `fallback` where the raw bytes are an output line."""
-
-
-class Told(NamedTuple):
-    """The beginning of an outcome, which is all that is counted."""
-
-    bits: int
-    tokens: Usage
 
 
 def write_row(job: Job[Any], length: int, *, lines: bool) -> RowForm:
@@ -64,11 +57,6 @@ def write_outcome(job: Job[Any]) -> tuple[OutcomeForm, bytes]:
     form += (outcome.status, outcome.provider_request_id, outcome.attempts, outcome.latency, outcome.model)
     form += (outcome.provider, None if error is None else write_error(error))
     return form, outcome.raw
-
-
-def told(form: OutcomeForm) -> Told:
-    """What is counted of an outcome."""
-    return Told(form[1], Usage(*form[3:7]))
 
 
 def read_outcome(

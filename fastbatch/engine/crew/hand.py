@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import fastbatch
-from fastbatch.engine.crew.forms import Told, write_row
+from fastbatch.engine.crew.forms import write_row
 from fastbatch.engine.crew.link import FORM, Head, Link
 from fastbatch.engine.job import Job
 from fastbatch.hashing import wire_bytes
@@ -27,7 +27,7 @@ _BUFFER = 1 << 20  # bytes that the system keeps of what one end says, at most
 class Row:
     """A row that a member has; where it is `leaving`, an `attempt` at it is on record as sent."""
 
-    __slots__ = ("attempt", "job", "leaving", "prompt_tokens", "size", "told")
+    __slots__ = ("attempt", "job", "leaving", "prompt_tokens", "size")
 
     def __init__(self, job: Job[Any], size: int) -> None:
         self.job = job
@@ -35,7 +35,6 @@ class Row:
         self.leaving = False
         self.attempt = 0
         self.prompt_tokens = 0
-        self.told: Told | None = None
 
 
 class Hand:

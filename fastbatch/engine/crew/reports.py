@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastbatch.engine.crew.forms import write_outcome
@@ -33,13 +33,13 @@ class Reports:
         """Begin; a failure to write is the parent's to tell."""
         self._recorded = recorded
 
-    async def sent(self, job: Job[Any], prompt_tokens: int) -> None:
-        """Return when the parent has it on disk that the row's request is about to leave."""
-        answered = self._loop.create_future()
+    def sent(self, job: Job[Any], prompt_tokens: int) -> Awaitable[None]:
+        """Done when the parent has it on disk that the row's request is about to leave."""
+        answered: asyncio.Future[None] = self._loop.create_future()
         self._asked.append((job, answered))
         self._leaving.append((job.index, job.attempts + 1, prompt_tokens))
         self._flush_soon()
-        await answered
+        return answered
 
     def allowed(self, count: int, billed: list[int]) -> None:
         """The next `count` requests may leave; those of the rows `billed` an earlier run may have bought."""

@@ -13,8 +13,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
-from fastbatch.engine.crew.books import Books
-from fastbatch.engine.crew.forms import OK, read_error, read_outcome, told
+from fastbatch.engine.crew.books import Answered, Books
+from fastbatch.engine.crew.forms import OK, read_error, read_outcome
 from fastbatch.engine.crew.hand import Hand
 from fastbatch.engine.crew.link import Head
 from fastbatch.engine.crew.losses import Losses
@@ -262,6 +262,7 @@ class CrewRun(Generic[ResponseT]):
     def _take(self, hand: Hand, outcomes: list[Any], raw: bytes) -> None:
         """Outcomes have come: write them down, or hand them out."""
         hand.worked, hand.deaths = True, 0
+        answered: Answered[ResponseT] = Answered([], [], [])
         at = 0
         for form in outcomes:
             row = hand.rows.pop(form[0])
@@ -269,11 +270,14 @@ class CrewRun(Generic[ResponseT]):
             own = raw[at : at + form[2]]
             at += form[2]
             if self._lines and form[1] & OK:
-                row.told = told(form)
-                self._books.write(row, own)
+                answered.jobs.append(row.job)
+                answered.forms.append(form)
+                answered.lines.append(own)
             else:
                 row.job.outcome = read_outcome(form, own, row.job, self._readers)
                 self._books.finish(row.job)
+        if answered.jobs:
+            self._books.write(answered)
 
     def _leave(self, hand: Hand, leaving: list[list[int]]) -> None:
         """Requests are about to leave: they do when that is on disk."""
