@@ -129,7 +129,7 @@ class Pipeline(Generic[ResponseT]):
         counters, clock, gate = self._counters, self._clock, self._gate
         cost: Cost | None = None
         second: Admission | None = None  # the straggler's other request, where that was answered
-        sent = True
+        sent, over = True, False
         job.attempts += 1
         job.tries += 1
         counters.in_flight += 1
@@ -141,9 +141,11 @@ class Pipeline(Generic[ResponseT]):
                 reply, second = await self._hedge.send(self._transport, call, self._timeout, gate, again)
             now = clock.time()
             outcome = provider.parse(reply).of(job.request, index=job.index, key=job.key)
-            outcome.model = job.asked.body.get("model")
+            if job.asked is not job.request:
+                outcome.model = job.asked.body.get("model")
             outcome.latency = now - began
-            cost = self._heard(job, second or admission, reply, outcome, now)
+            over = outcome.error is None and second is None
+            cost = self._heard(job, second or admission, reply, outcome, now, over=over)
         except ConnectFailed as refused:
             sent = False  # so nothing was tried, and no limit has counted it
             job.attempts -= 1
@@ -170,7 +172,9 @@ class Pipeline(Generic[ResponseT]):
         decision = None
         if outcome.error is not None:  # judged before the next one is let through: it may have to wait
             decision = self._judge.judge(outcome.error, job, second or admission, clock.time())
-        if sent:
+        if over:
+            gate.look()
+        elif sent:
             gate.leave(admission, cost)
         else:
             gate.give_back(admission)
@@ -183,8 +187,13 @@ class Pipeline(Generic[ResponseT]):
         reply: HTTPReply,
         outcome: ResponseWrapper[ResponseT],
         now: float,
+        *,
+        over: bool,
     ) -> Cost | None:
-        """A reply came: what it says of limits and of the weather, and what the request took."""
+        """A reply came: what it says of limits and of the weather, and what the request took.
+
+        Where that is all, the request is `over`, and settled at once.
+        """
         lane, ledger, provider = admission.way.lane, admission.ledger, admission.way.lane.provider
         error = outcome.error
         body = job.asked.body
@@ -211,6 +220,10 @@ class Pipeline(Generic[ResponseT]):
                         each.reopen(now)
             else:
                 ledger.dropped(now)
+            if over:
+                ledger.settle(admission.reservation, cost, now)
+                if admission.probe:
+                    lane.weather.ended()
         return cost
 
     def _again(
