@@ -171,23 +171,36 @@ async def test_rows_that_are_given_up_are_gone():
     assert (books.alive, books.open, books.size) == (1, 1, 5)
 
 
-async def test_leave_to_send_is_for_the_member_that_asked(hand):
-    """One that has taken the place of it meanwhile has asked for nothing."""
+class Deaf:
+    """Hears nothing."""
+
+    def notice(self, text):
+        pass
+
+
+def a_run(recorder=None):
+    """A run whose source brings nothing."""
 
     async def nothing():
-        return
-        yield
+        await asyncio.get_running_loop().create_future()
+        yield []
 
-    records = Records()
-    run = CrewRun(
+    return CrewRun(
         nothing(),
         orders=None,
         shares=[4],
         providers=[PROVIDER],
         counters=Counters(),
         ears=Deaf(),
-        recorder=records,
+        recorder=recorder,
     )
+
+
+async def test_leave_to_send_is_for_the_member_that_asked(hand):
+    """One that has taken the place of it meanwhile has asked for nothing."""
+
+    records = Records()
+    run = a_run(records)
     hand.backlog.extend(jobs(7))
     hand.deal(lines=False)
     run._hear(hand, ["work", [], [], [[7, 1, 5]]], b"")
@@ -198,28 +211,30 @@ async def test_leave_to_send_is_for_the_member_that_asked(hand):
     assert hand.link.heads == []
 
 
-class Deaf:
-    """Hears nothing."""
-
-    def notice(self, text):
-        pass
+async def test_a_member_that_is_stuck_is_ended(hand, monkeypatch):
+    """After sixty looks without a word of it; one that has said good-bye may take its time."""
+    ended = []
+    monkeypatch.setattr(hand, "end", lambda: ended.append(hand.number))
+    run = a_run()
+    run._hands = [hand]
+    for _ in range(59):
+        run._look()
+    run._hear(hand, ["notice", "I am well"], b"")
+    for _ in range(59):
+        run._look()
+    assert ended == []
+    run._look()
+    assert ended == [1]
+    hand.silence, hand.bye = 0, True
+    for _ in range(60):
+        run._look()
+    assert ended == [1]
 
 
 async def test_a_frame_that_means_nothing_ends_the_run(hand):
     """Nobody else would hear of it."""
 
-    async def nothing():
-        await asyncio.get_running_loop().create_future()
-        yield []
-
-    run = CrewRun(
-        nothing(),
-        orders=None,
-        shares=[4],
-        providers=[PROVIDER],
-        counters=Counters(),
-        ears=Deaf(),
-    )
+    run = a_run()
     taking = asyncio.ensure_future(anext(run.blocks()))
     await asyncio.sleep(0)
     run._hear(hand, ["work", [[99, 1, 0, 0, 0, 0, 0, 0]], [], []], b"")

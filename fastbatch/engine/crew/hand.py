@@ -21,6 +21,7 @@ from fastbatch.hashing import wire_bytes
 
 _SPARE = 128  # rows that a member has beside those that may be in flight, so that it never waits for the next
 _FRAME = 1024 * 1024  # bytes of bodies in one frame, about
+_SILENT = 60  # seconds; a member that is well tells how things are four times a second
 _BUFFER = 1 << 20  # bytes that the system keeps of what one end says, at most
 
 
@@ -51,6 +52,7 @@ class Hand:
         rows: those that it has, by their index, and their `size` in bytes.
         worked: one who was here has told of a row.
         deaths: members who died here in a row, without telling of one.
+        silence: seconds since it said something, as many as this process has seen go by.
         link: to whoever is here; None where there is nobody.
         bye: it has said that it is about to end.
         over: done when there is no process, and there will be none.
@@ -66,6 +68,7 @@ class Hand:
         self.size = 0
         self.worked = False
         self.deaths = 0
+        self.silence = 0
         self.bye = False
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.link: Link | None = None
@@ -92,6 +95,7 @@ class Hand:
         with theirs:
             self._process = _started(theirs.fileno())
         self.bye = False
+        self.silence = 0
         link = Link(heard, lost, ours.dup())
         await asyncio.get_running_loop().create_unix_connection(lambda: link, sock=ours)
         self.link = link
@@ -108,7 +112,7 @@ class Hand:
         length = 0
         while backlog and room > 0 and (self.size < self._space or not self.rows):
             job = backlog.popleft()
-            body = wire_bytes(job.request.body)
+            body = wire_bytes(job.request.body, checked=True)
             forms.append(write_row(job, len(body), lines=lines))
             bodies.append(body)
             self.rows[job.index] = Row(job, len(body))
@@ -125,6 +129,18 @@ class Hand:
         """Tell it something, if it still listens."""
         if self.link is not None:
             self.link.send([*head], raw)
+
+    def silenced(self) -> bool:
+        """A second has gone by; whether it has said nothing for so many that it is taken to be stuck."""
+        if self.link is None or self.bye:
+            return False
+        self.silence += 1
+        return self.silence == _SILENT
+
+    def end(self) -> None:
+        """End the process, whose line ends by that."""
+        if self._process is not None:
+            self._process.kill()
 
     def kill(self) -> None:
         """End it at once, if there is one, and bury it."""

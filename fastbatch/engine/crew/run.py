@@ -32,6 +32,7 @@ from fastbatch.providers.base import Provider
 ResponseT = TypeVar("ResponseT")
 
 _AHEAD = 256  # rows for each member that may wait to be dealt: keys do not fall to all of them in turn
+_LOOK = 1.0  # seconds between two looks at whether members are well
 _CANCELLED = 0.8  # seconds in which members that were cancelled may save what they have
 
 
@@ -211,6 +212,21 @@ class CrewRun(Generic[ResponseT]):
         self._hands = [Hand(number, share, space) for number, share in enumerate(self._shares, 1)]
         for hand in self._hands:
             self._spawn(self._start(hand, AT_FIRST / len(self._shares)))
+        self._spawn(self._watch())
+
+    async def _watch(self) -> None:
+        """End members that are stuck. Looks are counted: what a process that was stopped itself slept through
+        says nothing of them.
+        """
+        while True:
+            await asyncio.sleep(_LOOK)
+            self._look()
+
+    def _look(self) -> None:
+        for hand in self._hands:
+            if hand.silenced():
+                self._ears.notice(f"worker {hand.number} has said nothing for a minute, and is ended")
+                hand.end()
 
     async def _start(self, hand: Hand, retries: float) -> None:
         try:
@@ -233,6 +249,7 @@ class CrewRun(Generic[ResponseT]):
             self._break(error)
 
     def _heard(self, hand: Hand, head: Head, raw: bytes) -> None:
+        hand.silence = 0
         what = head[0]
         if what == "work":
             _, outcomes, back, leaving = head
