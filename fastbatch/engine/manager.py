@@ -23,7 +23,7 @@ from fastbatch.engine.journal.journal import Durability
 from fastbatch.engine.keeper import open_account
 from fastbatch.engine.lane import LimitsByModel
 from fastbatch.engine.remembered import RememberedStream
-from fastbatch.engine.session import Identical, Settings, aiohttp_transport, guarded
+from fastbatch.engine.session import Identical, Settings, default_transport, guarded
 from fastbatch.engine.sessions import open_session
 from fastbatch.engine.source import JobSource, Rows
 from fastbatch.engine.uncertain import OnUncertain
@@ -102,7 +102,7 @@ class RequestManager(Generic[ResponseT]):
         hedge: float = 0.0,
         identical: Identical = "share",
         progress: str | Listener | None = None,
-        transport: Callable[[], Transport] = aiohttp_transport,
+        transport: Callable[[], Transport] = default_transport,
         workers: int = 1,
     ) -> None:
         if type(workers) is not int or workers < 1:

@@ -55,11 +55,11 @@ Identical = Literal["share", "sample"]
 _OWN_MEMORY = 8 * 1024 * 1024
 
 
-def aiohttp_transport() -> Transport:
+def default_transport() -> Transport:
     """The default transport, imported when the first run starts."""
-    from fastbatch.transport.aiohttp import AiohttpTransport
+    from fastbatch.transport.auto import AutoTransport
 
-    return AiohttpTransport()
+    return AutoTransport()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Settings(Generic[ResponseT]):
     progress: str | Listener | None
     hedge: float = 0.0
     shared: bool | str | Path = False  # a folder is an account for whoever is told of it
-    transport: Callable[[], Transport] = aiohttp_transport
+    transport: Callable[[], Transport] = default_transport
     clock: Clock = field(default_factory=SystemClock)
     dice: Callable[[], float] = random.random
     workers: int = 1

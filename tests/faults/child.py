@@ -147,9 +147,9 @@ def _put_in(transport: str) -> None:
     """Let runs have this transport by default, which they import when they start."""
     from transports import REAL
 
-    import fastbatch.transport.aiohttp
+    import fastbatch.transport.auto
 
-    fastbatch.transport.aiohttp.AiohttpTransport = REAL[transport]  # type: ignore[assignment,misc]
+    fastbatch.transport.auto.AutoTransport = REAL[transport]  # type: ignore[assignment,misc]
 
 
 def _command(job: dict[str, Any], told: dict[str, Any]) -> int:

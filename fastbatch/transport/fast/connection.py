@@ -423,6 +423,8 @@ class Connection(asyncio.Protocol):
         """The reply is complete."""
         future = self._future
         reply = HTTPReply(self.status, Headers(self._shape.names, self._values), body)
+        if future is not None and not future.done():
+            future.set_result(reply)
         keep, self._reused = self._keep, True
         if self._held:
             self.go_on()
@@ -432,8 +434,6 @@ class Connection(asyncio.Protocol):
             self._pool.release(self)
         else:
             self.close()
-        if future is not None and not future.done():
-            future.set_result(reply)
 
     def fail(self, error: RequestError) -> None:
         """The attempt is given up, and the connection with it."""

@@ -19,7 +19,7 @@ class Pool:
         self.bound = bound
         self.dialler = dialler
         self.wheel = Wheel(loop)
-        self.room = Room()
+        self.room = Room(loop)
         self._limit = limit
         self._there: dict[Connection, None] = {}  # all but those that wait
         self._idle: dict[Origin, dict[Connection, None]] = {}  # the oldest first

@@ -70,9 +70,10 @@ class Sink(Protocol):
 class Room:
     """What the large replies of one transport share."""
 
-    __slots__ = ("held", "holder", "queue")
+    __slots__ = ("_loop", "held", "holder", "queue")
 
-    def __init__(self) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
         self.held = 0
         self.holder: Body | None = None
         self.queue: dict[Body, None] = {}  # in the order in which they came
@@ -85,7 +86,8 @@ class Room:
             self.holder = next(iter(self.queue), None)
             if self.holder is not None:
                 del self.queue[self.holder]
-                self.holder.take_turn()
+                # Not at once: who gets this reply may be done with it before the next one takes its room.
+                self._loop.call_soon(self.holder.take_turn)
 
 
 class Body:
@@ -142,6 +144,8 @@ class Body:
 
     def take_turn(self) -> None:
         """It is this one's turn to be large."""
+        if self._over:
+            return
         # Room for the bound at once: its pages come as they are written, it never grows by a copy and its
         # value is handed out without one. Lists and bytearrays hold a large reply twice in the end.
         self._whole = BytesIO(bytes(self._bound))
