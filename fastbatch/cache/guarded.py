@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from fastbatch.cache.base import CacheProvider, CacheStats, Claiming
@@ -40,7 +40,7 @@ class GuardedCache:
 
         async def checked() -> dict[str, bytes]:
             found = await self._inner.get_many(keys)
-            if not isinstance(found, dict) or not all(isinstance(value, bytes) for value in found.values()):
+            if not isinstance(found, dict) or not _are_bytes(found.values()):
                 raise CacheError("get_many gave something else than a dictionary of bytes")
             return found
 
@@ -118,3 +118,7 @@ class GuardedCache:
         if self.broken is None:  # calls that were under way together fail together; one of them speaks
             self.broken = str(error) or type(error).__name__
             logger.warning("the cache does not work and is not used any more: %s", self.broken)
+
+
+def _are_bytes(values: Iterable[object]) -> bool:
+    return all(issubclass(kind, bytes) for kind in set(map(type, values)))

@@ -63,7 +63,7 @@ class Store:
     def get(self, keys: Sequence[str]) -> dict[str, bytes]:
         """The stored values of `keys` that are neither expired nor damaged."""
         found = self._run(lambda database: patiently(self._path, partial(self._get, database, keys)))
-        hits = sum(key in found for key in keys)
+        hits = sum(map(found.__contains__, keys))
         self._hits += hits
         self._misses += len(keys) - hits
         return found

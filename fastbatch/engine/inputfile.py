@@ -357,7 +357,9 @@ class InputFile:
             if isinstance(line, InvalidRequest):
                 raise line
             content = parse_row(line)
-            own = row_id(content)
+            own = content.get("custom_id")
+            if type(own) is not str or not own:
+                own = row_id(content)
             custom_id = own if own is not None else f"row-{fingerprint(content):016x}"
         except InvalidRequest as refused:
             problem = refused

@@ -6,6 +6,7 @@ request id, [prompt, cached, completion, reasoning tokens]]`; the reply's body a
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TypeVar
 
 import orjson
@@ -18,6 +19,10 @@ ResponseT = TypeVar("ResponseT")
 _FORM = 2
 _UNCHECKED = 1  # the form before: without the checksum
 _SUM = 16  # digits of it
+
+_NULL = type(None)
+_HEADS = frozenset(product((int,), (int, _NULL), (str, _NULL), (list,)))  # the types of what stands there
+_TOKENS = (int,) * 4
 
 
 Kept = tuple[int | None, str | None, list[int], bytes]
@@ -47,8 +52,8 @@ def unpack(value: bytes) -> Kept | None:
     end = value.find(b"\n")
     raw = value[end + 1 :]
     try:
-        form, status, request_id, tokens = orjson.loads(value[:end])
-        prompt, cached, completion, reasoning = tokens
+        head = orjson.loads(value[:end])
+        form, status, request_id, tokens = head
         if wanted == _UNCHECKED:
             orjson.loads(raw)
     except (ValueError, TypeError):
@@ -57,9 +62,9 @@ def unpack(value: bytes) -> Kept | None:
         form != wanted
         or end < 0
         or not raw
-        or not ((type(status) is int and 100 <= status <= 599) or status is None)
-        or not (request_id is None or type(request_id) is str)
-        or not (type(prompt) is type(cached) is type(completion) is type(reasoning) is int)
+        or tuple(map(type, head)) not in _HEADS
+        or (status is not None and not 100 <= status <= 599)
+        or tuple(map(type, tokens)) != _TOKENS
         or min(tokens) < 0
     ):
         return None

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
+from itertools import compress
 from typing import Any
 
 from fastbatch.errors import InvalidRequest
@@ -111,7 +112,7 @@ class _Shape:
         roles: those that messages may have, if there are messages.
     """
 
-    __slots__ = ("_fields", "_identity", "_kinds", "_model", "_roles")
+    __slots__ = ("_fields", "_identity", "_kinds", "_model", "_roles", "_taken")
 
     plain = False  # whether a row is its request and its id, and nothing else
 
@@ -127,9 +128,40 @@ class _Shape:
         self._fields = [(key, kinds.get(key, _ANY).usual & _SCALARS) for key in keys if key != "model"]
         self._kinds = kinds
         self._roles = roles
+        # Where all values are scalars, their types say whether they are taken: by types, which are numbers.
+        self._taken: dict[tuple[type, ...], list[bool]] = {}
 
     def fits(self, values: _Values) -> bool:
-        """Whether these values are surely right; in one piece, since calls are what it is spent on."""
+        """Whether these values are surely right."""
+        types = tuple(map(type, values.values()))
+        numbers = self._taken.get(types)
+        if numbers is None:
+            if not self._fits_closely(values):
+                return False
+            simple = all(type(values[key]) in usual for key, usual in self._fields)
+            if simple and len(self._taken) < _SHAPES:
+                self._taken[types] = [kind is int or kind is float for kind in types]
+        else:  # the types are right, and so is every value but for these
+            for number in compress(values.values(), numbers):
+                if not _BELOW < number < _BEYOND:  # NaN is not
+                    return False
+            if (self._model and not values["model"]) or (self._identity and not values[self._identity]):
+                return False
+        roles = self._roles
+        if roles is not None:
+            messages = values["messages"]
+            if not messages:
+                return False
+            try:
+                for said in messages:
+                    if said["role"] not in roles or type(said["content"]) is not str or len(said) != 2:
+                        return False
+            except (KeyError, TypeError):  # no list, no objects, or some without these keys
+                return False
+        return True
+
+    def _fits_closely(self, values: _Values) -> bool:
+        """As `fits`, but for messages, of values whose types are met for the first time."""
         if self._identity is not None:
             given = values[self._identity]
             if not given or not (type(given) is str or (type(given) is int and abs(given) < _BEYOND)):
@@ -144,18 +176,7 @@ class _Shape:
             if kind not in usual:
                 if not self._fits_nested(key, value):
                     return False
-            elif (kind is float or kind is int) and not _BELOW < value < _BEYOND:  # NaN is not
-                return False
-        roles = self._roles
-        if roles is not None:
-            messages = values["messages"]
-            if not messages:
-                return False
-            try:
-                for said in messages:
-                    if said["role"] not in roles or type(said["content"]) is not str or len(said) != 2:
-                        return False
-            except (KeyError, TypeError):  # no list, no objects, or some without these keys
+            elif (kind is float or kind is int) and not _BELOW < value < _BEYOND:
                 return False
         return True
 
@@ -191,7 +212,13 @@ class _LineShape:
         if type(body) is not dict or type(url) is not str or row.get("method", "POST") != "POST":
             return False
         shape = self._bodies.get((url, *body))
-        return shape is not None and shape.fits(body) and self._others.fits(row)
+        if shape is None or not shape.fits(body):
+            return False
+        if self.plain and "custom_id" in row:
+            given = row["custom_id"]
+            if type(given) is str:
+                return given != ""
+        return self._others.fits(row)
 
 
 def _body_shape(url: str, body: _Values) -> _Shape:
