@@ -69,6 +69,13 @@ def compute_request_hash(
     >>> one == compute_request_hash("https://api.example/v1", "/v1/embeddings", {"input": "a", "model": "m"})
     True
     """
+    return hash_and_size(identity, path, body, occurrence, checked=checked)[0]
+
+
+def hash_and_size(
+    identity: str, path: str, body: dict[str, Any], occurrence: int = 0, *, checked: bool = False
+) -> tuple[str, int]:
+    """The hash of one request, and how many bytes its body has; arguments and errors are the hash's."""
     try:
         canonical = orjson.dumps(body, option=_SORTED)
         # Without a second brace nothing inside has keys, a list of a thousand tokens for one.
@@ -81,7 +88,7 @@ def compute_request_hash(
         raise InvalidRequest("the body is nested too deeply") from None
     if not checked:
         _refuse_hidden_nulls(body, canonical)
-    return xxh3_128_hexdigest(head + canonical)
+    return xxh3_128_hexdigest(head + canonical), len(canonical)
 
 
 def _head(identity: str, path: str, occurrence: int) -> bytes:

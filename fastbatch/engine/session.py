@@ -32,7 +32,7 @@ from fastbatch.engine.room import room_for_rows
 from fastbatch.engine.run import PATIENCE, Recorder, Run
 from fastbatch.engine.store import AnswerStore, RecentAnswers
 from fastbatch.engine.verdict import Judge
-from fastbatch.hashing import compute_request_hash
+from fastbatch.hashing import hash_and_size
 from fastbatch.limits.tokens import TokenEstimator
 from fastbatch.models.request import LLMRequest
 from fastbatch.models.stats import Saturation, Snapshot, Weather
@@ -94,7 +94,11 @@ class Settings(Generic[ResponseT]):
         Raises:
             InvalidRequest: its body is not JSON.
         """
-        return compute_request_hash(
+        return self.key_and_size(request, occurrence)[0]
+
+    def key_and_size(self, request: LLMRequest, occurrence: int = 0) -> tuple[str, int]:
+        """The request's hash, and the bytes of its body; raises as `key` does."""
+        return hash_and_size(
             self.provider.identity, request.endpoint, request.body, occurrence, checked=request.checked
         )
 

@@ -16,7 +16,6 @@ from fastbatch.formats.rows import RowSettings, read_row
 from fastbatch.models.params import CHAT
 from fastbatch.models.request import LLMRequest
 from fastbatch.models.response import ResponseWrapper
-from fastbatch.models.size import body_size
 
 RowLike = LLMRequest | Mapping[str, Any]
 Rows = Iterable[RowLike] | AsyncIterable[RowLike]
@@ -30,7 +29,7 @@ class JobSource:
     """Turns rows into blocks of jobs: gaps filled in, keys computed, bad rows as failed ones."""
 
     def __init__(self, settings: Settings[Any], rows: RowSettings) -> None:
-        self._key = settings.key
+        self._key_and_size = settings.key_and_size
         self._clock = settings.clock
         self._rows = rows
         self._reader = settings.provider.reader
@@ -129,12 +128,12 @@ class JobSource:
                     f"a row must be an LLMRequest or a mapping, not {type(row).__name__}; "
                     "LLMRequest.from_prompt(text) makes one from a string"
                 )
-            key = self._key(request)
+            key, size = self._key_and_size(request)
             if self._samples is not None:
                 named = request.custom_id
                 number = id_number(named) if named else self._samples.add(int(key[:16], 16) or 1)
-                key = self._key(request, number)
-            return Job(request, index, key, size=body_size(request.body))
+                key, _ = self._key_and_size(request, number)
+            return Job(request, index, key, size=size)
         except InvalidRequest as refused:
             stand_in = request or LLMRequest(CHAT, {"messages": [{"role": "user", "content": ""}]})
             job: Job[Any] = Job(stand_in, index, "")

@@ -6,7 +6,6 @@ import pytest
 
 from fastbatch.engine import room
 from fastbatch.engine.room import room_for_rows
-from fastbatch.models.size import body_size
 
 MIB, GIB = 1 << 20, 1 << 30
 
@@ -51,22 +50,3 @@ def test_a_system_that_does_not_tell(monkeypatch, machine):
 
     monkeypatch.setattr(os, "sysconf", unknown)
     assert room_for_rows() == GIB
-
-
-IMAGE = "data:image/png;base64," + "A" * 1_000_000
-
-
-@pytest.mark.parametrize(
-    ("body", "size"),
-    [
-        ({"messages": [{"role": "user", "content": [{"image_url": {"url": IMAGE}}]}]}, 1_000_000),
-        ({"input": ["x" * 1000] * 50}, 50_000),
-        ({"input": [[1] * 1000] * 50}, 400_000),
-        ({"prompt": "x" * 3000, "tools": [{"function": {"description": "y" * 2000}}]}, 5000),
-        ({"messages": "no list", "input": None}, 7),
-        ({"messages": [None, 7, {"content": None}]}, 0),
-    ],
-)
-def test_what_is_long_in_a_body(body, size):
-    """Images, texts and tokens, wherever they stand, and bodies that mean nothing."""
-    assert size <= body_size(body) <= size + 700
