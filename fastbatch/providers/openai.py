@@ -35,6 +35,7 @@ _WHO_ASKS = re.compile(
 _SHORT = 2000  # bytes; a shorter reply cannot be nested too deeply to be recorded
 _MOST_TOKENS = 2**53  # from there on it is no count of tokens, and no sum of such could be written as JSON
 _NO_USAGE = Usage()
+_COUNTS = (int,) * 4
 
 _KEPT_OF_FAILURES = 64 * 1024  # bytes; larger replies that are no answers are let go of
 
@@ -231,11 +232,10 @@ def read_usage(body: Any) -> Usage:
         ins, outs = usage.get("prompt_tokens_details"), usage.get("completion_tokens_details")
     cached = ins.get("cached_tokens") if type(ins) is dict else 0
     reasoning = outs.get("reasoning_tokens") if type(outs) is dict else 0
-    counts = prompt, cached, completion, reasoning
-    for count in counts:  # nearly always four of them
-        if type(count) is not int or not 0 <= count < _MOST_TOKENS:
-            return Usage(*map(_count, counts))
-    return Usage._make(counts)
+    counts: tuple[Any, ...] = (prompt, cached, completion, reasoning)
+    if tuple(map(type, counts)) == _COUNTS and min(counts) >= 0 and max(counts) < _MOST_TOKENS:
+        return Usage._make(counts)
+    return Usage(*map(_count, counts))
 
 
 def _values(headers: Mapping[str, str]) -> list[str]:
