@@ -396,11 +396,11 @@ def test_a_folder_that_cannot_be_looked_into(path: Path, monkeypatch: pytest.Mon
     """Before each write it is looked whether the file is still there; that may fail as well."""
     file = LineFile(path)
 
-    def gone(self: Path, **options: bool) -> os.stat_result:
+    def gone(*_: object, **options: bool) -> os.stat_result:
         raise PermissionError(errno.EACCES, "Permission denied")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "stat", gone)
+        patch.setattr(os, "stat", gone)
         with pytest.raises(StorageError, match=f"{path}: this user may not write there"):
             file.append(b"a\n")
     assert path.read_bytes() == b""
