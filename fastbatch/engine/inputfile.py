@@ -22,7 +22,7 @@ from fastbatch.engine.journal.places import plain
 from fastbatch.engine.looked import AGAIN, ANSWERED, BEGINS, PLAIN, Known, Looked, beginning
 from fastbatch.errors import InputError, InvalidRequest, MissingExtra
 from fastbatch.formats.rowcheck import RowCheck
-from fastbatch.formats.rows import RowSettings, fingerprint, parse_row, read_row, row_id, row_parts
+from fastbatch.formats.rows import RowSettings, fingerprint, parse_row, row_id, row_parts
 from fastbatch.formats.rowsource import row_blocks
 from fastbatch.models.check import check_numbers
 from fastbatch.models.request import LLMRequest
@@ -270,7 +270,8 @@ class InputFile:
     def row(self, known: Known) -> Row:
         """The whole of a row that was known without reading it again."""
         content = parse_row(known.line)
-        request = read_row(content, self._trusted)
+        endpoint, body, _ = row_parts(content, self._trusted)
+        request = LLMRequest(endpoint, body, custom_id=known.custom_id, checked=True)
         return Row(
             known.first,
             known.custom_id,
