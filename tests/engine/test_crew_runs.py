@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import crewfakes
@@ -143,3 +145,28 @@ def _children():
     """The worker processes of this process."""
     lists = Path("/proc/self/task").glob("*/children")
     return [int(pid) for path in lists for pid in path.read_text().split()]
+
+
+def test_one_process_knows_nothing_of_crews(tmp_path):
+    """What is not asked for is not imported."""
+    program = """
+import sys
+from fakes import FakeTransport
+from fastbatch import OpenAIProvider, RequestManager
+provider = OpenAIProvider("key", base_url="http://fake.test/v1", env={})
+manager = RequestManager(provider, model="m", transport=FakeTransport)
+manager.run_file("rows.jsonl", "out.jsonl")
+print(*manager.run([{"prompt": "a"}]), [name for name in sys.modules if "crew" in name])
+"""
+    write_rows(tmp_path / "rows.jsonl", *prompts("a", "b"))
+    here = str(Path(__file__).parents[1])
+    ran = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": here},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert ran.stdout.endswith(" []\n")
