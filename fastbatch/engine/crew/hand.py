@@ -19,7 +19,7 @@ from fastbatch.engine.crew.link import FORM, Head, Link
 from fastbatch.engine.job import Job
 from fastbatch.hashing import wire_bytes
 
-_SPARE = 128  # rows that a member has beside those that may be in flight, so that it never waits for the next
+_SPARE = 448  # rows that a member has beside those that may be in flight, so that it never waits for the next
 _FRAME = 1024 * 1024  # bytes of bodies in one frame, about
 _SILENT = 60  # seconds; a member that is well tells how things are four times a second
 _BUFFER = 1 << 20  # bytes that the system keeps of what one end says, at most

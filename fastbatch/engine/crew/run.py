@@ -31,7 +31,7 @@ from fastbatch.providers.base import Provider
 
 ResponseT = TypeVar("ResponseT")
 
-_AHEAD = 256  # rows for each member that may wait to be dealt: keys do not fall to all of them in turn
+_AHEAD = 1024  # rows for each member that may wait to be dealt: keys do not fall to all of them in turn
 _LOOK = 1.0  # seconds between two looks at whether members are well
 _CANCELLED = 0.8  # seconds in which members that were cancelled may save what they have
 
