@@ -12,7 +12,8 @@ from transports import REAL
 
 # The other files choose their loop themselves, or start processes that do.
 ON_BOTH = tuple(
-    f"test_transport_{what}.py" for what in ("aiohttp", "pool", "replies", "stream", "tls", "wire")
+    f"test_transport_{what}.py"
+    for what in ("aiohttp", "auto", "peers", "pool", "replies", "stream", "tls", "wire")
 )
 
 
