@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Generic, TypeVar
 
+from fastbatch.limits.cost import Cost
 from fastbatch.limits.weather import RowWeather
 from fastbatch.models.request import LLMRequest
 from fastbatch.models.response import ResponseWrapper
@@ -33,6 +34,7 @@ class Job(Generic[ResponseT]):
         "raw_tokens",
         "refused",
         "request",
+        "reserved",
         "size",
         "stale",
         "tag",
@@ -58,6 +60,7 @@ class Job(Generic[ResponseT]):
         self.stale = False  # was sent again at once, since a kept connection had just been closed
         self.maybe_billed = False  # what one attempt may have cost, no refusal of a later one takes back
         self.weather: RowWeather | None = None
+        self.reserved: Cost | None = None  # at the gate, where somebody counts tokens there
         self.raw_tokens = 0.0  # of the body, uncorrected; 0 where nobody has asked
         self.followers: list[Job[ResponseT]] | None = None
         self.outcome: ResponseWrapper[ResponseT] | None = None

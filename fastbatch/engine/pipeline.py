@@ -78,15 +78,9 @@ class Pipeline(Generic[ResponseT]):
             `ELSEWHERE` the job has moved to its fallback, and nothing was sent.
         """
         group, gate = self._groups[job.group], self._gate
-        body = job.asked.body
-        line = gate.line(job.group, body.get("model"))
-
-        def weigh() -> Cost:
-            if not job.raw_tokens:
-                job.raw_tokens = raw_tokens(body)
-            estimate = self._estimator.prompt_tokens(body.get("model"), job.raw_tokens)
-            return group.provider.reserve(body, estimate)
-
+        line = gate.line(job.group, job.asked.body.get("model"))
+        job.reserved = None
+        weigh = partial(self._weigh, job)
         admission = gate.try_enter(line, weigh)
         if admission is None:
             try:
@@ -196,14 +190,12 @@ class Pipeline(Generic[ResponseT]):
         """
         lane, ledger, provider = admission.way.lane, admission.ledger, admission.way.lane.provider
         error = outcome.error
-        body = job.asked.body
         cost: Cost | None = None
         if error is None:
             self._latencies.add(outcome.latency)
             if ledger.counts_tokens:
-                cost = provider.settle(body, outcome.tokens)
-                if job.raw_tokens:
-                    self._estimator.learn(outcome.model, job.raw_tokens, outcome.tokens.prompt_tokens)
+                cost = provider.settle(job.reserved or self._weigh(job), outcome.tokens)
+                self._estimator.learn(outcome.model, job.raw_tokens, outcome.tokens.prompt_tokens)
         refused = error is not None and error.effect == "refused"
         stated = provider.read_limits(reply.headers, refused=refused)
         with lane.lock:
@@ -224,6 +216,15 @@ class Pipeline(Generic[ResponseT]):
                 ledger.settle(admission.reservation, cost, now)
                 if admission.probe:
                     lane.weather.ended()
+        return cost
+
+    def _weigh(self, job: Job[ResponseT]) -> Cost:
+        """What a request will take, as far as can be said before it is sent."""
+        body = job.asked.body
+        if not job.raw_tokens:
+            job.raw_tokens = raw_tokens(body)
+        estimate = self._estimator.prompt_tokens(body.get("model"), job.raw_tokens)
+        cost = job.reserved = self._groups[job.group].provider.reserve(body, estimate)
         return cost
 
     def _again(

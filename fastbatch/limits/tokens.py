@@ -83,7 +83,9 @@ def _content_tokens(content: Any) -> float:
 def output_allowance(body: dict[str, Any]) -> int:
     """The most completion tokens that the body allows: its maximum times `n`; 0 where it states none."""
     for key in _LIMIT_KEYS:
-        most = body.get(key)
+        if key not in body:
+            continue
+        most = body[key]
         if isinstance(most, int) and most > 0:  # some servers read -1 as "no maximum"
             choices = body.get("n")
             return most * (choices if isinstance(choices, int) and choices > 0 else 1)

@@ -52,8 +52,8 @@ class Provider(Protocol[ResponseT]):
         """What a request will take of token limits, as far as that is known before sending."""
         ...
 
-    def settle(self, body: dict[str, Any], usage: Usage) -> Cost:
-        """What an answered request took of token limits: the provider's settle rule."""
+    def settle(self, reserved: Cost, usage: Usage) -> Cost:
+        """What an answered request took of token limits, of which so much was `reserved`: its settle rule."""
         ...
 
     def read_limits(self, headers: Mapping[str, str], *, refused: bool = False) -> tuple[Stated, ...]:

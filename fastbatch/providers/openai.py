@@ -171,11 +171,14 @@ class OpenAIProvider:
         """The estimated prompt and everything the body lets the model write."""
         return Cost(prompt_estimate, output_allowance(body))
 
-    def settle(self, body: dict[str, Any], usage: Usage) -> Cost:
+    def settle(self, reserved: Cost, usage: Usage) -> Cost:
         """OpenAI counts max(max_tokens, prompt) at arrival and gives nothing back; usage may be more."""
         prompt, _, completion, _ = usage
-        allowed = output_allowance(body)
-        return Cost(prompt, max(completion, allowed), max(prompt + completion, allowed))
+        allowed = reserved.completion
+        total = prompt + completion
+        return Cost(
+            prompt, completion if completion > allowed else allowed, total if total > allowed else allowed
+        )
 
     def read_limits(self, headers: Mapping[str, str], *, refused: bool = False) -> tuple[Stated, ...]:
         """What `x-ratelimit-*` and the like state; a refusal may say more than an answer."""

@@ -199,8 +199,8 @@ def test_the_key_is_sent_and_never_shown(provider: Provider[Any], case: Case) ->
 
 def test_tokens_are_whole_numbers(provider: Provider[Any]) -> None:
     """What is reserved and settled is counted in whole tokens, and never below 0."""
-    body = request().body
-    reserved, settled = provider.reserve(body, 10), provider.settle(body, Usage(14, 0, 1, 0))
+    reserved = provider.reserve(request().body, 10)
+    settled = provider.settle(reserved, Usage(14, 0, 1, 0))
     assert (reserved.prompt, settled.prompt) == (10, 14)
     assert all(isinstance(reserved.of(what), int) for what in QUANTITIES)
     assert reserved.of("tokens") >= 10

@@ -216,8 +216,9 @@ def test_what_a_request_takes_of_a_token_limit(
 ) -> None:
     """Reserved: prompt and all it may write. Settled: what it used, or its maximum where that is more."""
     provider = OpenAIProvider("k", env={})
-    assert provider.reserve(body, estimate).of("tokens") == reserved
-    assert provider.settle(body, usage).of("tokens") == settled
+    cost = provider.reserve(body, estimate)
+    assert cost.of("tokens") == reserved
+    assert provider.settle(cost, usage).of("tokens") == settled
 
 
 def test_headers_that_may_decide_the_answer_are_part_of_the_endpoint() -> None:
