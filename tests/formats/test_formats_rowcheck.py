@@ -207,6 +207,19 @@ def test_the_verdict_is_that_of_reading(rows: list[dict[str, Any]], given: RowSe
         assert verdict(check.check, row) == verdict(read_row, row, given)
 
 
+@settings(derandomize=True, deadline=None, max_examples=500)
+@given(alike(), SETTINGS)
+def test_the_parts_are_those_of_the_request(rows: list[dict[str, Any]], given: RowSettings) -> None:
+    """A row that is taken is taken apart as it would be for its request, to the order of the body's keys."""
+    check = RowCheck(given)
+    for row in rows:
+        if verdict(check.check, row) is None:
+            endpoint, body, carried = check.check(row)
+            request = read_row(row, given)
+            assert (endpoint, carried or None) == (request.endpoint, request.metadata or None)
+            assert list(body.items()) == list(request.body.items())
+
+
 def usual_body(number: int) -> dict[str, Any]:
     return {"model": "m", "messages": [SYSTEM, {"role": "user", "content": f"Hi {number}"}], "max_tokens": 16}
 
