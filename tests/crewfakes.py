@@ -23,6 +23,15 @@ def mixed() -> FakeTransport:
     return FakeTransport(answers_by_prompt)
 
 
+def elsewhere() -> FakeTransport:
+    """One endpoint knows no model, the other one does."""
+
+    def answer(call: HTTPCall) -> HTTPReply:
+        return echo(call) if "//other." in call.url else refusal(404, "model_not_found", "no such model")
+
+    return FakeTransport(answer)
+
+
 def no_key() -> FakeTransport:
     return FakeTransport(lambda call: refusal(401, "invalid_api_key", "Incorrect API key provided"))
 

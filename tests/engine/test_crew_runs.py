@@ -91,6 +91,22 @@ async def test_the_key_is_refused_with_the_same_words(caplog):
     assert not caplog.records
 
 
+async def test_rows_go_to_the_fallback_as_ever():
+    """It answers under its own name, and is counted."""
+    listener = Collected()
+    other = OpenAIProvider("key", base_url="http://other.test/v1", env={}, name="other")
+    one = manager(crewfakes.elsewhere, fallback=[other], progress=listener)
+    results = await one.run_async(prompts(*map(str, range(20))))
+    assert {(result.ok, result.provider) for result in results} == {(True, "other")}
+    assert listener.events[-1].snapshot.weather.fallbacks == 20
+
+
+async def test_samples_are_bought_one_by_one():
+    """Equal rows are asked each for itself."""
+    results = await manager(identical="sample").run_async(prompts("a", "a", "a"))
+    assert [(result.ok, result.shared, result.attempts) for result in results] == [(True, False, 1)] * 3
+
+
 async def test_workers_that_cannot_live_end_the_run():
     """Each of them is killed by its first request; that is said after three."""
     with pytest.raises(

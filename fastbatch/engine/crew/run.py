@@ -111,6 +111,7 @@ class CrewRun(Generic[ResponseT]):
         self._failure: BaseException | None = None
         self._broken = False
         self._tasks: set[asyncio.Task[None]] = set()
+        self._warned: set[str] = set()
 
     @property
     def pids(self) -> list[int]:
@@ -268,13 +269,19 @@ class CrewRun(Generic[ResponseT]):
         elif what == "notice":
             self._ears.notice(head[1])
         elif what == "warning":
-            logging.getLogger(head[1]).warning("%s", head[2])
+            self._warn(*head[1:])
         elif what == "outage":
             self._ears.outage(hand.number, *head[1:])
         elif what == "ended":
             self._fail(_error(*head[1:], number=hand.number))
         elif what == "bye":
             hand.bye = True
+
+    def _warn(self, name: str, text: str) -> None:
+        """What several members warn of is said once."""
+        if text not in self._warned:
+            self._warned.add(text)
+            logging.getLogger(name).warning("%s", text)
 
     def _take(self, hand: Hand, outcomes: list[Any], raw: bytes) -> None:
         """Outcomes have come: write them down, or hand them out."""
