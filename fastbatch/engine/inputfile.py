@@ -1,8 +1,7 @@
 """An input file as rows with ids: looked through before the first request, then read again as the run goes.
 
-A row's id is its own, or for a row without one the fingerprint of its content and the number of its
-occurrence, so that rows inserted above change nothing. Looking through a very long input would keep the first
-request waiting: behind `AHEAD` rows it is looked through as it is sent.
+Looking through a very long input would keep the first request waiting: behind `AHEAD` rows it is looked
+through as it is sent.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ from typing import Any, Literal, NamedTuple
 from xxhash import xxh3_64_intdigest
 
 from fastbatch.engine.done import Answers
-from fastbatch.engine.index import id_number
 from fastbatch.engine.journal.places import plain
 from fastbatch.engine.looked import AGAIN, ANSWERED, BEGINS, PLAIN, Known, Looked, beginning
+from fastbatch.engine.rowids import RowIds
 from fastbatch.errors import InputError, InvalidRequest, MissingExtra
 from fastbatch.formats.rowcheck import RowCheck
-from fastbatch.formats.rows import RowSettings, fingerprint, parse_row, row_id, row_parts
+from fastbatch.formats.rows import RowSettings, parse_row, row_id, row_parts
 from fastbatch.formats.rowsource import row_blocks
 from fastbatch.models.check import check_numbers
 from fastbatch.models.request import LLMRequest
@@ -31,7 +30,6 @@ OnBadRow = Literal["fail", "record", "skip"]
 
 AHEAD = 500_000  # rows looked through before the first request, in a second or so
 _STEP = 1024  # rows between two looks at whether to stop, and in a block
-_REPEATS = 500_000  # rows without an id whose number of occurrences is remembered
 
 
 class Row(NamedTuple):
@@ -89,7 +87,6 @@ class InputFile:
         self._key = key
         self._looked = Looked()
         self._begins = BEGINS[0]
-        self._repeats: dict[int, int] = {}
         self.replays = False  # whether rows come from an errors file, with the lines that are on record
 
     @property
@@ -133,16 +130,16 @@ class InputFile:
         Raises:
             InputError: a row is bad and `on_bad_row` is `fail`; says the file, the line and the cure.
         """
-        self._begin(answers)
+        ids = self._ids(answers, again=False)
         looked = Looked(self._state())
         flags = looked.flags
-        find = self._finder(answers)
+        find = ids.find
         count = 0
         for block in row_blocks(self.path, self._limit):
             for start in range(0, len(block), _STEP):
                 part = block[start : start + _STEP]
                 for number, line in islice(part, max(0, self._ahead - count)):
-                    name = find(number, line) or self._check_row(answers, number, line, looked, on_bad_row)
+                    name = find(number, line) or self._check_row(ids, number, line, looked, on_bad_row)
                     if name is not None:
                         flags.append(ANSWERED)
                         if answered is not None:
@@ -156,15 +153,14 @@ class InputFile:
 
     def _check_row(
         self,
-        answers: Answers,
+        ids: RowIds,
         number: int,
         line: bytes | InvalidRequest,
         looked: Looked,
         on_bad_row: OnBadRow,
     ) -> bytes | None:
         """Look at a row and remember what is found; the id of one that is answered, None of any other."""
-        content, custom_id, place, mark, problem = self._look(answers, number, line)
-        held = answers.table.marks[place]
+        content, custom_id, mark, held, problem = ids.look(number, line)
         if problem is None and held and mark == held:
             return custom_id.encode()
         key, model = "", None
@@ -223,11 +219,11 @@ class InputFile:
             InputError: the file cannot be read.
         """
         looked = self._looked if self._looked.state == self._state() else Looked()
-        self._begin(answers, again=bool(looked.flags))
+        ids = self._ids(answers, again=bool(looked.flags))
         if looked.whole and looked.answered(0, len(looked.flags)):
             yield len(looked.flags), []
             return
-        find = self._finder(answers)
+        find = ids.find
         begins, seed, digest, models = BEGINS[0], self._seed, xxh3_64_intdigest, looked.models
         begin_id = len(begins)
         end = keyed = 0
@@ -260,7 +256,7 @@ class InputFile:
                             rows.append(Known(number, custom_id, key, mark, model, line, len(line)))
                             continue
                     name = None if key else find(number, line)
-                    row = self._row(answers, number, line, key) if name is None else name.decode()
+                    row = self._row(ids, number, line, key) if name is None else name.decode()
                     if isinstance(row, Row):
                         rows.append(row)
                     elif answered is not None:
@@ -285,10 +281,9 @@ class InputFile:
             known.size,
         )
 
-    def _row(self, answers: Answers, number: int, line: bytes | InvalidRequest, key: str) -> Row | str:
+    def _row(self, ids: RowIds, number: int, line: bytes | InvalidRequest, key: str) -> Row | str:
         """A row, or the id of one that is answered; one with a `key` was found good before."""
-        content, custom_id, place, mark, problem = self._look(answers, number, line)
-        held = answers.table.marks[place]
+        content, custom_id, mark, held, problem = ids.look(number, line)
         if mark and mark == held and problem is None:
             return custom_id
         request = None
@@ -309,91 +304,8 @@ class InputFile:
         size = len(line) if isinstance(line, bytes) else 0
         return Row(number, custom_id, content, request, problem, first or number, mark, held, key, size)
 
-    def _begin(self, answers: Answers, *, again: bool = False) -> None:
-        """Start a pass; ids of an earlier one are forgotten unless it saw the same file."""
-        self._repeats = {}
-        if not again:
-            answers.table.forget_lines()
-
-    def _finder(self, answers: Answers) -> Callable[[int, bytes | InvalidRequest], bytes | None]:
-        """What tells the id of a row that begins with it and is answered, without parsing it; None of others.
-
-        An answer's mark stands for all bytes of its row, so one that is found under this id proves that the
-        row of these bytes has this id, whatever else may stand in it.
-        """
-        if not answers.count:
-            return _nobody
-        table, seed, digest = answers.table, self._seed, xxh3_64_intdigest
-        begins, begin = BEGINS[0], len(BEGINS[0])
-
-        def find(number: int, line: bytes | InvalidRequest) -> bytes | None:
-            nonlocal begins, begin
-            if type(line) is not bytes:
-                return None
-            if line[:begin] != begins:
-                begins = next((other for other in BEGINS if line.startswith(other)), begins)
-                begin = len(begins)
-                if line[:begin] != begins:
-                    return None
-            name = line[begin : line.find(b'"', begin)]
-            place = table.find(digest(name) or 1)
-            if place < 0 or table.marks[place] != digest(line, seed):
-                return None
-            if table.lines[place] not in (0, number):
-                return None
-            table.lines[place] = number
-            return name
-
-        return find
-
-    def _look(
-        self, answers: Answers, number: int, line: bytes | InvalidRequest
-    ) -> tuple[dict[str, Any], str, int, int, InvalidRequest | None]:
-        """A row's content, id, place in the table, mark, and what is wrong with it so far."""
-        table = answers.table
-        content: dict[str, Any] = {}
-        problem: InvalidRequest | None = None
-        own: str | None = None
-        try:
-            if isinstance(line, InvalidRequest):
-                raise line
-            content = parse_row(line)
-            own = content.get("custom_id")
-            if type(own) is not str or not own:
-                own = row_id(content)
-            custom_id = own if own is not None else f"row-{fingerprint(content):016x}"
-        except InvalidRequest as refused:
-            problem = refused
-            custom_id = f"line-{number}"
-        place = table.place(id_number(custom_id))
-        seen = table.lines[place]
-        if seen and seen != number:
-            if problem is None and own is not None and not self._dedupe:
-                problem = InvalidRequest(
-                    f"the id {own!r} stands on line {seen} already and again on line {number}; --dedupe "
-                    "tells such rows apart"
-                )
-                custom_id = f"{own}-line-{number}"  # so that a second row of one id never takes its place
-                place = table.place(id_number(custom_id))
-            else:
-                custom_id, place = self._next(answers, custom_id, number)
-        table.lines[place] = number
-        mark = xxh3_64_intdigest(line, self._seed) if isinstance(line, bytes) else 0
-        return content, custom_id, place, mark, problem
-
-    def _next(self, answers: Answers, name: str, number: int) -> tuple[str, int]:
-        """The id and the place of a row whose name an earlier row has: with the number of its occurrence."""
-        table, identity = answers.table, id_number(name)
-        count = self._repeats.get(identity, 1)
-        while True:
-            count += 1
-            custom_id = f"{name}-{count}"
-            place = table.place(id_number(custom_id))
-            if table.lines[place] in (0, number):
-                if len(self._repeats) >= _REPEATS:  # what is forgotten is counted again, from the start
-                    self._repeats.clear()
-                self._repeats[identity] = count
-                return custom_id, place
+    def _ids(self, answers: Answers, *, again: bool) -> RowIds:
+        return RowIds(answers, seed=self._seed, dedupe=self._dedupe, again=again)
 
     def _state(self) -> tuple[int, ...]:
         """What changes when the file does."""
@@ -402,10 +314,6 @@ class InputFile:
         except OSError:
             return ()
         return (state.st_ino, state.st_size, state.st_mtime_ns)
-
-
-def _nobody(number: int, line: bytes | InvalidRequest) -> None:
-    """Finds nobody, where nothing is answered yet."""
 
 
 def _raw(line: bytes | InvalidRequest) -> str:
