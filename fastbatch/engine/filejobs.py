@@ -23,7 +23,7 @@ from fastbatch.engine.recorder import RowRecorder
 from fastbatch.engine.session import Settings
 from fastbatch.engine.uncertain import not_sent_again
 from fastbatch.errors import RunStopped
-from fastbatch.hashing import compute_request_hash
+from fastbatch.hashing import hash_and_size
 from fastbatch.models.params import CHAT
 from fastbatch.models.request import LLMRequest
 from fastbatch.models.response import ResponseWrapper
@@ -47,7 +47,7 @@ def row_keys(settings: Settings[Any]) -> Callable[[str, dict[str, Any], str], st
 
     def key(endpoint: str, body: dict[str, Any], custom_id: str) -> str:
         number = id_number(custom_id) if samples else 0
-        return compute_request_hash(identity, endpoint, body, number, checked=True)
+        return hash_and_size(identity, endpoint, body, number, checked=True)[0]
 
     return key
 

@@ -66,8 +66,14 @@ class Bulk(Protocol[ResponseT]):
         ...
 
 
+_ROOM = 8 * 1024 * 1024  # bytes of answers that are looked up at once, about
+_FIRST, _LEAST, _MOST = 256, 8, 512  # rows: while nobody knows how large answers are, and otherwise
+
+
 class Intake(Generic[ResponseT]):
     """Looks blocks up in `store` and remembers what is asked; `looking` while it does the first.
+
+    `portion` is how many rows should be looked up at once: fewer where answers are large.
 
     Args:
         remembers: the store forgets nothing a user relies on; False for the run's own memory of its answers,
@@ -90,6 +96,7 @@ class Intake(Generic[ResponseT]):
         self._open: dict[str, Job[ResponseT]] = {}  # the first job of each key, until its answer is stored
         self._answered: list[str] = []  # keys in `_open` whose first job is finished, and not in the store
         self.looking = False  # in the cache, which another process may hold for long
+        self.portion = _FIRST
 
     async def look(self, block: Sequence[Job[ResponseT] | Candidate]) -> dict[str, bytes]:
         """What the cache holds for a block."""
@@ -102,9 +109,13 @@ class Intake(Generic[ResponseT]):
         }
         self.looking = True
         try:
-            return await self._store.get_many(list(asked))
+            found = await self._store.get_many(list(asked))
         finally:
             self.looking = False
+        if found:
+            size = sum(map(len, found.values())) // len(found)
+            self.portion = min(max(_LEAST, _ROOM // (size + 1)), _MOST)
+        return found
 
     def sort(
         self, block: Sequence[Job[ResponseT] | Candidate], found: Mapping[str, bytes]

@@ -193,10 +193,13 @@ class Run(Generic[ResponseT]):
     async def _feed(self) -> None:
         try:
             async for block in self._source:
-                await self._admit(block)
-                while not self._draining and self._full():
-                    self._room = asyncio.get_running_loop().create_future()
-                    await self._room
+                rest = block
+                while rest and not self._draining:
+                    part, rest = rest[: self._intake.portion], rest[self._intake.portion :]
+                    await self._admit(part)
+                    while not self._draining and self._full():
+                        self._room = asyncio.get_running_loop().create_future()
+                        await self._room
                 if self._draining:
                     break
         except Exception as error:  # noqa: BLE001  (the caller's source may raise anything; the run raises it)

@@ -5,11 +5,11 @@ import json
 import sqlite3
 
 import pytest
-from fakes import FakeTransport, manager_on
+from fakes import FakeTransport, answer_to, manager_on
 
 from fastbatch import DiskCache, InMemoryCache
 from fastbatch.cache import schema
-from fastbatch.engine import filejobs, inputfile, run
+from fastbatch.engine import filejobs, inputfile, intake, run
 from fastbatch.engine.done import Answers
 from fastbatch.engine.index import RowTable
 from fastbatch.engine.inputfile import InputFile, Row
@@ -294,6 +294,18 @@ class TestLooked:
         assert "prompt must be a string" in found[5].problem.message
 
 
+class CountedCache(InMemoryCache):
+    """A cache that keeps how much it was asked for."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked = []
+
+    async def get_many(self, keys):
+        self.asked.append(len(keys))
+        return await super().get_many(keys)
+
+
 async def test_kept_answers_wait_for_the_disk_in_bounded_memory(rows, out, tmp_path, monkeypatch):
     """While the journal is busy no more than some megabytes of kept answers are read ahead."""
     monkeypatch.setattr(run, "_WRITING", 10_000)
@@ -320,3 +332,16 @@ async def test_kept_answers_wait_for_the_disk_in_bounded_memory(rows, out, tmp_p
     summary = await manager_on(FakeTransport(), cache=cache).run_file_async(rows, again)
     assert summary.cached == 3 * BLOCK
     assert most == 1
+
+
+async def test_large_answers_are_looked_up_in_small_portions(rows, out, tmp_path, monkeypatch):
+    """However many rows a block has, about so many bytes of answers are in memory at once."""
+    monkeypatch.setattr(intake, "_ROOM", 20_000)
+    write(rows, map(KINDS["batch lines"], range(1000)))
+    cache = CountedCache()
+    await manager_on(FakeTransport(lambda call: answer_to("x" * 1000)), cache=cache).run_file_async(rows, out)
+    cache.asked.clear()
+    summary = await manager_on(FakeTransport(), cache=cache).run_file_async(rows, tmp_path / "again.jsonl")
+    assert summary.cached == 1000
+    assert max(cache.asked[1:]) < 20
+    assert sum(cache.asked) == 1000
