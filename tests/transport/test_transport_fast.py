@@ -17,6 +17,7 @@ from faultserver import FaultServer, Line
 from fastbatch.errors import ConnectionLost, ConnectTimeout, InvalidRequest
 from fastbatch.models.http import HTTPCall
 from fastbatch.transport.fast import FastTransport
+from fastbatch.transport.fast.dialling import Dialler
 from fastbatch.transport.fast.headers import Headers, shape_of
 from fastbatch.transport.fast.request import Target
 from fastbatch.transport.timeout import Timeout
@@ -140,6 +141,43 @@ async def test_waiting_for_a_connection_counts_as_connecting(transport: FastTran
         for task in sent:
             task.cancel()
         await asyncio.wait(sent)
+
+
+async def test_the_first_byte_is_waited_for_from_the_request_on(
+    transport: FastTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What connecting took is no part of it."""
+    reach = Dialler.reach
+
+    async def slowly(self: Dialler, host: str, port: int) -> socket.socket:
+        await asyncio.sleep(0.3)
+        return await reach(self, host, port)
+
+    async def behave(line: Line) -> None:
+        await asyncio.sleep(0.2)
+        await line.reply(b"{}")
+
+    monkeypatch.setattr(Dialler, "reach", slowly)
+    async with FaultServer(behave) as server:
+        assert (await transport.send(post(server.url), Timeout(5.0, first_byte=0.4))).status == 200
+
+
+async def test_idle_connections_are_closed_while_others_work(
+    transport: FastTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After half a minute without a request, though nobody asks for their origin any more."""
+    async with FaultServer(answer) as server:
+        await transport.send(post(server.url), TIMEOUT)
+        pool = transport._pool
+        assert pool is not None
+        (kept,) = pool._there
+        pool.wheel.busy += 1  # somebody else
+        now = asyncio.get_running_loop().time()
+        assert kept.expire(now + 10) == kept.until
+        assert kept in pool._there
+        assert kept.expire(now + 31) == 0.0
+        assert kept not in pool._there
+        pool.wheel.busy -= 1
 
 
 async def test_another_origin_takes_the_place_of_an_idle_connection(transport: FastTransport) -> None:

@@ -147,7 +147,8 @@ class Connection(asyncio.Protocol):
         kept._began, kept._since = self._began, self._loop.time()
         kept._reused = True
         kept._streamed = self._streamed
-        self._wheel.arm(kept, min(kept.due, self.due))
+        if (due := self._began + self._timeout.shortest) < kept.due:
+            self._wheel.arm(kept, due)
         kept._write(*request)
         self._moved = kept
         self._wheel.disarm(self)
@@ -175,6 +176,8 @@ class Connection(asyncio.Protocol):
             self.fail(no_name(origin.host, error) if unknown else not_connected(where, error))
         except ValueError as error:
             self.fail(unsendable(origin.host, first_words(error)))
+        except RuntimeError as error:  # uvloop's word for a connection that ended before it was handed out
+            self.fail(not_connected(where, OSError(first_words(error))))
 
     def _write(self, head: bytes, body: bytes) -> None:
         transport = self._transport
@@ -212,6 +215,7 @@ class Connection(asyncio.Protocol):
         if self._future is None or request is None or (not self.origin.tls and self.speaks()):
             self._loop.call_soon(self._unasked)  # not at once: uvloop would never tell who waits for it
         else:
+            self._since = self._loop.time()
             self._write(*request)
 
     def pause_writing(self) -> None:
@@ -477,7 +481,10 @@ class Connection(asyncio.Protocol):
     def expire(self, now: float) -> float:
         """Give up an attempt whose deadline has passed; when to look again."""
         if self._future is None:
-            return 0.0
+            if self.until <= now:  # it has been idle for too long
+                self.close()
+                return 0.0
+            return self.until
         due, passed = next_due(self._timeout, self._phase, self._began, self._since)
         if now < due:
             # Not simply when it is due: the next phase may begin at once and have a shorter deadline.
