@@ -94,6 +94,7 @@ async def test_nothing_in_flight_leaves_no_timer(transport: FastTransport) -> No
     async with FaultServer(answer) as server:
         for _ in range(3):
             await transport.send(post(server.url), TIMEOUT)
+        await asyncio.sleep(0)
         wheel = transport._pool.wheel  # type: ignore[union-attr]
         assert (wheel.busy, wheel._timer, wheel._buckets) == (0, None, {})
         server.behaviour = lambda line: line.hung_up()  # type: ignore[assignment,return-value]
@@ -102,6 +103,7 @@ async def test_nothing_in_flight_leaves_no_timer(transport: FastTransport) -> No
         assert wheel._timer is not None
         sent.cancel()
         await asyncio.wait([sent])
+        await asyncio.sleep(0)
         assert (wheel.busy, wheel._timer, wheel._buckets) == (0, None, {})
 
 

@@ -26,6 +26,10 @@ class Clock(asyncio.AbstractEventLoop):
     def __init__(self) -> None:
         self.now = 100.0
         self.timers: list[Timer] = []
+        self.soon: list[Callable[[], None]] = []
+
+    def call_soon(self, callback, *args, context=None):  # type: ignore[no-untyped-def]
+        self.soon.append(callback)
 
     def time(self) -> float:
         return self.now
@@ -135,6 +139,23 @@ def test_nothing_in_flight_leaves_no_timer(wheel: Wheel, clock: Clock) -> None:
     wheel.arm(entry, 111.0)
     clock.turn(111.1)
     assert len(entry.looked) == 1
+
+
+def test_a_pause_is_no_rest(wheel: Wheel, clock: Clock) -> None:
+    """Those who got the last replies in flight mostly send again in the next moment."""
+    entry = Entry(wheel, 105.0)
+    wheel.arm(entry, 105.0)
+    wheel.busy -= 1
+    wheel.pause()
+    wheel.pause()
+    wheel.busy += 1
+    (look,) = clock.soon
+    look()
+    assert (clock.waiting, entry.due) == (1, 105.0)
+    wheel.busy -= 1
+    wheel.pause()
+    clock.soon[-1]()
+    assert (clock.waiting, entry.due) == (0, NEVER)
 
 
 def test_what_is_disarmed_is_not_looked_at(wheel: Wheel, clock: Clock) -> None:

@@ -53,6 +53,7 @@ _HEAD = 1 << 16  # bytes of a reply's head, and of what is no body between two p
 _ASIDES = 100  # "100 Continue" or "102 Processing" before a reply; a server may send the latter now and then
 _KEPT_SECONDS = 30.0  # how long a connection may be idle
 _H = ord("H")
+_made = tuple.__new__  # a named tuple's own constructor is a function in Python
 _VERSIONS = ("1.1", "1.0")
 
 
@@ -256,15 +257,14 @@ class Connection(asyncio.Protocol):
         if sink is None:
             if (
                 ended == 1
-                and not (spoiled or self._shape.special or self._taken or self._streamed)
+                and not (spoiled or self._taken or self._streamed)
                 and len(data) <= _HEAD
+                and (not self._shape.special or self._just_chunked())
             ):
                 bodies = self._bodies
                 body = bodies[0] if len(bodies) == 1 else b"".join(bodies)
                 if len(body) <= self._pool.bound:
-                    if self._unsent is not None:
-                        self._keep = False
-                    self.deliver(body)
+                    self._deliver_at_once(body)
                     return
             self._taken += len(data)
             if not self._begin_body():
@@ -347,6 +347,11 @@ class Connection(asyncio.Protocol):
             self._problem = "informational replies without end"
             raise ValueError
 
+    def _just_chunked(self) -> bool:
+        """Whether the one thing to be known of a reply is that it comes in chunks, which is the parser's."""
+        place = self._shape.transfer
+        return place is not None and self._values[place] == b"chunked"
+
     def _begin_body(self) -> bool:
         """Look at a head whose body is not here at once, or is packed; False: nothing is to be read."""
         if not self.status:
@@ -423,6 +428,31 @@ class Connection(asyncio.Protocol):
 
     # An attempt ends.
 
+    def _deliver_at_once(self, body: bytes) -> None:
+        """The reply was all there in one piece: as `deliver`, without undoing what was not done."""
+        future = self._future
+        assert future is not None
+        if not future.done():
+            headers = Headers(self._shape.names, self._values)
+            future.set_result(_made(HTTPReply, (self.status, headers, body)))
+        self._future = None
+        self._sent = self._heard = False
+        self._asides = self.status = 0
+        self._events.clear()
+        self._bodies.clear()
+        self._headers.clear()  # trailers are of no use to anybody
+        wheel = self._wheel
+        wheel.busy -= 1
+        if not wheel.busy:
+            wheel.pause()
+        if self._keep and self._unsent is None:
+            self._reused = True
+            self.until = self._loop.time() + self._kept
+            self._pool.release(self)
+        else:
+            self._unsent = None
+            self.close()
+
     def deliver(self, body: bytes) -> None:
         """The reply is complete."""
         future = self._future
@@ -476,7 +506,7 @@ class Connection(asyncio.Protocol):
         if sink is not None:
             sink.drop(error)
         if not wheel.busy:
-            wheel.rest()
+            wheel.pause()
 
     def expire(self, now: float) -> float:
         """Give up an attempt whose deadline has passed; when to look again."""

@@ -10,10 +10,11 @@ _SHAPES = 512  # shapes that are remembered; a server has a handful
 class Shape:
     """The names of a reply's headers, which are the same from reply to reply of one server.
 
-    `special`: one of them says how the reply is to be read or its connection to be kept.
+    `special`: one of them says how the reply is to be read or its connection kept; `transfer`: the place
+    of the transfer-encoding, where there is no other of that kind.
     """
 
-    __slots__ = ("names", "special")
+    __slots__ = ("names", "special", "transfer")
 
     def __init__(self, names: tuple[bytes, ...]) -> None:
         lower: list[str] = []
@@ -21,7 +22,9 @@ class Shape:
             text = name.decode("latin-1").lower()
             lower.append("" if text in lower else text)  # of repeated ones the first counts
         self.names = tuple(lower)
-        self.special = not _SPECIAL.isdisjoint(lower)
+        special = [place for place, name in enumerate(lower) if name in _SPECIAL]
+        self.special = bool(special)
+        self.transfer = special[0] if len(special) == 1 and lower[special[0]] == "transfer-encoding" else None
 
 
 _SPECIAL = frozenset(("content-encoding", "transfer-encoding", "keep-alive"))

@@ -55,7 +55,10 @@ class Pool:
             del self._waiting[attempt]
             if attempt.hand_over(connection):
                 return
-        self._idle.setdefault(connection.origin, {})[connection] = None
+        idle = self._idle.get(connection.origin)
+        if idle is None:
+            idle = self._idle[connection.origin] = {}
+        idle[connection] = None
 
     def forget(self, connection: Connection) -> None:
         """The connection is no more, or nobody waits for it any more."""
@@ -73,6 +76,7 @@ class Pool:
         """Close every connection."""
         for connection in [*self._waiting, *self._there]:
             connection.close()
+        self.wheel.rest()
 
     def _retire(self) -> bool:
         """Close the connection of another origin that has been idle for longest, for a new one."""

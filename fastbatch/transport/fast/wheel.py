@@ -34,16 +34,17 @@ class Entry(Protocol):
 class Wheel:
     """Looks at entries when they are due, on the clock of `loop`."""
 
-    __slots__ = ("_at", "_buckets", "_grace", "_loop", "_timer", "busy")
+    __slots__ = ("_at", "_buckets", "_grace", "_loop", "_pausing", "_timer", "busy")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.busy = 0
-        """Attempts in flight, counted by those who make them; at 0 they call `rest`."""
+        """Attempts in flight, counted by those who make them; at 0 they call `pause`."""
         self._loop = loop
         self._buckets: dict[int, dict[Entry, None]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._at = NEVER
         self._grace = False
+        self._pausing = False
 
     def arm(self, entry: Entry, due: float) -> None:
         """Look at `entry` at `due`; needed where that is earlier than `entry.due`."""
@@ -66,8 +67,19 @@ class Wheel:
             self._take_out(entry)
         entry.due = NEVER
 
+    def pause(self) -> None:
+        """Nothing is in flight just now: rest, unless those who got a reply send again at once."""
+        if not self._pausing:
+            self._pausing = True
+            self._loop.call_soon(self._paused)
+
+    def _paused(self) -> None:
+        self._pausing = False
+        if not self.busy:
+            self.rest()
+
     def rest(self) -> None:
-        """Nothing is in flight: no bucket and no timer stays."""
+        """No bucket and no timer stays."""
         for bucket in self._buckets.values():
             for entry in bucket:
                 entry.slot = 0
