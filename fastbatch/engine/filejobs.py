@@ -123,7 +123,9 @@ class FileJobs(Generic[ResponseT]):
     def record(self, answers: Sequence[tuple[Candidate, Kept]], *, provider: str, cached: bool) -> Batch:
         """Have the kept answers of rows that `blocks` gave written as one piece."""
         assert self.recorder is not None
-        return self.recorder.record_kept(answers, provider=provider, cached=cached)
+        return self.recorder.record_kept(
+            answers, provider=provider, cached=cached, carried=self._input.carried
+        )
 
     async def _answered(self, row: Row, job: Job[ResponseT], answers: Answers) -> bool:
         """Whether the output has the answer to this very request."""

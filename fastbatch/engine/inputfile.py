@@ -163,13 +163,13 @@ class InputFile:
         content, custom_id, mark, held, problem = ids.look(number, line)
         if problem is None and held and mark == held:
             return custom_id.encode()
-        key, model = "", None
+        key, model, carried = "", None, None
         if problem is None:
             try:
                 endpoint, body, carried = self._check(content)
                 if self._key is not None and not held:
                     key = self._key(endpoint, body, custom_id)
-                    if not carried and "error" not in content and type(line) is bytes:
+                    if "error" not in content and type(line) is bytes:
                         if not line.startswith(self._begins):
                             self._begins = beginning(line) or BEGINS[0]
                         begin = len(self._begins)
@@ -181,7 +181,7 @@ class InputFile:
         if problem is not None and on_bad_row == "fail":
             raise self.refused(number, problem, "nothing was sent; ")
         if key:
-            looked.add(key, plain_model=model)
+            looked.add(key, known_model=model, carries=bool(carried))
         else:
             looked.flags.append(AGAIN)
         return None
@@ -251,9 +251,9 @@ class InputFile:
                                 begins = beginning(line)
                                 begin_id = len(begins)
                             custom_id = line[begin_id : line.find(b'"', begin_id)].decode()
-                            model = models[flag - PLAIN]
+                            model, carries = models[(flag - PLAIN) >> 1], not flag & 1
                             mark = digest(line, seed)
-                            rows.append(Known(number, custom_id, key, mark, model, line, len(line)))
+                            rows.append(Known(number, custom_id, key, mark, model, line, len(line), carries))
                             continue
                     name = None if key else find(number, line)
                     row = self._row(ids, number, line, key) if name is None else name.decode()
@@ -266,8 +266,8 @@ class InputFile:
     def row(self, known: Known) -> Row:
         """The whole of a row that was known without reading it again."""
         content = parse_row(known.line)
-        endpoint, body, _ = row_parts(content, self._trusted)
-        request = LLMRequest(endpoint, body, custom_id=known.custom_id, checked=True)
+        endpoint, body, carried = row_parts(content, self._trusted)
+        request = LLMRequest(endpoint, body, custom_id=known.custom_id, metadata=carried, checked=True)
         return Row(
             known.first,
             known.custom_id,
@@ -280,6 +280,10 @@ class InputFile:
             known.key,
             known.size,
         )
+
+    def carried(self, known: Known) -> dict[str, Any] | None:
+        """The columns of a known row that its answer's record holds."""
+        return row_parts(parse_row(known.line), self._trusted)[2] if known.carries else None
 
     def _row(self, ids: RowIds, number: int, line: bytes | InvalidRequest, key: str) -> Row | str:
         """A row, or the id of one that is answered; one with a `key` was found good before."""

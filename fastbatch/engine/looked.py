@@ -15,8 +15,10 @@ _KEY = 16  # bytes of a request hash
 AGAIN = 0  # to be looked at again: bad, or answered otherwise
 ANSWERED = 1
 KEYED = 2  # its hash is known
-PLAIN = 3  # and its id and its model as well; from here on a model's number is added
-_MODELS = 256 - PLAIN
+PLAIN = (
+    3  # and its id and its model as well; twice a model's number is added, and one if it carries something
+)
+_MODELS = (256 - PLAIN) // 2
 
 BEGINS = (b'{"custom_id":"', b'{"custom_id": "', b'{"id":"', b'{"id": "')  # of rows that begin with an id
 
@@ -34,6 +36,8 @@ class Known(NamedTuple):
     line: bytes
     size: int
     """Bytes of its line."""
+    carries: bool
+    """Whether it has columns that the record holds; they are read when it is made."""
 
 
 class Looked:
@@ -47,20 +51,20 @@ class Looked:
         self._keys = bytearray()
         self._numbers: dict[str, int] = {}
 
-    def add(self, key: str, *, plain_model: str | None) -> None:
-        """A good row with this hash; `plain_model` is its model where it is a `Known` one."""
+    def add(self, key: str, *, known_model: str | None, carries: bool) -> None:
+        """A good row with this hash; `known_model` is its model where it is a `Known` one."""
         self._keys += bytes.fromhex(key)
-        if plain_model is None:
+        if known_model is None:
             self.flags.append(KEYED)
             return
-        number = self._numbers.get(plain_model)
+        number = self._numbers.get(known_model)
         if number is None:
             if len(self.models) == _MODELS:
                 self.flags.append(KEYED)
                 return
-            number = self._numbers[plain_model] = len(self.models)
-            self.models.append(plain_model)
-        self.flags.append(PLAIN + number)
+            number = self._numbers[known_model] = len(self.models)
+            self.models.append(known_model)
+        self.flags.append(PLAIN + 2 * number + carries)
 
     def keys(self, begin: int, count: int) -> Iterator[str]:
         """The hashes of so many of the rows that have one, from the `begin`-th on."""

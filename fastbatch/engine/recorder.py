@@ -116,14 +116,21 @@ class RowRecorder:
             record = error_line(row.custom_id, row.content, row.first, error, options=self._options)
         self._journal.record(job, self._closes(job), error=record)
 
-    def record_kept(self, answers: Sequence[tuple[Candidate, Kept]], *, provider: str, cached: bool) -> Batch:
-        """Have the kept answers of a block of rows written as one piece."""
+    def record_kept(
+        self,
+        answers: Sequence[tuple[Candidate, Kept]],
+        *,
+        provider: str,
+        cached: bool,
+        carried: Callable[[Known], Mapping[str, Any] | None],
+    ) -> Batch:
+        """Have the kept answers of a block of rows written as one piece; `carried` reads what a row carries."""
         lines: list[bytes] = []
         names: list[str] = []
         for row, (status, request_id, _, raw) in answers:
             if isinstance(row, Known):
                 model: str | None = row.model
-                metadata: Mapping[str, Any] | None = None
+                metadata = carried(row) if row.carries else None
             else:
                 assert isinstance(row, Row)
                 assert row.request is not None

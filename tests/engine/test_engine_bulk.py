@@ -243,11 +243,19 @@ class TestLooked:
         assert (row.custom_id, row.key, row.first, row.held) == ("a", "ab" * 16, 1, 0)
         assert row.request.body["model"] == "other"
 
+    def test_what_a_row_carries_is_read_when_it_is_wanted(self, rows):
+        """A row with columns is known too; they are read for its record, or with its request."""
+        write(rows, [{"id": "a", "prompt": "ab" * 16, "column": 1}])
+        made, answers = self.opened(rows)
+        made.check(answers, "fail")
+        (known,) = self.rows_of(made, answers)
+        assert isinstance(known, Known)
+        assert made.carried(known) == made.row(known).request.metadata == {"column": 1}
+
     @pytest.mark.parametrize(
         "line",
         [
             {"prompt": "ab" * 16, "id": "a"},
-            {"id": "a", "prompt": "ab" * 16, "column": 1},
             {"id": "a\\", "prompt": "ab" * 16},
             {"id": "b", "custom_id": "a", "prompt": "ab" * 16},
             {"id": "a", "prompt": "ab" * 16, "error": {}},
@@ -255,7 +263,7 @@ class TestLooked:
         ],
     )
     def test_any_other_row_is_read_again(self, rows, line):
-        """Where the line does not begin with the id itself, or carries something, only its hash is kept."""
+        """Where the line does not begin with the id itself only its hash is kept."""
         write(rows, [line])
         made, answers = self.opened(rows)
         made.check(answers, "fail")
@@ -274,12 +282,12 @@ class TestLooked:
         assert isinstance(found[1].problem, InvalidRequest)
 
     def test_more_models_than_a_byte_can_name(self, rows):
-        """Rows beyond the first 253 models are read again, and lose nothing but time."""
+        """Rows beyond the first 126 models are read again, and lose nothing but time."""
         write(rows, [{"id": str(n), "prompt": "ab" * 16, "model": f"m{n}"} for n in range(300)])
         made, answers = self.opened(rows)
         made.check(answers, "fail")
         found = self.rows_of(made, answers)
-        assert sum(isinstance(row, Known) for row in found) == 253
+        assert sum(isinstance(row, Known) for row in found) == 126
         models = [row.model if isinstance(row, Known) else row.request.model for row in found]
         assert models == [f"m{n}" for n in range(300)]
 
