@@ -1,8 +1,8 @@
 """What looking through an input leaves for the reading that follows: seventeen bytes a row at most.
 
 A row that was found good has its request hash here, so that a cache can answer it before anybody reads it
-again; of the usual row (its id stands first, and it carries nothing) even the answer's record can be written
-without parsing it a second time. All of it holds for the bytes of the file that was looked through.
+again; of the usual row (its id stands first) even the answer's record can be written without making a request
+of it a second time. All of it holds for the bytes of the file that was looked through.
 """
 
 from __future__ import annotations
@@ -15,9 +15,7 @@ _KEY = 16  # bytes of a request hash
 AGAIN = 0  # to be looked at again: bad, or answered otherwise
 ANSWERED = 1
 KEYED = 2  # its hash is known
-PLAIN = (
-    3  # and its id and its model as well; twice a model's number is added, and one if it carries something
-)
+PLAIN = 3  # its id and its model, too: twice the model's number is added, and one if it carries something
 _MODELS = (256 - PLAIN) // 2
 
 BEGINS = (b'{"custom_id":"', b'{"custom_id": "', b'{"id":"', b'{"id": "')  # of rows that begin with an id

@@ -124,7 +124,7 @@ class RowRecorder:
         cached: bool,
         carried: Callable[[Known], Mapping[str, Any] | None],
     ) -> Batch:
-        """Have the kept answers of a block of rows written as one piece; `carried` reads what a row carries."""
+        """Have the kept answers of a block of rows written as one piece; `carried` reads a row's columns."""
         lines: list[bytes] = []
         names: list[str] = []
         for row, (status, request_id, _, raw) in answers:
