@@ -23,6 +23,7 @@ from fastbatch.engine.recorder import RowRecorder
 from fastbatch.engine.session import Settings
 from fastbatch.engine.uncertain import not_sent_again
 from fastbatch.errors import RunStopped
+from fastbatch.formats.rows import RowSettings
 from fastbatch.hashing import hash_and_size
 from fastbatch.models.params import CHAT
 from fastbatch.models.request import LLMRequest
@@ -111,6 +112,11 @@ class FileJobs(Generic[ResponseT]):
             await asyncio.sleep(0)  # so that a signal is heard while rows are skipped
         if block:
             yield block
+
+    @property
+    def reads(self) -> RowSettings:
+        """How rows are read that were found good before."""
+        return self._input.reads
 
     def promote(self, row: Candidate) -> Job[ResponseT]:
         """The job of a row that `blocks` gave: it has to be asked."""

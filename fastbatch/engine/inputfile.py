@@ -90,6 +90,11 @@ class InputFile:
         self.replays = False  # whether rows come from an errors file, with the lines that are on record
 
     @property
+    def reads(self) -> RowSettings:
+        """How rows are read that were found good before."""
+        return self._trusted
+
+    @property
     def limited(self) -> bool:
         """Whether the file may hold more rows than these."""
         return self._limit is not None

@@ -12,6 +12,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 from fastbatch.engine.job import Job
 from fastbatch.engine.kept import Kept, decode, unpack
 from fastbatch.engine.store import AnswerStore
+from fastbatch.formats.rows import RowSettings
 from fastbatch.models.response import ResponseWrapper
 from fastbatch.providers.base import Provider
 
@@ -56,6 +57,11 @@ class Batch(NamedTuple):
 
 class Bulk(Protocol[ResponseT]):
     """What can be done with a candidate, for a source that has some."""
+
+    @property
+    def reads(self) -> RowSettings:
+        """How rows are read that were found good before."""
+        ...
 
     def promote(self, row: Candidate) -> Job[ResponseT]:
         """Make a job of a row that has to be asked."""

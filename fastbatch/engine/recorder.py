@@ -74,7 +74,7 @@ class RowRecorder:
         leaving = []
         billed = []
         for job, attempt, tokens in rows:
-            row: Row = job.tag
+            row: Row | Known = job.tag
             leaving.append((row.first, row.custom_id, job.key, attempt, tokens))
             if journal.is_uncertain(row.custom_id, job.key):
                 billed.append(job.index)
@@ -86,10 +86,10 @@ class RowRecorder:
         journal = self._journal
         closes = []
         for job in jobs:
-            row: Row = job.tag
+            row: Row | Known = job.tag
             if self._touched is not None:
                 self._touched.put(id_number(row.custom_id), 1)
-            self.replaced += row.held != 0
+            self.replaced += not isinstance(row, Known) and row.held != 0
             if not journal.left_other(row.custom_id, job.key):
                 closes.append(row.custom_id)
         journal.record_many(what, lines, closes)

@@ -7,8 +7,11 @@ from fastbatch import LLMRequest, OpenAIProvider
 from fastbatch.engine.crew.forms import OK, read_outcome, read_row, write_outcome, write_row
 from fastbatch.engine.inputfile import Row
 from fastbatch.engine.job import Job
+from fastbatch.engine.looked import Known
 from fastbatch.errors import RateLimited
 from fastbatch.formats.results import result_line
+from fastbatch.formats.rows import RowSettings
+from fastbatch.formats.rows import read_row as read_row_here
 from fastbatch.hashing import wire_bytes
 from fastbatch.models.response import ResponseWrapper, Usage
 
@@ -30,9 +33,9 @@ def across(head):
     return orjson.loads(orjson.dumps(head))
 
 
-def dealt(job, *, lines):
+def dealt(job, *, lines, reads=None):
     body = wire_bytes(job.request.body)
-    return read_row(across(write_row(job, len(body), lines=lines)), body)
+    return read_row(across(write_row(job, len(body), lines=lines)), body, reads)
 
 
 def outcome_of(job, **fields):
@@ -98,3 +101,14 @@ def test_a_member_makes_the_line_of_the_output():
     form, raw = write_outcome(came)
     assert raw == result_line("row-ü", 12, outcome_of(job), MARK)
     assert across(form) == [7, OK, len(raw), 5, 4, 3, 2, 0]
+
+
+def test_a_row_of_a_file_is_read_by_the_member():
+    """As it stands in the input, by the settings of the run; nobody else parses it again."""
+    line = b'{"id": "a", "prompt": "Hi"}'
+    reads = RowSettings(model="m", system="Be brief.", params={"temperature": 0}, checked=True)
+    job = Job(a_job().request, 4, "k" * 32, Known(5, "a", "k" * 32, MARK, "m", line, len(line)))
+    came = read_row(across(write_row(job, len(line), lines=True)), line, reads)
+    assert wire_bytes(came.request.body) == wire_bytes(read_row_here(orjson.loads(line), reads).body)
+    assert came.tag == ["a", 5, MARK, {"topic": [1]}]
+    assert (came.index, came.key) == (4, job.key)

@@ -46,6 +46,24 @@ async def test_results_are_those_of_one_process():
     assert two[62].error.request_id == "req-7"
 
 
+async def test_files_are_those_of_one_process(tmp_path):
+    """The records of refused rows too, which hold the whole row."""
+    rows = [{"id": f"r{n}", "prompt": str(n), "temperature": 0.5} for n in range(20)]
+    rows += [{"id": "no", "prompt": "refused", "temperature": 1}, {"prompt": "refused", "topic": "x"}]
+    write_rows(tmp_path / "rows.jsonl", *rows)
+    written = []
+    for workers in (1, 2):
+        output = tmp_path / f"{workers}.jsonl"
+        await manager(crewfakes.mixed, workers=workers).run_file_async(tmp_path / "rows.jsonl", output)
+        failed = read_lines(output.with_name(output.name + ".errors.jsonl"))
+        answered = read_lines(output)
+        for line in answered:
+            del line["fastbatch"]["latency_s"], line["fastbatch"]["crc"]
+        written.append([sorted(lines, key=lambda line: line["custom_id"]) for lines in (answered, failed)])
+    assert written[0] == written[1]
+    assert list(map(len, written[0])) == [20, 2]
+
+
 async def test_a_listener_hears_one_run():
     """Its start, its end, and the sums of all workers."""
     listener = Collected()

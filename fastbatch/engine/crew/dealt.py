@@ -9,31 +9,28 @@ from typing import Any
 
 from fastbatch.engine.crew.forms import RowForm, read_row
 from fastbatch.engine.job import Job
+from fastbatch.formats.rows import RowSettings
 
 
 class Dealt:
     """The rows that the parent deals, as the source of a run."""
 
     def __init__(self) -> None:
-        self._blocks: deque[list[Job[Any]]] = deque()
+        self.reads: RowSettings | None = None  # how rows are read that come as they stand in the input
+        self._frames: deque[tuple[list[RowForm], bytes]] = deque()
         self._over = False
         self._bell: asyncio.Future[None] | None = None
 
     def add(self, forms: list[RowForm], raw: bytes) -> None:
         """Take in a frame of rows."""
-        block, at = [], 0
-        for form in forms:
-            length = form[3]
-            block.append(read_row(form, raw[at : at + length]))
-            at += length
-        self._blocks.append(block)
+        self._frames.append((forms, raw))
         self._ring()
 
     def end(self, *, drop: bool = False) -> None:
         """No more rows come; those that nobody has looked at yet are dropped where they shall be."""
         self._over = True
         if drop:
-            self._blocks.clear()
+            self._frames.clear()
         self._ring()
 
     def _ring(self) -> None:
@@ -43,9 +40,17 @@ class Dealt:
     async def blocks(self) -> AsyncGenerator[list[Job[Any]], None]:
         """The rows, until there are no more."""
         while True:
-            while self._blocks:
-                yield self._blocks.popleft()
+            while self._frames:
+                yield self._block(*self._frames.popleft())
             if self._over:
                 return
             self._bell = asyncio.get_running_loop().create_future()
             await self._bell
+
+    def _block(self, forms: list[RowForm], raw: bytes) -> list[Job[Any]]:
+        block, at = [], 0
+        for form in forms:
+            length = form[3]
+            block.append(read_row(form, raw[at : at + length], self.reads))
+            at += length
+        return block

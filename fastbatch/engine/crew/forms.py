@@ -8,15 +8,18 @@ from typing import Any
 import orjson
 
 from fastbatch.engine.job import Job
+from fastbatch.engine.looked import Known
 from fastbatch.errors import RequestError
 from fastbatch.formats.results import result_line
+from fastbatch.formats.rows import RowSettings, parse_row, row_parts
 from fastbatch.models.request import LLMRequest
 from fastbatch.models.response import ReplyReader, ResponseWrapper, Usage
 
 OK, CACHED, SHARED = 1, 2, 4  # what became of a row, in bits; none of them for a failed one
 
 RowForm = list[Any]
-"""`[number, key, endpoint, length of the body, attempts so far, maybe billed, line]`."""
+"""`[number, key, endpoint, length, attempts so far, maybe billed, line]`, and so many raw bytes: the body, or
+without an endpoint the row as it stands in the input."""
 
 LineForm = list[Any] | None
 """`[custom_id, line of the input, fingerprint, metadata]` where an output line is to be made; else None."""
@@ -29,16 +32,24 @@ model, provider, error]`; it ends behind `fallback` where the raw bytes are an o
 def write_row(job: Job[Any], length: int, *, lines: bool) -> RowForm:
     """A row to be dealt, whose body has so many bytes; with `lines` its answer is to be an output line."""
     request, row = job.request, job.tag
+    endpoint = None if isinstance(row, Known) else request.endpoint
     line = [row.custom_id, row.first, row.mark, request.metadata] if lines else None
-    return [job.index, job.key, request.endpoint, length, job.attempts, job.maybe_billed, line]
+    return [job.index, job.key, endpoint, length, job.attempts, job.maybe_billed, line]
 
 
-def read_row(form: RowForm, body: bytes) -> Job[Any]:
-    """The job of a row that was dealt; its tag says of what line it is."""
+def read_row(form: RowForm, raw: bytes, reads: RowSettings | None) -> Job[Any]:
+    """The job of a row that was dealt; its tag says of what line it is. `reads` is how a row of the input is
+    read, which was found good before.
+    """
     number, key, endpoint, _, attempts, billed, line = form
-    metadata: Mapping[str, Any] | None = None if line is None else line[3]
-    request = LLMRequest(endpoint, orjson.loads(body), metadata=metadata, checked=True)
-    job: Job[Any] = Job(request, number, key, line, len(body))
+    if endpoint is None:
+        assert reads is not None
+        endpoint, body, _ = row_parts(parse_row(raw), reads)
+        request = LLMRequest(endpoint, body, checked=True)
+    else:
+        metadata: Mapping[str, Any] | None = None if line is None else line[3]
+        request = LLMRequest(endpoint, orjson.loads(raw), metadata=metadata, checked=True)
+    job: Job[Any] = Job(request, number, key, line, len(raw))
     job.attempts, job.maybe_billed = attempts, billed
     return job
 

@@ -17,6 +17,7 @@ import fastbatch
 from fastbatch.engine.crew.forms import write_row
 from fastbatch.engine.crew.link import FORM, Head, Link
 from fastbatch.engine.job import Job
+from fastbatch.engine.looked import Known
 from fastbatch.hashing import wire_bytes
 
 _SPARE = 448  # rows that a member has beside those that may be in flight, so that it never waits for the next
@@ -112,7 +113,8 @@ class Hand:
         length = 0
         while backlog and room > 0 and (self.size < self._space or not self.rows):
             job = backlog.popleft()
-            body = wire_bytes(job.request.body, checked=True)
+            row = job.tag
+            body = row.line if isinstance(row, Known) else wire_bytes(job.request.body, checked=True)
             forms.append(write_row(job, len(body), lines=lines))
             bodies.append(body)
             self.rows[job.index] = Row(job, len(body))

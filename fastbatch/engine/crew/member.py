@@ -59,6 +59,7 @@ class Member:
                 raise RuntimeError(f"the parent speaks form {form} of the crew's language, this is {FORM}")
             sys.path[:] = path
             self._given = unpacked(raw)
+            self._dealt.reads = self._given.reads
             await self._work(self._given, concurrency, retries)
         except asyncio.CancelledError:  # told to; what there was has been saved
             self._reports.tell()

@@ -14,6 +14,7 @@ from fastbatch.engine.addresses import Places
 from fastbatch.engine.events import Listener
 from fastbatch.engine.session import Identical, Settings
 from fastbatch.errors import ConfigError
+from fastbatch.formats.rows import RowSettings
 from fastbatch.limits.tokens import TokenEstimator
 from fastbatch.retry import RetryPolicy
 from fastbatch.transport.base import Transport
@@ -35,6 +36,7 @@ class Orders:
     Attributes:
         places: where requests go; each member has its part of the concurrency.
         shared: where the account of the limits is; a folder for one that this run has to itself.
+        reads: how rows of an input file are read; None where there is none.
         asks: whether a member asks before it sends, since there is a journal.
     """
 
@@ -47,6 +49,7 @@ class Orders:
     shared: bool | str | Path
     transport: Callable[[], Transport]
     title: str
+    reads: RowSettings | None
     asks: bool
 
     def settings(self, listener: Listener, *, concurrency: int, retries: float) -> Settings[Any]:
@@ -67,7 +70,14 @@ class Orders:
         )
 
 
-def orders(settings: Settings[Any], *, title: str, shared: bool | str | Path, asks: bool) -> Orders:
+def orders(
+    settings: Settings[Any],
+    *,
+    title: str,
+    shared: bool | str | Path,
+    asks: bool,
+    reads: RowSettings | None = None,
+) -> Orders:
     """The orders of one run."""
     assert settings.places is not None
     return Orders(
@@ -80,6 +90,7 @@ def orders(settings: Settings[Any], *, title: str, shared: bool | str | Path, as
         shared=shared,
         transport=settings.transport,
         title=title,
+        reads=reads,
         asks=asks,
     )
 

@@ -22,16 +22,20 @@ from fastbatch.engine.crew.orders import Orders, packed
 from fastbatch.engine.events import Counters
 from fastbatch.engine.intake import Bulk, Candidate
 from fastbatch.engine.job import Job
+from fastbatch.engine.looked import Known
 from fastbatch.engine.recorder import RowRecorder
 from fastbatch.engine.room import room_for_rows
 from fastbatch.engine.uncertain import Choice
 from fastbatch.errors import FastbatchError, RunStopped, StorageError, UsageError
 from fastbatch.limits.budget import AT_FIRST
+from fastbatch.models.params import CHAT
+from fastbatch.models.request import LLMRequest
 from fastbatch.providers.base import Provider
 
 ResponseT = TypeVar("ResponseT")
 
 _AHEAD = 1024  # rows for each member that may wait to be dealt: keys do not fall to all of them in turn
+_UNREAD = LLMRequest(CHAT, {"messages": []}, checked=True)  # stands where the row is not read here
 _LOOK = 1.0  # seconds between two looks at whether members are well
 _CANCELLED = 0.8  # seconds in which members that were cancelled may save what they have
 
@@ -191,11 +195,7 @@ class CrewRun(Generic[ResponseT]):
 
     def _admit(self, block: Sequence[Job[ResponseT] | Candidate]) -> None:
         for item in block:
-            if isinstance(item, Job):
-                job = item
-            else:
-                assert self._bulk is not None
-                job = self._bulk.promote(item)
+            job = item if isinstance(item, Job) else self._job(item)
             self._books.admit(job)
             if job.outcome is not None:
                 self._books.finish(job)
@@ -205,6 +205,20 @@ class CrewRun(Generic[ResponseT]):
             self._hands[int(job.key[:8], 16) % len(self._hands)].backlog.append(job)
         for hand in self._hands:
             hand.deal(lines=self._lines)
+
+    def _job(self, row: Candidate) -> Job[ResponseT]:
+        """A row that has to be asked; one that is known well enough is read by a member, and not here."""
+        if isinstance(row, Known) and self._lines:
+            return Job(_UNREAD, row.first - 1, row.key, row, row.size)
+        assert self._bulk is not None
+        return self._bulk.promote(row)
+
+    def _read(self, job: Job[ResponseT]) -> None:
+        """Read a row here after all, since its record needs all of it."""
+        if isinstance(job.tag, Known):
+            assert self._bulk is not None
+            whole = self._bulk.promote(job.tag)
+            job.request, job.asked, job.tag = whole.request, whole.asked, whole.tag
 
     def _engage(self) -> None:
         """Start the crew, now that there is a row to be asked."""
@@ -298,6 +312,7 @@ class CrewRun(Generic[ResponseT]):
                 answered.forms.append(form)
                 answered.lines.append(own)
             else:
+                self._read(row.job)
                 row.job.outcome = read_outcome(form, own, row.job, self._readers)
                 self._books.finish(row.job)
         if answered.jobs:
@@ -334,6 +349,7 @@ class CrewRun(Generic[ResponseT]):
                 again, finished = self._losses.sort(hand, rows, code)
                 hand.backlog.extendleft(reversed(again))
                 for job in finished:
+                    self._read(job)
                     self._books.finish(job)
                 await self._start(hand, 0.0)
                 return

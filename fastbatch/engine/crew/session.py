@@ -91,7 +91,13 @@ class CrewSession(AbstractAsyncContextManager["CrewSession[ResponseT]"], Generic
         each, more = divmod(settings.concurrency, self._members)
         return CrewRun(
             source,
-            orders=orders(settings, title=self._title, shared=shared, asks=recorder is not None),
+            orders=orders(
+                settings,
+                title=self._title,
+                shared=shared,
+                asks=recorder is not None,
+                reads=None if bulk is None else bulk.reads,
+            ),
             shares=[each + (number < more) for number in range(self._members)],
             providers=[place.lanes[0].provider for place in settings.addresses],
             counters=self.counters,
