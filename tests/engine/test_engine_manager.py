@@ -126,6 +126,13 @@ async def test_defaults_fill_gaps_only():
     assert requests[0].body == {"messages": [message | {"content": "a"}]}, "the caller's request was changed"
 
 
+def endless():
+    """A row that holds itself."""
+    row = {"prompt": "a"}
+    row["column"] = [row]
+    return row
+
+
 @pytest.mark.parametrize(
     ("row", "says"),
     [
@@ -134,6 +141,7 @@ async def test_defaults_fill_gaps_only():
         ({"prompt": 7}, "prompt must be a string"),
         ({"colour": "red"}, "none of prompt"),
         ({"prompt": "a", "stream": True}, "stream"),
+        (endless(), "nested too deeply"),
     ],
 )
 async def test_a_meaningless_row_is_a_failed_row(row, says):
