@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
 from fastbatch.engine.done import Answers
@@ -34,6 +35,8 @@ ResponseT = TypeVar("ResponseT")
 # Stands in the job of a bad row, which has its outcome from the start and is never sent.
 _NO_REQUEST = LLMRequest(CHAT, {"messages": [{"role": "user", "content": ""}]})
 
+_KNOWN = {Known}
+_size = attrgetter("size")
 _BLOCK = 512  # rows looked up at once: as many as the cache on disk takes in one step
 _BYTES = 4 << 20  # of the rows in a block, unless a single one has more
 
@@ -82,8 +85,12 @@ class FileJobs(Generic[ResponseT]):
         size = 0
         for skipped, rows in self._input.blocks(answers, answered=touch):
             counters.skipped += skipped
-            for item in rows:
-                row = item
+            if not self.not_again and set(map(type, rows)) <= _KNOWN:  # as usual: nothing to look at
+                block += rows
+                unknown: list[Row | Known] = []
+            else:
+                unknown = rows
+            for row in unknown:
                 if isinstance(row, Known):
                     if not self.not_again:
                         block.append(row)
@@ -102,13 +109,13 @@ class FileJobs(Generic[ResponseT]):
                     block.append(job)
             if self.interrupted:
                 break
-            size += sum([item.size for item in rows])
+            size += sum(map(_size, rows))
             whole = len(block) // _BLOCK * _BLOCK if size < _BYTES else len(block)
             if whole:
                 for start in range(0, whole, _BLOCK):
                     yield block[start : start + _BLOCK]
                 del block[:whole]
-                size = sum([item.size for item in block])
+                size = sum(map(_size, block))
             await asyncio.sleep(0)  # so that a signal is heard while rows are skipped
         if block:
             yield block

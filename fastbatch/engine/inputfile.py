@@ -144,7 +144,9 @@ class InputFile:
             for start in range(0, len(block), _STEP):
                 part = block[start : start + _STEP]
                 for number, line in islice(part, max(0, self._ahead - count)):
-                    name = find(number, line) or self._check_row(ids, number, line, looked, on_bad_row)
+                    name = find(number, line) if find is not None else None
+                    if name is None:
+                        name = self._check_row(ids, number, line, looked, on_bad_row)
                     if name is not None:
                         flags.append(ANSWERED)
                         if answered is not None:
@@ -260,7 +262,7 @@ class InputFile:
                             mark = digest(line, seed)
                             rows.append(Known(number, custom_id, key, mark, model, line, len(line), carries))
                             continue
-                    name = None if key else find(number, line)
+                    name = None if key or find is None else find(number, line)
                     row = self._row(ids, number, line, key) if name is None else name.decode()
                     if isinstance(row, Row):
                         rows.append(row)

@@ -31,6 +31,7 @@ class RowIds:
 
     Attributes:
         find: tells the id of a row that begins with it and is answered, without parsing it; None of others.
+            There is none where nothing is answered yet.
     """
 
     def __init__(self, answers: Answers, *, seed: int, dedupe: bool, again: bool) -> None:
@@ -40,7 +41,7 @@ class RowIds:
         self._repeats: dict[int, int] = {}
         if not again:
             answers.table.forget_lines()
-        self.find = self._finder() if answers.count else _nobody
+        self.find = self._finder() if answers.count else None
 
     def _finder(self) -> Callable[[int, bytes | InvalidRequest], bytes | None]:
         """Makes `find`, a function of its own: it is called for every row of a resumed run.
@@ -119,8 +120,3 @@ class RowIds:
                     self._repeats.clear()
                 self._repeats[identity] = count
                 return custom_id, place
-
-
-def _nobody(number: int, line: bytes | InvalidRequest) -> bytes | None:
-    """Finds nobody, where nothing is answered yet."""
-    return None

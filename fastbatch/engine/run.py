@@ -226,7 +226,8 @@ class Run(Generic[ResponseT]):
             return
         finished, fresh, kept = self._intake.sort(block, found)
         self._alive += len(block) - len(kept)
-        self._size += sum([item.size for item in block]) - sum([row.size for row, _ in kept])
+        if len(kept) < len(block):
+            self._size += sum([item.size for item in block]) - sum([row.size for row, _ in kept])
         self._unfinished += len(block)
         if kept:
             assert self._bulk is not None
