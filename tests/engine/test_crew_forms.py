@@ -105,10 +105,12 @@ def test_a_member_makes_the_line_of_the_output():
 
 def test_a_row_of_a_file_is_read_by_the_member():
     """As it stands in the input, by the settings of the run; nobody else parses it again."""
-    line = b'{"id": "a", "prompt": "Hi"}'
+    line = b'{"id": "a", "prompt": "Hi", "topic": 3}'
     reads = RowSettings(model="m", system="Be brief.", params={"temperature": 0}, checked=True)
-    job = Job(a_job().request, 4, "k" * 32, Known(5, "a", "k" * 32, MARK, "m", line, len(line)))
+    job = Job(a_job().request, 4, "k" * 32, Known(5, "a", "k" * 32, MARK, "m", line, len(line), True))
     came = read_row(across(write_row(job, len(line), lines=True)), line, reads)
-    assert wire_bytes(came.request.body) == wire_bytes(read_row_here(orjson.loads(line), reads).body)
-    assert came.tag == ["a", 5, MARK, {"topic": [1]}]
+    here = read_row_here(orjson.loads(line), reads)
+    assert wire_bytes(came.request.body) == wire_bytes(here.body)
+    assert came.request.metadata == here.metadata == {"topic": 3}
+    assert came.tag[:3] == ["a", 5, MARK]
     assert (came.index, came.key) == (4, job.key)

@@ -44,8 +44,8 @@ def read_row(form: RowForm, raw: bytes, reads: RowSettings | None) -> Job[Any]:
     number, key, endpoint, _, attempts, billed, line = form
     if endpoint is None:
         assert reads is not None
-        endpoint, body, _ = row_parts(parse_row(raw), reads)
-        request = LLMRequest(endpoint, body, checked=True)
+        endpoint, body, carried = row_parts(parse_row(raw), reads)
+        request = LLMRequest(endpoint, body, metadata=carried, checked=True)
     else:
         metadata: Mapping[str, Any] | None = None if line is None else line[3]
         request = LLMRequest(endpoint, orjson.loads(raw), metadata=metadata, checked=True)
