@@ -11,7 +11,7 @@ from typing import TypeVar
 from fastbatch.cache.admission import ENTRY_BYTES, WhenFull, admit
 from fastbatch.cache.base import CacheStats
 from fastbatch.cache.database import Database
-from fastbatch.cache.keys import checksum, pack
+from fastbatch.cache.keys import checksum, pack_many
 from fastbatch.cache.pruning import GROW, SIZE, drop_first, drop_old, drop_to
 from fastbatch.cache.schema import Damaged, patiently, totals, translated
 
@@ -73,8 +73,9 @@ class Store:
         now = self._time()
         for start in range(0, len(entries), _WRITE_BLOCK):
             rows: list[Row] = []
-            for key, value in entries[start : start + _WRITE_BLOCK]:
-                packed = pack(key)
+            block = entries[start : start + _WRITE_BLOCK]
+            keys = pack_many([key for key, _ in block])
+            for packed, (_, value) in zip(keys, block, strict=True):
                 rows.append((packed, now, checksum(packed, value), value))
             refused = self._run(partial(self._put, rows=rows))
             self._puts += len(rows) - refused
@@ -122,7 +123,7 @@ class Store:
         return _NEVER if self._ttl is None else self._time() - self._ttl
 
     def _get(self, database: Database, keys: Sequence[str]) -> dict[str, bytes]:
-        wanted = {pack(key): key for key in keys}
+        wanted = dict(zip(pack_many(keys), keys, strict=True))
         packed = list(wanted)
         expired = self._expiry()
         found: dict[str, bytes] = {}

@@ -273,7 +273,11 @@ class InputFile:
     def row(self, known: Known) -> Row:
         """The whole of a row that was known without reading it again."""
         content = parse_row(known.line)
-        endpoint, body, carried = row_parts(content, self._trusted)
+        body = content.get("body")
+        if not known.carries and type(body) is dict and body.get("model") and "url" in content:
+            endpoint, carried = content["url"], None  # a usual batch line, which is its request
+        else:
+            endpoint, body, carried = row_parts(content, self._trusted)
         request = LLMRequest(endpoint, body, custom_id=known.custom_id, metadata=carried, checked=True)
         return Row(
             known.first,

@@ -346,16 +346,19 @@ class Run(Generic[ResponseT]):
     def _finish(self, job: Job[ResponseT]) -> None:
         """A job has its outcome: have it written down first, where somebody does that."""
         if self._recorder is None or (job.outcome is not None and job.outcome.recorded):
-            self._hand_out(job)
+            self._hand_out((job,))
         else:
             self._recorder.record(job)
 
     def _recorded(self, done: Sequence[Job[ResponseT] | Batch]) -> None:
+        jobs: list[Job[ResponseT]] = []
         for item in done:
             if isinstance(item, Batch):
                 self._count(item)
             else:
-                self._hand_out(item)
+                jobs.append(item)
+        if jobs:
+            self._hand_out(jobs)
 
     def _count(self, batch: Batch) -> None:
         """Kept answers are on record, and there is nothing more to do with them."""
@@ -369,29 +372,40 @@ class Run(Generic[ResponseT]):
         _ring(self._room)
         _ring(self._taker)
 
-    def _hand_out(self, job: Job[ResponseT]) -> None:
-        """Count a job and put it where it will be taken."""
-        outcome, counters = job.outcome, self._counters
-        assert outcome is not None
-        if outcome.error is not None:
-            counters.fail(outcome.error)
-        elif outcome.recorded:
-            counters.skipped += 1
-        else:
-            counters.ok += 1
-            counters.fallbacks += job.group > 0
-            if outcome.cached:
-                counters.cached += 1
-            elif outcome.shared:
-                counters.shared += 1
+    def _hand_out(self, jobs: Sequence[Job[ResponseT]]) -> None:
+        """Count jobs and put them where they will be taken."""
+        counters = self._counters
+        ok = cached = shared = prompt = cached_prompt = completion = reasoning = 0
+        for job in jobs:
+            outcome = job.outcome
+            assert outcome is not None
+            if outcome.error is not None:
+                counters.fail(outcome.error)
+            elif outcome.recorded:
+                counters.skipped += 1
             else:
-                prompt, cached, completion, reasoning = outcome.tokens
-                counters.prompt_tokens += prompt
-                counters.cached_tokens += cached
-                counters.completion_tokens += completion
-                counters.reasoning_tokens += reasoning
-        self._unfinished -= 1
-        self._finished.append(job)
+                ok += 1
+                if job.group:
+                    counters.fallbacks += 1
+                if outcome.cached:
+                    cached += 1
+                elif outcome.shared:
+                    shared += 1
+                else:
+                    tokens = outcome.tokens
+                    prompt += tokens[0]
+                    cached_prompt += tokens[1]
+                    completion += tokens[2]
+                    reasoning += tokens[3]
+        counters.ok += ok
+        counters.cached += cached
+        counters.shared += shared
+        counters.prompt_tokens += prompt
+        counters.cached_tokens += cached_prompt
+        counters.completion_tokens += completion
+        counters.reasoning_tokens += reasoning
+        self._unfinished -= len(jobs)
+        self._finished += jobs
         _ring(self._taker)
 
     def _call_worker(self) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastbatch.cache.keys import checksum, pack
+from fastbatch.cache.keys import checksum, pack, pack_many
 
 HASH = "00112233445566778899aabbccddeeff"
 ANY_TEXT = st.text(st.characters(codec=None, exclude_categories=()), max_size=40)
@@ -41,3 +41,21 @@ def test_the_checksum_covers_key_and_value() -> None:
     sums = {checksum(key, value) for key in (b"k" * 16, b"l" * 16, "text") for value in (b"", b"v", b"w")}
     assert len(sums) == 9
     assert {len(found) for found in sums} == {8}
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        [],
+        ["00" * 16],
+        ["00" * 16, "ab" * 16, "my key"],
+        ["00" * 16, "AB" * 16],
+        ["00" * 16, "no hexadecimal digits, 32 of them"[:32]],
+        ["a " * 16, "00" * 16],
+        ["0" * 31, "0" * 33],
+        ["\ud800" * 32, "00" * 16],
+    ],
+)
+def test_many_are_packed_as_one_is(keys: list[str]) -> None:
+    """In one step or one by one, whatever they look like."""
+    assert pack_many(keys) == [pack(key) for key in keys]

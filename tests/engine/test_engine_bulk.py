@@ -353,3 +353,16 @@ async def test_large_answers_are_looked_up_in_small_portions(rows, out, tmp_path
     assert summary.cached == 1000
     assert max(cache.asked[1:]) < 20
     assert sum(cache.asked) == 1000
+
+
+async def test_a_known_row_that_is_asked_says_what_its_line_says(rows, out):
+    """What the cache does not have is sent as it stands in the file, filled up by the settings."""
+    body = {"messages": [{"role": "user", "content": "a"}], "n": 1}
+    lines = [{"model": "own", **body}, body, {"model": "m", **body}]
+    write(rows, [{"custom_id": f"row-{n}", **BATCH_LINE, "body": body} for n, body in enumerate(lines)])
+    transport = FakeTransport()
+    await manager_on(transport, cache=InMemoryCache(), concurrency=1).run_file_async(rows, out)
+    asked = [json.loads(call.body) for call in transport.calls]
+    assert asked == [{"model": "own", **body}, {"model": "m", **body}]
+    models = {line["custom_id"]: line["fastbatch"]["model"] for line in read(out)}
+    assert models == {"row-0": "own", "row-1": "m", "row-2": "m"}
