@@ -89,6 +89,23 @@ async def test_a_request_on_a_kept_connection_makes_one_future(
     server.close()
 
 
+@pytest.mark.parametrize(("loop", "buffered"), [("asyncio", True), ("uvloop", False)])
+def test_asyncio_reads_into_one_place(loop: str, buffered: bool) -> None:
+    """Its own loops would fetch a quarter of a mebibyte for every read; uvloop has a place of its own."""
+
+    async def main() -> bool:
+        transport = FastTransport()
+        await transport.open(connections=1)
+        async with FaultServer(answer) as server:
+            await transport.send(post(server.url), TIMEOUT)
+            (kept,) = transport._pool._there  # type: ignore[union-attr]
+        await transport.close()
+        return isinstance(kept, asyncio.BufferedProtocol)
+
+    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
+        assert runner.run(main()) == buffered
+
+
 async def test_nothing_in_flight_leaves_no_timer(transport: FastTransport) -> None:
     """Neither after replies nor after failures and cancellations."""
     async with FaultServer(answer) as server:

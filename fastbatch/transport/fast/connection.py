@@ -567,6 +567,20 @@ class Connection(asyncio.Protocol):
         self._pool.forget(self)
 
 
+class BufferedConnection(Connection, asyncio.BufferedProtocol):
+    """The same for asyncio's own loops, which would otherwise take 256 KiB of memory for every read."""
+
+    __slots__ = ()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where to read to: one place for all, since it is emptied at once."""
+        return self._pool.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Something has been read."""
+        self.data_received(bytes(self._pool.buffer[:nbytes]))
+
+
 class _Collector:
     """What the parser calls: almost all of it methods of what it fills, so that no frame is made."""
 

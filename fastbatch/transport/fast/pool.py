@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
-from fastbatch.transport.fast.connection import Connection
+from fastbatch.transport.fast.connection import BufferedConnection, Connection
 from fastbatch.transport.fast.dialling import Dialler
 from fastbatch.transport.fast.reading import Room
 from fastbatch.transport.fast.request import Origin
 from fastbatch.transport.fast.wheel import Wheel
+
+_READ = 1 << 18  # bytes that are read at once, as the event loops do by themselves
 
 
 class Pool:
@@ -21,6 +23,9 @@ class Pool:
         self.wheel = Wheel(loop)
         self.room = Room(loop)
         self._limit = limit
+        own = isinstance(loop, asyncio.BaseEventLoop)
+        self._kind = BufferedConnection if own else Connection
+        self.buffer = memoryview(bytearray(_READ if own else 0))
         self._there: dict[Connection, None] = {}  # all but those that wait
         self._idle: dict[Origin, dict[Connection, None]] = {}  # the oldest first
         self._waiting: dict[Connection, None] = {}
@@ -35,7 +40,7 @@ class Pool:
                 if connection.until > now and not connection.speaks():
                     return connection
                 connection.close()
-        return Connection(self, origin)
+        return self._kind(self, origin)
 
     def start(self, connection: Connection) -> None:
         """Connect, now or when there is room."""
