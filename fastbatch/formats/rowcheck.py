@@ -44,7 +44,8 @@ class RowCheck:
     """Checks rows of JSON values that are to be read with `settings`.
 
     >>> rows = RowCheck(RowSettings(model="m"))
-    >>> rows.check({"prompt": "Hi"})
+    >>> rows.check({"prompt": "Hi"})[0]
+    '/v1/chat/completions'
     >>> rows.check({"prompt": 5})
     Traceback (most recent call last):
         ...

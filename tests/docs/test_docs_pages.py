@@ -72,4 +72,5 @@ def test_the_pages_come_with_the_package() -> None:
         "library.md",
         "limits.md",
         "reliability.md",
+        "speed.md",
     ]
