@@ -163,7 +163,12 @@ class FileRun(Generic[ResponseT]):
             journal.close()
 
     def _journal(self) -> Journal:
-        return Journal(self._output, ordered=self._options.ordered, durability=self._options.durability)
+        return Journal(
+            self._output,
+            ordered=self._options.ordered,
+            durability=self._options.durability,
+            company=self._settings.concurrency,  # half of what is under way: each has an answer and a request
+        )
 
     async def _in_thread(self, work: Callable[[], Result]) -> Result:
         """What `work` returns, from a thread, so that signals are heard while files are read or written.

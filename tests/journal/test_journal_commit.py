@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from fastbatch.engine.journal import commit as commit_module
 from fastbatch.engine.journal.commit import GroupCommit
 
 
@@ -69,9 +70,9 @@ async def nothing_breaks_unheard() -> AsyncIterator[None]:
 
 @pytest.fixture
 async def make() -> Made:
-    def build(*, open: bool = True) -> tuple[GroupCommit[str], Disk, Told]:
+    def build(*, open: bool = True, company: int = 1) -> tuple[GroupCommit[str], Disk, Told]:
         disk, told = Disk(open=open), Told()
-        return GroupCommit(disk.write, told.on_written, told.on_failed), disk, told
+        return GroupCommit(disk.write, told.on_written, told.on_failed, company=company), disk, told
 
     return build
 
@@ -156,6 +157,68 @@ async def test_what_is_added_while_being_told_is_written_too() -> None:
     await commit.flush()
     assert written == list("abcde")
     commit.close()
+
+
+async def test_few_wait_for_company(make: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch of enough goes at once, whatever they came in; before that the disk has nothing to do."""
+    monkeypatch.setattr(commit_module, "_MOMENT", 3600.0)
+    commit, disk, told = make(company=4)
+    commit.add("ab")
+    commit.more()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert disk.batches == []
+    commit.add("c")
+    commit.add("d")
+    while not told.written:  # noqa: ASYNC110  (nothing tells of it but the call itself)
+        await asyncio.sleep(0)
+    assert told.written == [["ab", "c", "d"]]
+    commit.close()
+
+
+async def test_few_that_came_while_the_disk_was_busy_wait_as_well(
+    make: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each batch is of enough, until somebody flushes: then nobody waits for more."""
+    monkeypatch.setattr(commit_module, "_MOMENT", 3600.0)
+    commit, disk, told = make(open=False, company=2)
+    commit.add("a")
+    commit.add("b")
+    await disk.busy()
+    commit.add("c")
+    disk.let(10)
+    while not told.written:  # noqa: ASYNC110  (nothing tells of it but the call itself)
+        await asyncio.sleep(0)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert told.written == [["a", "b"]]
+    await commit.flush()
+    assert told.written == [["a", "b"], ["c"]]
+    commit.close()
+
+
+async def test_company_is_waited_for_no_longer_than_a_moment(
+    make: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who stays alone goes alone, first of all and after others."""
+    monkeypatch.setattr(commit_module, "_MOMENT", 0.0)
+    commit, _, told = make(company=100)
+    for count, item in enumerate("abc", 1):
+        commit.add(item)
+        while len(told.written) < count:  # noqa: ASYNC110  (nothing tells of it but the call itself)
+            await asyncio.sleep(0)
+    assert told.written == [["a"], ["b"], ["c"]]
+    commit.close()
+
+
+async def test_closing_waits_for_nobody(make: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits for company is dropped, as everything is that was not handed over."""
+    monkeypatch.setattr(commit_module, "_MOMENT", 0.0)
+    commit, disk, _ = make(company=100)
+    commit.add("a")
+    commit.close()
+    await asyncio.sleep(0)
+    assert disk.batches == []
 
 
 async def test_flush_waits_for_everything(make: Made) -> None:

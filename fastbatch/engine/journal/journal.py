@@ -50,15 +50,19 @@ class Journal:
     Args:
         output: the file of results.
         ordered: results collect in `OUTPUT.part`, and `output` is only replaced when all are there.
+        company: answers and requests that are written together at once; fewer wait a moment for others.
         durability: `power` syncs, so that what is acknowledged survives a power failure; `process` only
             writes, which survives the end of the process.
     """
 
-    def __init__(self, output: Path, *, ordered: bool = False, durability: Durability = "power") -> None:
+    def __init__(
+        self, output: Path, *, ordered: bool = False, durability: Durability = "power", company: int = 1
+    ) -> None:
         self.output = real_file(output)
         self._ordered = ordered
         self._durable = durability == "power"
         self._durability = durability
+        self._company = company
         self._state = JournalState()
         self._file: LineFile | None = None
         self._data: LineFile | None = None
@@ -144,7 +148,7 @@ class Journal:
         self._recorded, self._failed, self._count = recorded, failed, count
         self._errors_path = errors
         self._loop = asyncio.get_running_loop()
-        self._commit = GroupCommit(self._write, self._written, self._lost, self._seal)
+        self._commit = GroupCommit(self._write, self._written, self._lost, self._seal, company=self._company)
 
     def sent(self, row: int, custom_id: str, key: str, attempt: int, prompt_tokens: int) -> Awaitable[None]:
         """Done when it is on disk that this request is about to leave.
@@ -169,7 +173,7 @@ class Journal:
             return
         waiter: asyncio.Future[None] = self._loop.create_future()
         waiter.add_done_callback(lambda done: None if done.exception() else then())
-        batch = self._gather()
+        batch = self._gather(len(rows))
         batch.sent += [self._leaves(*row) for row in rows]
         batch.waiters.append(waiter)
 
@@ -230,13 +234,16 @@ class Journal:
             self._state.close(number)
         return number
 
-    def _gather(self) -> _Batch:
-        """What is written next."""
+    def _gather(self, count: int = 1) -> _Batch:
+        """What is written next, with `count` things more."""
         batch = self._gathering
+        assert self._commit is not None
         if batch is None:
-            assert self._commit is not None
             batch = self._gathering = _Batch()
             self._commit.add(batch)
+            count -= 1
+        if count:
+            self._commit.more(count)
         return batch
 
     async def flush(self) -> None:
