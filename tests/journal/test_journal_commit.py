@@ -70,9 +70,9 @@ async def nothing_breaks_unheard() -> AsyncIterator[None]:
 
 @pytest.fixture
 async def make() -> Made:
-    def build(*, open: bool = True, company: int = 1) -> tuple[GroupCommit[str], Disk, Told]:
+    def build(*, open: bool = True) -> tuple[GroupCommit[str], Disk, Told]:
         disk, told = Disk(open=open), Told()
-        return GroupCommit(disk.write, told.on_written, told.on_failed, company=company), disk, told
+        return GroupCommit(disk.write, told.on_written, told.on_failed), disk, told
 
     return build
 
@@ -160,32 +160,32 @@ async def test_what_is_added_while_being_told_is_written_too() -> None:
 
 
 async def test_few_wait_for_company(make: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A batch of enough goes at once, whatever they came in; before that the disk has nothing to do."""
+    """When there is enough all of it goes at once; before that the disk has nothing to do."""
     monkeypatch.setattr(commit_module, "_MOMENT", 3600.0)
-    commit, disk, told = make(company=4)
-    commit.add("ab")
-    commit.more()
+    commit, disk, told = make()
+    commit.add("a", enough=False)
+    commit.add("b", enough=False)
     for _ in range(20):
         await asyncio.sleep(0)
     assert disk.batches == []
-    commit.add("c")
-    commit.add("d")
+    commit.enough()
+    commit.add("c", enough=False)
     while not told.written:  # noqa: ASYNC110  (nothing tells of it but the call itself)
         await asyncio.sleep(0)
-    assert told.written == [["ab", "c", "d"]]
+    assert told.written == [["a", "b", "c"]]
     commit.close()
 
 
 async def test_few_that_came_while_the_disk_was_busy_wait_as_well(
     make: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each batch is of enough, until somebody flushes: then nobody waits for more."""
+    """A batch waits for company, until somebody flushes: then nobody does."""
     monkeypatch.setattr(commit_module, "_MOMENT", 3600.0)
-    commit, disk, told = make(open=False, company=2)
-    commit.add("a")
+    commit, disk, told = make(open=False)
+    commit.add("a", enough=False)
     commit.add("b")
     await disk.busy()
-    commit.add("c")
+    commit.add("c", enough=False)
     disk.let(10)
     while not told.written:  # noqa: ASYNC110  (nothing tells of it but the call itself)
         await asyncio.sleep(0)
@@ -202,9 +202,9 @@ async def test_company_is_waited_for_no_longer_than_a_moment(
 ) -> None:
     """Who stays alone goes alone, first of all and after others."""
     monkeypatch.setattr(commit_module, "_MOMENT", 0.0)
-    commit, _, told = make(company=100)
+    commit, _, told = make()
     for count, item in enumerate("abc", 1):
-        commit.add(item)
+        commit.add(item, enough=False)
         while len(told.written) < count:  # noqa: ASYNC110  (nothing tells of it but the call itself)
             await asyncio.sleep(0)
     assert told.written == [["a"], ["b"], ["c"]]
@@ -214,8 +214,8 @@ async def test_company_is_waited_for_no_longer_than_a_moment(
 async def test_closing_waits_for_nobody(make: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     """What waits for company is dropped, as everything is that was not handed over."""
     monkeypatch.setattr(commit_module, "_MOMENT", 0.0)
-    commit, disk, _ = make(company=100)
-    commit.add("a")
+    commit, disk, _ = make()
+    commit.add("a", enough=False)
     commit.close()
     await asyncio.sleep(0)
     assert disk.batches == []

@@ -44,16 +44,13 @@ class Died(BaseException):
 class Stepped:
     """A group commit without a thread: it writes a batch, and tells of it, when the test says so."""
 
-    def __init__(self, write: Any, written: Any, failed: Any, seal: Any, company: int) -> None:
+    def __init__(self, write: Any, written: Any, failed: Any, seal: Any) -> None:
         self._write, self._written, self._seal = write, written, seal
         self._items: list[Any] = []
         self._batch: list[Any] = []
 
-    def add(self, item: Any) -> None:
+    def add(self, item: Any, *, enough: bool) -> None:
         self._items.append(item)
-
-    def more(self, count: int) -> None:
-        """Nothing here waits for company."""
 
     def write(self) -> None:
         """As the thread does."""

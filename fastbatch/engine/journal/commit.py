@@ -24,7 +24,6 @@ class GroupCommit(Generic[Item]):
     """Passes items to `write` in batches and tells `written` afterwards, in the loop; for one loop.
 
     Args:
-        company: things in a batch that is written at once; one of fewer waits, a moment at most.
         seal: called in the loop with a batch that is about to be written; nothing is added to it any more.
             What takes thought belongs here: each line of Python in the thread would be taken from the loop,
             and the interpreter handed over and back.
@@ -39,11 +38,9 @@ class GroupCommit(Generic[Item]):
         written: Callable[[list[Item]], None],
         failed: Callable[[Exception, list[Item]], None],
         seal: Callable[[list[Item]], None] | None = None,
-        company: int = 1,
     ) -> None:
-        self._company = company
-        self._count = 0  # things that gather
-        self._since = 0.0  # when the first of them came
+        self._enough = False  # whether what gathers is to be written at once
+        self._since = 0.0  # when the first of it came
         self._timer: asyncio.TimerHandle | None = None
         self._flushing = 0
         self._seal = seal
@@ -60,24 +57,23 @@ class GroupCommit(Generic[Item]):
         self._thread = Thread(target=self._serve, name="fastbatch-journal", daemon=True)
         self._thread.start()
 
-    def add(self, item: Item) -> None:
-        """Have `item` written with the next batch."""
-        self._items.append(item)
-        if not self._count:
+    def add(self, item: Item, *, enough: bool = True) -> None:
+        """Have `item` written with the next batch, which waits for company where it is not `enough`."""
+        if not self._items:
             self._since = self._loop.time()
-        self.more()
+        self._items.append(item)
+        if enough or self._flushing:
+            self.enough()
+        elif self._timer is None and not (self._soon or self._busy):
+            self._timer = self._loop.call_later(_MOMENT, self._hand_over)
 
-    def more(self, count: int = 1) -> None:
-        """So many things more are in what was added last."""
-        self._count += count
-        if self._soon or self._busy:
-            return
-        if self._count >= self._company or self._flushing:
+    def enough(self) -> None:
+        """What was added has company enough."""
+        self._enough = True
+        if not (self._soon or self._busy):
             self._soon = True  # everything that this turn of the loop brings goes together
             self._stop_waiting()
             self._loop.call_soon(self._hand_over)
-        elif self._timer is None:
-            self._timer = self._loop.call_later(_MOMENT, self._hand_over)
 
     async def flush(self) -> None:
         """Wait until everything added so far is written, or writing has failed."""
@@ -109,7 +105,7 @@ class GroupCommit(Generic[Item]):
         if self._items and not self._busy and not self._broken:
             self._busy = True
             batch, self._items = self._items, []
-            self._count = 0
+            self._enough = False
             if self._seal is not None:
                 self._seal(batch)
             self._batches.put(batch)
@@ -132,7 +128,7 @@ class GroupCommit(Generic[Item]):
     def _next(self) -> None:
         """The disk is free again."""
         left = self._since + _MOMENT - self._loop.time()
-        if not self._items or self._count >= self._company or self._flushing or left <= 0:
+        if not self._items or self._enough or self._flushing or left <= 0:
             self._hand_over()
         else:
             self._timer = self._loop.call_later(left, self._hand_over)

@@ -29,7 +29,19 @@ _LONG = 8 * 1024 * 1024
 class _Batch:
     """What gathers for the disk, and then what is written of it."""
 
-    __slots__ = ("answers", "closed", "data", "entry", "errors", "jobs", "lines", "sent", "waiters", "whole")
+    __slots__ = (
+        "answers",
+        "closed",
+        "data",
+        "entry",
+        "errors",
+        "jobs",
+        "lines",
+        "sent",
+        "things",
+        "waiters",
+        "whole",
+    )
 
     def __init__(self) -> None:
         self.lines: list[bytes] = []
@@ -39,6 +51,7 @@ class _Batch:
         self.closed: list[int] = []
         self.sent: list[tuple[Any, ...]] = []
         self.waiters: list[asyncio.Future[None]] = []
+        self.things = 0  # answers, failures and requests
         self.data = b""
         self.entry = b""
         self.whole = False  # the entry is a journal of its own, which takes the place of what is there
@@ -148,7 +161,7 @@ class Journal:
         self._recorded, self._failed, self._count = recorded, failed, count
         self._errors_path = errors
         self._loop = asyncio.get_running_loop()
-        self._commit = GroupCommit(self._write, self._written, self._lost, self._seal, company=self._company)
+        self._commit = GroupCommit(self._write, self._written, self._lost, self._seal)
 
     def sent(self, row: int, custom_id: str, key: str, attempt: int, prompt_tokens: int) -> Awaitable[None]:
         """Done when it is on disk that this request is about to leave.
@@ -237,13 +250,17 @@ class Journal:
     def _gather(self, count: int = 1) -> _Batch:
         """What is written next, with `count` things more."""
         batch = self._gathering
-        assert self._commit is not None
         if batch is None:
+            assert self._commit is not None
             batch = self._gathering = _Batch()
-            self._commit.add(batch)
-            count -= 1
-        if count:
-            self._commit.more(count)
+            batch.things = count
+            self._commit.add(batch, enough=count >= self._company)
+            return batch
+        before = batch.things
+        batch.things = before + count
+        if before < self._company <= before + count:
+            assert self._commit is not None
+            self._commit.enough()
         return batch
 
     async def flush(self) -> None:
