@@ -224,7 +224,7 @@ class Journal:
         """
         if self._failure is not None:
             return
-        batch = self._gather()
+        batch = self._gather(len(lines))
         batch.jobs.append(what)
         batch.lines += lines
         batch.answers += len(lines)
