@@ -8,8 +8,9 @@ flight; and `Noise`, which recognises refusals that have nothing to do with us.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from math import inf
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fastbatch.limits.findings import Course, Cycle, Findings
 from fastbatch.limits.noise import Change, Noise
@@ -31,6 +32,25 @@ _IDLE = 30.0  # seconds without a departure, with nothing that held one back
 _AS_MANY = 1.1  # times as many in flight as at another refusal are as many
 _UNSURE = 0.1  # of a window that is known: how much later it may open
 _RETURN = 0.93  # of the pace before a mood that was none
+# What ending a standstill changes.
+_CONCLUDED = (
+    "_above",
+    "_before_dip",
+    "_before_mood",
+    "_began",
+    "_findings",
+    "_held",
+    "_left",
+    "_lost",
+    "_noise",
+    "_pace",
+    "_ramp",
+    "_rehearsal",
+    "_return_to",
+    "_still",
+    "_stopped",
+    "_try_above",
+)
 
 
 class Pause(NamedTuple):
@@ -78,6 +98,8 @@ class Adaptive:
         self._before_mood: float | None = None
         self._before_dip: float | None = None
         self._return_to: float | None = None  # after a mood that was none, whose refusals say nothing
+        # The try that is taken for let in as nothing has come back yet, and all that was known before it was.
+        self._presumed: tuple[float, dict[str, Any]] | None = None
 
     # -- what may leave ------------------------------------------------------------------------------------
 
@@ -88,7 +110,7 @@ class Adaptive:
         if still.since is not None:
             if still.tried is None or now < still.tried + self._patience:
                 return still.may_try(now - self._for_a_reply(in_flight))
-            self._resume()  # refusals come back fast: this one was let in
+            self._presume()
         if self._noise.on and now < self._noise.holds(now, self._patience):
             return False
         pace = self._pace
@@ -133,6 +155,8 @@ class Adaptive:
     def accepted(self, now: float, latency: float | None = None) -> None:
         """A reply that is no refusal came back, `latency` seconds after its request left."""
         still = self._still
+        if self._presumed is not None and (latency is None or now - latency >= self._presumed[0]):
+            self._presumed = None
         if still.since is None:
             self._ramp.accepted()
         elif still.tried is not None and (latency is None or now - latency >= still.tried):
@@ -150,6 +174,8 @@ class Adaptive:
         if latency is not None:
             self._round_trip = max(latency, _FORGETS * self._round_trip)
             self._patience = max(_PATIENCE_LEAST, _PATIENCE * self._round_trip)
+            if self._presumed is not None and left == self._presumed[0]:
+                self._take_back(self._presumed[1])
         if self._began is not None and left >= self._began:
             self._lost += 1
         self._findings.refused()
@@ -237,8 +263,29 @@ class Adaptive:
         if self._began is not None and not self._in_flight and now - allowed > _IDLE:
             self._forget_cycle()
 
+    def _presume(self) -> None:
+        """Refusals come back fast: a try that has not come back by now was let in. Or else it is late."""
+        tried = self._still.tried
+        assert tried is not None
+        before = {name: deepcopy(getattr(self, name)) for name in _CONCLUDED}
+        self._resume()
+        self._presumed = tried, before
+
+    def _take_back(self, before: dict[str, Any]) -> None:
+        """The try was refused after all, and whatever was concluded from it was wrong.
+
+        Late are refusals on a machine that stood still for a tenth of a second: its timers go first.
+        """
+        left, lost = self._left, self._lost
+        for name, value in before.items():
+            setattr(self, name, value)
+        self._left += left
+        self._lost += lost
+        self._presumed = None
+
     def _forget_cycle(self) -> None:
         """What came before says nothing about what comes now; what was learned stands."""
+        self._presumed = None
         self._still.end()
         self._began = None
         if self._rehearsal is not None:

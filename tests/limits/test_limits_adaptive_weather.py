@@ -168,3 +168,21 @@ def test_without_slow_start_and_without_limits_nothing_is_held_back():
     one = Client(Adaptive(ceiling=1000, slow_start=False), 1000)
     drive([one], Unlimited(), until=0.01, latency=(3.0, 7.0))
     assert (one.most, one.adaptive.waiting_reason()) == (1000, "")
+
+
+@pytest.mark.parametrize("stall", [0.1, 0.2, 0.4])
+@pytest.mark.parametrize("try_", [1, 2, 3])
+@pytest.mark.parametrize("begins", [0.05, 0.3])
+def test_a_refusal_that_comes_late_is_one_all_the_same(begins, try_, stall):
+    """A try in a storm is refused while our machine stands still: the pace is as before soon after it."""
+    ends, latency, way = begins + 6.0, (0.02, 0.06), (0.005, 0.03)
+
+    def storm(stalls):
+        one = Client(Adaptive(ceiling=16, slow_start=False), 16)
+        drive([one], Storm(begins, ends), until=ends + 14, latency=latency, way=way, stalls=stalls)
+        return one
+
+    tries = [at for at in storm([]).refused if at > begins + 0.1]
+    late = tries[try_ - 1]
+    one = storm([(late, late + stall)])
+    assert one.rate(ends + 8, ends + 14) >= 0.85 * 16 / (sum(latency) / 2 + sum(way))

@@ -210,11 +210,13 @@ def drive(
     stated: str = "none",
     changes: Sequence[tuple[float, Callable[[], None]]] = (),
     told: bool = True,
+    stalls: Sequence[Span] = (),
 ) -> None:
     """Run `clients` against one `server` for `until` seconds of virtual time.
 
     `stated` is how a refusal states its wait: "none", "exact", or "whole" seconds, rounded up. `changes` are
-    done at their time. `told` says whether a refusal's own latency is passed on.
+    done at their time. `told` says whether a refusal's own latency is passed on. In `stalls` the clients' own
+    machine stands still: timers go first when it goes on, before what lies in the sockets is read.
     """
     rng = random.Random(seed)
     events: list[tuple[float, int, int, Client, float]] = []
@@ -256,6 +258,12 @@ def drive(
         now, _, kind, client, left = heappop(events)
         if now > until:
             break
+        if kind and (ends := next((end for begin, end in stalls if begin <= now < end), None)):
+            number += kind != 3
+            heappush(events, (ends + (kind != 3) * 1e-6, _ if kind == 3 else number, kind, client, left))
+            if (wait := waits.pop(_, None)) is not None:
+                waits[number] = wait
+            continue
         if kind == 0:  # it arrives
             wait = server.judge(now)
             number += 1
