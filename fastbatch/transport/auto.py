@@ -13,7 +13,14 @@ from urllib.parse import urlsplit
 
 from fastbatch.errors import InvalidRequest
 from fastbatch.models.http import HTTPCall, HTTPReply
-from fastbatch.transport.base import MAX_RESPONSE_BYTES, HTTPStream, Transport
+from fastbatch.transport.base import (
+    MAX_RESPONSE_BYTES,
+    Answer,
+    Dispatched,
+    Dispatching,
+    HTTPStream,
+    Transport,
+)
 from fastbatch.transport.proxies import proxy_for
 from fastbatch.transport.timeout import Timeout
 from fastbatch.transport.tls import context
@@ -29,6 +36,7 @@ class AutoTransport:
         self._ca_file = ca_file
         self._connections: int | None = None  # None: it is not open
         self._fast: Transport | None = None
+        self._dispatching: Dispatching | None = None
         self._complete: Transport | None = None
         self._chosen: dict[str, Transport] = {}
         self._notes: dict[str, str] = {}
@@ -49,6 +57,18 @@ class AutoTransport:
             return chosen.send(call, timeout)
         return self._send_first(call, timeout)
 
+    def dispatches(self, url: str) -> bool:
+        """Where the first call went to the fast transport, the others can be dispatched."""
+        chosen = self._chosen.get(url)
+        return chosen is not None and chosen is self._fast and self._dispatching is not None
+
+    def dispatch(self, call: HTTPCall, timeout: Timeout, answer: Answer) -> Dispatched:
+        """Send once, and tell the answer; see `Dispatching.dispatch`."""
+        dispatching = self._dispatching
+        if dispatching is None:
+            raise RuntimeError("the transport is not open")
+        return dispatching.dispatch(call, timeout, answer)
+
     @asynccontextmanager
     async def stream(self, call: HTTPCall, timeout: Timeout) -> AsyncGenerator[HTTPStream]:
         """Send once and hand out the reply when its head has come; see `Transport.stream`."""
@@ -63,7 +83,7 @@ class AutoTransport:
     async def close(self) -> None:
         """Close what was opened."""
         opened = [self._fast, self._complete]
-        self._fast = self._complete = self._connections = None
+        self._fast = self._complete = self._connections = self._dispatching = None
         self._chosen.clear()
         for transport in opened:
             if transport is not None:
@@ -83,6 +103,7 @@ class AutoTransport:
             chosen = self._complete = self._complete or await self._opened(_complete())
         else:
             chosen = self._fast = self._fast or await self._opened(_fast())
+            self._dispatching = chosen if isinstance(chosen, Dispatching) else None
         if len(self._chosen) >= _ADDRESSES:
             self._chosen.clear()
         self._chosen[url] = chosen

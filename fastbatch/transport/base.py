@@ -20,10 +20,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
 from fastbatch.models.http import HTTPCall, HTTPReply
 from fastbatch.transport.timeout import Timeout
+
+if TYPE_CHECKING:
+    from fastbatch.errors import RequestError
 
 MAX_RESPONSE_BYTES = 32 * 1024 * 1024
 """Default bound of one decompressed reply."""
@@ -35,6 +38,47 @@ class Choosing(Protocol):
 
     def notes(self) -> tuple[str, ...]:
         """What is not sent in the usual way, and why; a sentence each."""
+        ...
+
+
+class Answer(Protocol):
+    """Where the end of a dispatched call is told: once, in the turn of the loop that brought it."""
+
+    def done(self) -> bool:
+        """Whether it has been told, or nobody wants to know any more."""
+        ...
+
+    def set_result(self, reply: HTTPReply, /) -> None:
+        """The complete reply."""
+        ...
+
+    def set_exception(self, error: RequestError, /) -> None:
+        """Why there is none; the errors are those of `Transport.send`."""
+        ...
+
+
+class Dispatched(Protocol):
+    """A call that is under way, and that nobody waits for in a task."""
+
+    def forsake(self, answer: Any, /) -> None:
+        """Give it up; its answer is told nothing any more."""
+        ...
+
+
+@runtime_checkable
+class Dispatching(Protocol):
+    """What a transport may do besides: send a call for which no task waits. One costs a task and a future."""
+
+    def dispatches(self, url: str) -> bool:
+        """Whether calls to this address can be dispatched just now; those that cannot are sent."""
+        ...
+
+    def dispatch(self, call: HTTPCall, timeout: Timeout, answer: Answer) -> Dispatched:
+        """Send once, as `Transport.send` does, and tell the `answer` what became of it.
+
+        Raises:
+            InvalidRequest: the call cannot be written as HTTP; the answer is told nothing.
+        """
         ...
 
 

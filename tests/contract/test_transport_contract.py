@@ -9,7 +9,7 @@ import asyncio
 import gzip
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -21,12 +21,14 @@ from fastbatch.errors import (
     BadResponse,
     ConnectFailed,
     ConnectionLost,
+    InvalidRequest,
     NameNotResolved,
     RequestTimeout,
     ResponseTooLarge,
 )
 from fastbatch.models.http import HTTPCall, HTTPReply
 from fastbatch.transport.auto import AutoTransport
+from fastbatch.transport.base import Dispatching
 from fastbatch.transport.timeout import Timeout
 
 REAL: dict[str, Callable[..., Any]] = {**SINGLE, "auto": AutoTransport}
@@ -233,6 +235,139 @@ async def test_many_calls_at_once(world: World) -> None:
     world.will("reply", OK)
     replies = await asyncio.gather(*(world.transport.send(call(world), Timeout(5.0)) for _ in range(8)))
     assert [reply.body for reply in replies] == [OK.body] * 8
+
+
+class Told:
+    """What became of a dispatched call."""
+
+    def __init__(self) -> None:
+        self.reply: HTTPReply | None = None
+        self.error: Exception | None = None
+        self.times = 0
+        self.wanted = True
+        self.bell = asyncio.Event()
+
+    def done(self) -> bool:
+        return self.times > 0 or not self.wanted
+
+    def set_result(self, reply: HTTPReply) -> None:
+        self.reply = reply
+        self.times += 1
+        self.bell.set()
+
+    def set_exception(self, error: Exception) -> None:
+        self.error = error
+        self.times += 1
+        self.bell.set()
+
+
+DISPATCHING = [kind for kind, made in REAL.items() if hasattr(made, "dispatch")]
+
+
+@pytest.fixture(params=[*DISPATCHING, "fake"])
+async def able(request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    """A world whose transport dispatches."""
+    async with open_world(request.param) as opened:
+        yield opened
+
+
+@pytest.fixture(params=DISPATCHING)
+async def really_able(request: pytest.FixtureRequest) -> AsyncIterator[RealWorld]:
+    """A real one."""
+    async with open_world(request.param) as opened:
+        yield opened
+
+
+async def dispatching(world: World) -> Any:
+    """The world's transport; one that chooses has to be asked once before."""
+    transport = world.transport
+    assert isinstance(transport, Dispatching)
+    world.will("reply", HTTPReply(200, {}, b"{}"))
+    await transport.send(call(world), Timeout())
+    assert transport.dispatches(world.url)
+    return transport
+
+
+async def test_a_dispatched_call_is_told_its_reply_once(able: World) -> None:
+    """The same that `send` would have returned, in no task of ours."""
+    transport = await dispatching(able)
+    able.will("reply", HTTPReply(418, {"x-a": "b"}, b'{"short":1}'))
+    before = len(asyncio.all_tasks())
+    answers = [Told() for _ in range(5)]
+    for answer in answers:
+        transport.dispatch(call(able), Timeout(), answer)
+        await answer.bell.wait()
+    assert [answer.reply.status for answer in answers if answer.reply] == [418] * 5
+    assert all(answer.reply and answer.reply.body == b'{"short":1}' for answer in answers)
+    assert all(answer.reply and answer.reply.headers.get("x-a") == "b" for answer in answers)
+    assert [answer.times for answer in answers] == [1] * 5
+    assert len(asyncio.all_tasks()) == before
+
+
+async def test_a_dispatched_call_is_told_what_broke(able: World) -> None:
+    """The errors are those of `send`."""
+    transport = await dispatching(able)
+    able.will("lost")
+    answer = Told()
+    transport.dispatch(call(able), Timeout(), answer)
+    await answer.bell.wait()
+    assert isinstance(answer.error, ConnectionLost)
+    nowhere = Told()
+    if isinstance(able, RealWorld):
+        with suppress(ConnectFailed):  # the transport that chooses has to be asked once
+            await transport.send(HTTPCall(able.nowhere(), {}, b"{}"), Timeout())
+        transport.dispatch(HTTPCall(able.nowhere(), {}, b"{}"), Timeout(), nowhere)
+        await nowhere.bell.wait()
+        assert isinstance(nowhere.error, ConnectFailed)
+    assert (answer.times, answer.reply) == (1, None)
+
+
+async def test_the_deadlines_hold_for_a_dispatched_call(really_able: RealWorld) -> None:
+    """As for one that is awaited."""
+    transport = await dispatching(really_able)
+    really_able.will("silence")
+    answer = Told()
+    began = asyncio.get_running_loop().time()
+    transport.dispatch(call(really_able), Timeout(total=0.3), answer)
+    await answer.bell.wait()
+    assert isinstance(answer.error, RequestTimeout)
+    assert asyncio.get_running_loop().time() - began < 0.3 + 0.5
+
+
+async def test_a_forsaken_call_is_told_nothing(able: World) -> None:
+    """And the others are not disturbed."""
+    transport = await dispatching(able)
+    able.will("silence")
+    forsaken = Told()
+    under_way = transport.dispatch(call(able), Timeout(), forsaken)
+    await asyncio.sleep(0)
+    forsaken.wanted = False
+    under_way.forsake(forsaken)
+    able.will("reply", HTTPReply(200, {}, b'{"next":1}'))
+    answer = Told()
+    transport.dispatch(call(able), Timeout(), answer)
+    await answer.bell.wait()
+    assert answer.reply is not None
+    assert answer.reply.body == b'{"next":1}'
+    assert forsaken.times == 0
+
+
+async def test_a_dispatched_call_that_cannot_be_written(really_able: RealWorld) -> None:
+    """It is refused at once; the answer is told nothing."""
+    transport = await dispatching(really_able)
+    answer = Told()
+    with pytest.raises(InvalidRequest):
+        transport.dispatch(call(really_able, **{"x-broken": "a\r\nb"}), Timeout(), answer)
+    assert answer.times == 0
+
+
+async def test_a_closed_transport_dispatches_nothing(really_able: RealWorld) -> None:
+    """It says so when it is asked, and breaks where it was not."""
+    transport = await dispatching(really_able)
+    await transport.close()
+    assert not transport.dispatches(really_able.url)
+    with pytest.raises(RuntimeError, match="not open"):
+        transport.dispatch(call(really_able), Timeout(), Told())
 
 
 async def test_it_can_be_closed_and_opened_again(world: World) -> None:

@@ -326,3 +326,5 @@ def test_headers_are_a_mapping() -> None:
     )
     assert shape_of((b"X-One", b"x-one", b"Date")) is shape
     assert repr(headers) == "Headers({'x-one': '1', 'date': '\\udcff'})"
+    untouched = Headers(("a", "x-b"), [b"1", b"2"])
+    assert [untouched.get(name) for name in ("", "-", "7", "X-B", "x-c")] == [None, None, None, "2", None]

@@ -67,6 +67,12 @@ class Headers(Mapping[str, str]):
         """The first value with that name."""
         found = self._found
         if found is None:
+            names = self._names
+            if name not in names:  # nearly all that is asked for
+                lower = name.lower()
+                return default if lower == name else self.get(lower, default)
+            if name:
+                return _text(self._values[names.index(name)])
             found = self._table()
         value = found.get(name)
         if value is None and (value := found.get(name.lower())) is None:

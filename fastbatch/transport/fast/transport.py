@@ -7,7 +7,8 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from fastbatch.models.http import HTTPCall, HTTPReply
-from fastbatch.transport.base import MAX_RESPONSE_BYTES, HTTPStream
+from fastbatch.transport.base import MAX_RESPONSE_BYTES, Answer, Dispatched, HTTPStream
+from fastbatch.transport.fast.connection import Connection
 from fastbatch.transport.fast.dialling import Dialler
 from fastbatch.transport.fast.pool import Pool
 from fastbatch.transport.fast.request import Target
@@ -42,29 +43,32 @@ class FastTransport:
 
     async def send(self, call: HTTPCall, timeout: Timeout) -> HTTPReply:
         """Send once; see `Transport.send`."""
-        pool = self._pool
-        if pool is None:
-            raise RuntimeError("the transport is not open")
-        target = self._targets.get(call.url) or self._target(call.url)
-        head = target.head(call)
-        connection = pool.take(target.origin)
-        future = connection.exchange(head, call.body, timeout)
+        connection, head = self._connection(call)
+        future: asyncio.Future[HTTPReply] = asyncio.get_running_loop().create_future()
+        connection.exchange(head, call.body, timeout, future)
         try:
-            reply: HTTPReply = await future
+            reply = await future
         except asyncio.CancelledError:
             connection.forsake(future)
             raise
         return reply
 
+    def dispatches(self, url: str) -> bool:
+        """Every call can be, while the transport is open."""
+        return self._pool is not None
+
+    def dispatch(self, call: HTTPCall, timeout: Timeout, answer: Answer) -> Dispatched:
+        """Send once, and tell the answer; see `Dispatching.dispatch`."""
+        connection, head = self._connection(call)
+        connection.exchange(head, call.body, timeout, answer)
+        return connection
+
     @asynccontextmanager
     async def stream(self, call: HTTPCall, timeout: Timeout) -> AsyncGenerator[HTTPStream]:
         """Send once and hand out the reply when its head has come; see `Transport.stream`."""
-        pool = self._pool
-        if pool is None:
-            raise RuntimeError("the transport is not open")
-        target = self._targets.get(call.url) or self._target(call.url)
-        connection = pool.take(target.origin)
-        future = connection.exchange(target.head(call), call.body, timeout, streamed=True)
+        connection, head = self._connection(call)
+        future: asyncio.Future[HTTPStream] = asyncio.get_running_loop().create_future()
+        connection.exchange(head, call.body, timeout, future, streamed=True)
         try:
             yield await future
         finally:
@@ -77,6 +81,15 @@ class FastTransport:
             self._dialler.close()
             pool.close()
             await asyncio.sleep(0)  # connections that are dropped are closed in the loop's next round
+
+    def _connection(self, call: HTTPCall) -> tuple[Connection, bytes]:
+        """What the call goes through, and its head."""
+        pool = self._pool
+        if pool is None:
+            raise RuntimeError("the transport is not open")
+        target = self._targets.get(call.url) or self._target(call.url)
+        head = target.head(call)
+        return pool.take(target.origin), head
 
     def _target(self, url: str) -> Target:
         if len(self._targets) >= _TARGETS:
