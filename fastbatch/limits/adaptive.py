@@ -128,12 +128,7 @@ class Adaptive:
 
     def left(self, now: float) -> None:
         """One request leaves."""
-        if now - self._last > _IDLE:
-            self._after_idleness(now)
-        self._last = now
-        if self._began is None:
-            self._restart(now)
-            self._findings.settle(now)
+        self._leaves(now)
         self._left += 1
         self._findings.left(now)
         still = self._still
@@ -150,7 +145,26 @@ class Adaptive:
         if self._noise.on:
             self._in_mood(now)
 
+    def room(self, in_flight: int, now: float) -> int:
+        """How many may leave now beside `in_flight`, where nothing but their number matters; else 0."""
+        if self._still.since is not None or self._noise.on or self._pace.rate is not None:
+            return 0
+        self._in_flight = in_flight
+        return 0 if self._rehearsal is not None else self._ramp.room(in_flight, now)
+
+    def left_together(self, number: int, now: float) -> None:
+        """As many leave as there was `room` for."""
+        self._leaves(now)
+        self._left += number
+        self._findings.left(now, number)
+        self._ramp.left_within(number, now)
+
     # -- what came back ------------------------------------------------------------------------------------
+
+    @property
+    def content(self) -> bool:
+        """Whether one more request that is let in would change nothing."""
+        return self._still.since is None and self._presumed is None and not self._ramp.rising
 
     def accepted(self, now: float, latency: float | None = None) -> None:
         """A reply that is no refusal came back, `latency` seconds after its request left."""
@@ -231,6 +245,15 @@ class Adaptive:
         if self._ramp.bounded:
             return f"finding how many the provider takes at once, now {self._ramp.level}"
         return ""
+
+    def _leaves(self, now: float) -> None:
+        """Something leaves: perhaps the first for long, or of a cycle."""
+        if now - self._last > _IDLE:
+            self._after_idleness(now)
+        self._last = now
+        if self._began is None:
+            self._restart(now)
+            self._findings.settle(now)
 
     # -- between -------------------------------------------------------------------------------------------
 

@@ -18,9 +18,9 @@ class RetryBudget:
     def __init__(self, first: float = AT_FIRST) -> None:
         self._left = first
 
-    def earn(self) -> None:
-        """A request was answered, and not with an error."""
-        self._left += _EARNED
+    def earn(self, requests: int = 1) -> None:
+        """So many requests were answered, and not with an error."""
+        self._left += _EARNED * requests
 
     def spend(self) -> bool:
         """Take one retry; False when there is none."""

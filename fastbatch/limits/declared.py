@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from fastbatch.limits.cost import QUANTITIES, Cost, Quantity
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from fastbatch.limits.cost import QUANTITIES, Amounts, Cost, Quantity
 from fastbatch.limits.options import Limits
 from fastbatch.limits.window import Entry, SlidingWindow
 from fastbatch.models.stats import Saturation
 
-Taken = tuple[Entry, ...]
+
+class Taken(NamedTuple):
+    """What one request takes, of entries that it may have together with others."""
+
+    entries: tuple[Entry, ...]
+    amounts: Amounts
+
+
+_NOTHING: Amounts = (0, 0, 0, 0)
 
 
 class DeclaredLimits:
@@ -52,21 +63,38 @@ class DeclaredLimits:
                 return False
         return True
 
+    def fits_all(self, amounts: Amounts, now: float) -> bool:
+        """Whether requests that take so much together may leave now."""
+        for index, window in self._windows:
+            if window.due <= now:
+                window.forget(now)
+            if window.used + amounts[index] > window.limit:
+                return False
+        return True
+
     def take(self, cost: Cost, now: float) -> Taken:
         """Count a request that leaves now."""
         amounts = cost.amounts
-        return tuple([window.take(amounts[index], now) for index, window in self._windows])
+        return Taken(tuple([window.take(amounts[index], now) for index, window in self._windows]), amounts)
+
+    def take_all(self, amounts: Amounts, now: float) -> tuple[Entry, ...]:
+        """Count requests that leave now, and take so much together."""
+        return tuple([window.take(amounts[index], now, amounts[0]) for index, window in self._windows])
 
     def settle(self, taken: Taken, cost: Cost | None, now: float) -> None:
         """The reply came, or the request failed; it counts as `cost` now, None leaves what was taken."""
-        amounts = None if cost is None else cost.amounts
-        for (index, window), entry in zip(self._windows, taken, strict=True):
-            window.settle(entry, entry.amount if amounts is None else amounts[index], now)
+        entries, took = taken
+        self.settle_all(entries, took, took if cost is None else cost.amounts, now)
+
+    def settle_all(self, entries: Sequence[Entry], took: Amounts, amounts: Amounts, now: float) -> None:
+        """As `settle` for some of the requests that left together: what they took, and what they count as."""
+        requests = took[0]
+        for (index, window), entry in zip(self._windows, entries, strict=True):
+            window.settle_part(entry, took[index], amounts[index], now, requests)
 
     def cancel(self, taken: Taken, now: float) -> None:
         """Give back what was taken: nothing was sent."""
-        for (_, window), entry in zip(self._windows, taken, strict=True):
-            window.settle(entry, 0, now)
+        self.settle_all(taken.entries, taken.amounts, _NOTHING, now)
 
     def next_change(self, cost: Cost, now: float) -> float:
         """When it is worth asking again after a refusal, at the latest; a reply may make it sooner."""

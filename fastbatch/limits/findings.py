@@ -92,9 +92,9 @@ class Findings:
         self._rehearsals = 0  # in a row
         self._lull_in, self._lull = 0, 0.0  # over lulls in a row
 
-    def left(self, now: float) -> None:
-        """One leaves."""
-        self._recent.left(now, self.span)
+    def left(self, now: float, number: int = 1) -> None:
+        """So many leave."""
+        self._recent.left(now, self.span, number)
 
     def refused(self) -> None:
         """One came back refused."""

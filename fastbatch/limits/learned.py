@@ -109,6 +109,31 @@ class LearnedLimits:
             moment.used = used if len(moment.used) < len(used) else [*map(max, used, moment.used)]
         return taken
 
+    @property
+    def silent(self) -> bool:
+        """Whether nothing has been stated yet."""
+        return not self._accounts
+
+    def take_all(self, together: Amounts, now: float) -> tuple[Amounts, _Moment]:
+        """Count requests that leave now and take so much together, while nothing has been stated.
+
+        Returns:
+            What `taken` makes a request of them of.
+        """
+        self._gone = _sum(self._gone, together)
+        moment = self._moment
+        if now - moment.began > _JITTER:
+            self._moment = moment = _Moment(now)
+        return self._answered, moment
+
+    def taken(self, amounts: Amounts, left: tuple[Amounts, _Moment], sent: float) -> Taken:
+        """One of the requests that left together."""
+        return Taken(amounts, left[0], sent, left[1])
+
+    def answer_all(self, took: Amounts) -> None:
+        """As `settle`, for requests that left together and took so much."""
+        self._answered = _sum(self._answered, took)
+
     def hear(self, stated: Sequence[Stated], now: float, taken: Taken, *, refused: bool = False) -> bool:
         """The reply to `taken` states these limits; True when one was learned or changed noticeably.
 

@@ -7,12 +7,14 @@ from math import ceil
 from typing import Any, Protocol
 
 from fastbatch.limits.adaptive import Adaptive
-from fastbatch.limits.cost import Cost
+from fastbatch.limits.cost import Amounts, Cost
 from fastbatch.limits.declared import DeclaredLimits
+from fastbatch.limits.declared import Taken as Declared
 from fastbatch.limits.exchange import Term
 from fastbatch.limits.learned import LearnedLimits
 from fastbatch.limits.leased import LeasedLimits
 from fastbatch.limits.stated import Stated
+from fastbatch.limits.window import Entry
 from fastbatch.models.stats import Saturation
 
 _JITTER = 0.1  # of a pause, so that not everybody who was told the same time comes back in the same instant
@@ -21,6 +23,9 @@ _TOLD = "the provider asked to wait"
 # Seconds of nothing but refusals that are a storm; it is forgotten when it is rare, which is that much longer
 # from one to the next.
 _STORM, _RARE = 1.2, 10.0
+
+
+_ONE: Amounts = (1, 0, 0, 0)
 
 
 class Part(Protocol):
@@ -41,14 +46,29 @@ class Part(Protocol):
     def saturation(self, now: float) -> tuple[Saturation, ...]: ...  # noqa: D102
 
 
+class Lot:
+    """Requests that left together: what they take, and what was known when they left."""
+
+    __slots__ = ("entries", "left", "sent")
+
+    def __init__(self, entries: tuple[Entry, ...], left: Any, sent: float) -> None:
+        self.entries = entries
+        self.left = left
+        self.sent = sent
+
+
 class Reservation:
     """Room that was granted; it is given back to `Ledger.settle` with what the request really took."""
 
-    __slots__ = ("over", "sent", "taken")
+    __slots__ = ("amounts", "lot", "over", "sent", "taken")
 
-    def __init__(self, taken: list[Any], sent: float) -> None:
-        self.taken = taken
+    def __init__(
+        self, taken: list[Any] | None, sent: float, lot: Lot | None = None, amounts: Amounts = _ONE
+    ) -> None:
+        self.taken = taken  # by each part; None where it is one of a lot that nobody has looked at by itself
         self.sent = sent
+        self.lot = lot
+        self.amounts = amounts  # of a lot
         self.over = False  # settled or cancelled: a second word about it changes nothing
 
 
@@ -133,6 +153,36 @@ class Ledger:
         taken = [learned] if len(parts) == 1 else [parts[0].take(cost, now), learned]
         return Reservation(taken, now)
 
+    def reserve_many(self, costs: Sequence[Cost], now: float) -> list[Reservation]:
+        """Room for as many of these requests as may leave now, the first of them first."""
+        if len(costs) > 1 and (together := self._reserve_lot(costs, now)):
+            return together
+        granted: list[Reservation] = []
+        for cost in costs:
+            reservation = self.reserve(cost, now)
+            if reservation is None:
+                break
+            granted.append(reservation)
+        return granted
+
+    def _reserve_lot(self, costs: Sequence[Cost], now: float) -> list[Reservation]:
+        """Room for several at once, where there is plenty, and nothing but declared limits decides."""
+        if now < self._paused_until or self._shared is not None or not self._learned.silent:
+            return []
+        number = self._adaptive.room(self.in_flight, now)
+        if number < 2:
+            return []
+        each = [cost.amounts for cost in costs[:number]]
+        together = _together(each)
+        declared = self._declared if len(self._parts) > 1 else None
+        if declared is not None and not declared.fits_all(together, now):
+            return []
+        self._adaptive.left_together(len(each), now)
+        self.in_flight += len(each)
+        left = self._learned.take_all(together, now)
+        lot = Lot(() if declared is None else declared.take_all(together, now), left, now)
+        return [Reservation(None, now, lot, amounts) for amounts in each]
+
     def deciding(self) -> list[Part]:
         """The parts that must have room. What others lease is strangers' use to what is learned here, so that
         where learned limits are shared the account alone decides.
@@ -156,14 +206,38 @@ class Ledger:
     def settle(self, reservation: Reservation, cost: Cost | None, now: float) -> None:
         """The reply came, or the request failed; it counts as `cost` now, None leaves what was reserved."""
         if self._ends(reservation):
-            for part, taken in zip(self._parts, reservation.taken, strict=True):
+            for part, taken in zip(self._parts, self._taken(reservation), strict=True):
                 part.settle(taken, cost, now)
+
+    def settle_many(self, settled: Sequence[tuple[Reservation, Cost | None]], now: float) -> None:
+        """As `settle`, for all that came back together."""
+        lots: dict[Lot, tuple[list[Amounts], list[Amounts]]] = {}
+        for reservation, cost in settled:
+            lot = reservation.lot
+            if lot is None or reservation.taken is not None:
+                self.settle(reservation, cost, now)
+                continue
+            if reservation.over:
+                continue
+            reservation.over = True
+            both = lots.get(lot)
+            if both is None:
+                both = lots[lot] = [], []
+            both[0].append(reservation.amounts)
+            both[1].append(reservation.amounts if cost is None else cost.amounts)
+        declared = self._declared
+        for lot, (took, amounts) in lots.items():
+            self.in_flight -= len(took)
+            had = _together(took)
+            if declared is not None and lot.entries:
+                declared.settle_all(lot.entries, had, _together(amounts), now)
+            self._learned.answer_all(had)
 
     def cancel(self, reservation: Reservation, now: float) -> None:
         """Give back room that was granted and not used: nothing was sent."""
         if self._ends(reservation):
             self._adaptive.dropped(now)  # it may have been the one that tries after a pause
-            for part, taken in zip(self._parts, reservation.taken, strict=True):
+            for part, taken in zip(self._parts, self._taken(reservation), strict=True):
                 part.cancel(taken, now)
 
     def hear(
@@ -171,7 +245,7 @@ class Ledger:
     ) -> None:
         """A reply's headers state limits, `refused` with a 429."""
         self._unheard = False
-        changed = self._learned.hear(stated, now, reservation.taken[-1], refused=refused)
+        changed = self._learned.hear(stated, now, self._taken(reservation)[-1], refused=refused)
         if changed and self._teach and self._shared is not None:
             self._shared.learn(self._learned.terms())
 
@@ -182,6 +256,22 @@ class Ledger:
             self._after_refusals(now - self._refused_since, now)
             self._refused_since = None
         self._adaptive.accepted(now, now - reservation.sent)
+
+    def accepted_many(self, reservations: Sequence[Reservation], now: float) -> None:
+        """As `accepted`, for all that were answered together."""
+        if self._unheard or self._refused_since is not None or not self._adaptive.content:
+            for reservation in reservations:
+                self.accepted(reservation, now)
+
+    def _taken(self, reservation: Reservation) -> list[Any]:
+        """What each part has of a request; of one that left with others it is told apart here."""
+        if reservation.taken is None:
+            lot, amounts = reservation.lot, reservation.amounts
+            assert lot is not None
+            learned = self._learned.taken(amounts, lot.left, lot.sent)
+            declared = [Declared(lot.entries, amounts)] if len(self._parts) > 1 else []
+            reservation.taken = [*declared, learned]
+        return reservation.taken
 
     def _after_refusals(self, lasted: float, now: float) -> None:
         """Something is let in again. Where windows are known, a storm of refusals taught nothing about the
@@ -299,3 +389,9 @@ class Ledger:
         """How busy it is, for choosing among several: the fullest window, or requests in flight."""
         shares = [window.share for window in self.saturation(now)]
         return max([*shares, self.in_flight / self._ceiling])
+
+
+def _together(amounts: Sequence[Amounts]) -> Amounts:
+    """What several requests take."""
+    requests, tokens, prompt, completion = map(sum, zip(*amounts, strict=True))
+    return requests, tokens, prompt, completion

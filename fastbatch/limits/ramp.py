@@ -84,6 +84,17 @@ class Ramp:
         if self._grown_at == inf and self.level < self._target:
             self._grown_at = now
 
+    def room(self, in_flight: int, now: float) -> int:
+        """How many may leave beside `in_flight` without being a try."""
+        self.allows(in_flight, now)
+        return max(0, self.level - in_flight)
+
+    def left_within(self, number: int, now: float) -> None:
+        """As many leave as there was `room` for."""
+        self._quiet += number
+        if self._grown_at == inf and self.level < self._target:
+            self._grown_at = now
+
     def accepted(self) -> None:
         """One was let in and came back."""
         if self.level < self._target:

@@ -23,13 +23,13 @@ class Recent:
     def __init__(self) -> None:
         self._counts: deque[list[float]] = deque(maxlen=_KEPT)  # [since, how many]
 
-    def left(self, now: float, span: float) -> None:
-        """One leaves."""
+    def left(self, now: float, span: float, number: int = 1) -> None:
+        """So many leave."""
         counts = self._counts
         if counts and now < counts[-1][0] + span / _GRAINS:
-            counts[-1][1] += 1
+            counts[-1][1] += number
         else:
-            counts.append([now, 1])
+            counts.append([now, number])
 
     def refused(self) -> None:
         """One that left a round trip ago came back refused."""

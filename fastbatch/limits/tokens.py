@@ -22,6 +22,7 @@ _TEXTS, _TOOLS = ("input", "prompt", "instructions"), ("tools", "functions")
 _ALSO_READ = frozenset((*_TEXTS, *_TOOLS))
 
 _LIMIT_KEYS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+_LIMITS = frozenset(("max_completion_tokens", "n"))  # what else may decide beside `max_tokens`
 
 
 class TokenEstimator:
@@ -32,14 +33,15 @@ class TokenEstimator:
 
     def prompt_tokens(self, model: str | None, raw: float) -> int:
         """Expected prompt tokens of a body with so many `raw_tokens`, 1 or more."""
-        return max(1, round(raw * self._ratio.get(model, 1.0)))
+        return round(raw * self._ratio.get(model, 1.0)) or 1
 
     def learn(self, model: str | None, raw: float, prompt_tokens: int) -> None:
         """Correct the model's ratio by a reply's real number of prompt tokens."""
         if prompt_tokens <= 0:
             return
-        # A server that miscounts must not close the gate for every request after this one.
-        seen = min(_MOST, max(_LEAST, prompt_tokens / raw))
+        seen = prompt_tokens / raw
+        if not _LEAST <= seen <= _MOST:  # a server that miscounts must not close the gate for all after this
+            seen = _LEAST if seen < _LEAST else _MOST
         known = self._ratio.get(model)
         if known is None and len(self._ratio) >= _MODELS:
             return
@@ -82,6 +84,9 @@ def _content_tokens(content: Any) -> float:
 
 def output_allowance(body: dict[str, Any]) -> int:
     """The most completion tokens that the body allows: its maximum times `n`; 0 where it states none."""
+    most = body.get("max_tokens")
+    if type(most) is int and most > 0 and _LIMITS.isdisjoint(body):  # nearly all
+        return most
     for key in _LIMIT_KEYS:
         if key not in body:
             continue

@@ -68,6 +68,11 @@ class Weather:
             return now
         return float("inf") if self._probing else self._probe_at
 
+    @property
+    def fair(self) -> bool:
+        """Whether nothing has failed since the last answer."""
+        return self._since is None
+
     def answered(self, now: float, sent: float = float("inf")) -> bool:
         """The endpoint replied to a request that left at `sent`; True when that ends an outage.
 

@@ -15,13 +15,14 @@ _NEVER = float("inf")
 
 
 class Entry:
-    """What one request takes of one window, while it may not have arrived yet."""
+    """What requests that left together take of one window, while they may not have arrived yet."""
 
-    __slots__ = ("amount", "sent")
+    __slots__ = ("amount", "requests", "sent")
 
-    def __init__(self, amount: int, sent: float) -> None:
+    def __init__(self, amount: int, sent: float, requests: int = 1) -> None:
         self.amount = amount
         self.sent = sent
+        self.requests = requests  # of which nobody has heard
 
 
 class Arrivals:
@@ -39,8 +40,9 @@ class SlidingWindow:
     """At most `limit` units may arrive at the server in any `per` seconds.
 
     Two queues, each in the order of leaving, keep every operation O(1): `_sent` holds requests in the order
-    of sending, due to leave `transit + per` later; one whose reply comes before `transit` is over has
-    certainly arrived by then and moves to `_arrived`, due `per` after its reply. All times are seconds of one
+    of sending, those that left together as one entry, due to leave `transit + per` later; one whose reply
+    comes before `transit` is over has certainly arrived by then and moves to `_arrived`, due `per` after its
+    reply. All times are seconds of one
     monotonic clock and never go back.
     """
 
@@ -94,9 +96,9 @@ class SlidingWindow:
         """Whether `amount` more may leave now (call `forget` first)."""
         return self.used + amount <= self.limit or (amount > self.limit and self.used == 0)
 
-    def take(self, amount: int, now: float) -> Entry:
-        """Count a request that leaves now."""
-        entry = Entry(amount, now)
+    def take(self, amount: int, now: float, requests: int = 1) -> Entry:
+        """Count requests that leave now, and take `amount` together."""
+        entry = Entry(amount, now, requests)
         self.used += amount
         self._taken += amount
         if self._began is None:
@@ -109,16 +111,24 @@ class SlidingWindow:
 
     def settle(self, entry: Entry, amount: int, now: float) -> None:
         """A reply came: the request arrived by `now` at the latest and counts as `amount` from here on."""
+        self.settle_part(entry, entry.amount, amount, now, entry.requests)
+
+    def settle_part(self, entry: Entry, took: int, amount: int, now: float, requests: int = 1) -> None:
+        """As `settle` for some of the requests of an entry: what `took` so much of it counts as `amount`."""
         if entry not in self._sent:
             return  # it left, a window after its latest possible arrival
-        more = amount - entry.amount
+        more = amount - took
         self.used += more
         self._taken += more
-        entry.amount = amount
-        if now < entry.sent + self._transit:
+        if now >= entry.sent + self._transit:
+            entry.amount += more
+            return
+        entry.amount -= took
+        entry.requests -= requests
+        if not entry.requests:
             del self._sent[entry]
-            if amount:
-                self._arrive(amount, now)
+        if amount:
+            self._arrive(amount, now)
 
     def _arrive(self, amount: int, now: float) -> None:
         arrived = self._arrived
