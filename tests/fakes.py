@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
 import orjson
 
 from fastbatch import LLMRequest, OpenAIProvider, RequestManager
-from fastbatch.errors import RequestTimeout, ResponseTooLarge
+from fastbatch.errors import RequestError, RequestTimeout, ResponseTooLarge
 from fastbatch.models.http import HTTPCall, HTTPReply
 from fastbatch.transport.base import MAX_RESPONSE_BYTES
 from fastbatch.transport.deadline import Deadline
@@ -74,27 +75,86 @@ class FakeTransport:
     async def send(self, call: HTTPCall, timeout: Timeout) -> HTTPReply:
         if not self.is_open:
             raise RuntimeError("the transport is not open")
+        with self._under_way(call):
+            try:
+                with Deadline(timeout, asyncio.get_running_loop()) as deadline:
+                    deadline.enter("first byte")
+                    reply = self.answer(call)
+                    if inspect.isawaitable(reply):
+                        reply = await reply
+            except TimeoutError:
+                phase = "first byte" if deadline.passed == "first byte" else "total"
+                seconds = timeout.first_byte if phase == "first byte" else timeout.total
+                raise RequestTimeout(f"no complete reply within {seconds:g} s", phase=phase) from None
+            return self._bounded(reply)
+
+    def dispatches(self, url: str) -> bool:
+        return self.is_open
+
+    def dispatch(self, call: HTTPCall, timeout: Timeout, answer: Any) -> Sending:
+        return Sending(self, call, answer)
+
+    @contextmanager
+    def _under_way(self, call: HTTPCall) -> Iterator[None]:
         self.calls.append(call)
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
-            with Deadline(timeout, asyncio.get_running_loop()) as deadline:
-                deadline.enter("first byte")
-                reply = self.answer(call)
-                if inspect.isawaitable(reply):
-                    reply = await reply
-        except TimeoutError:
-            phase = "first byte" if deadline.passed == "first byte" else "total"
-            seconds = timeout.first_byte if phase == "first byte" else timeout.total
-            raise RequestTimeout(f"no complete reply within {seconds:g} s", phase=phase) from None
+            yield
         finally:
             self.in_flight -= 1
+
+    def _bounded(self, reply: HTTPReply) -> HTTPReply:
         if len(reply.body) > self._max_bytes:
             raise ResponseTooLarge(f"the reply is larger than {self._max_bytes} bytes", status=reply.status)
         return reply
 
     async def close(self) -> None:
         self.is_open = False
+
+
+class Sending:
+    """A call that was dispatched to a fake; it has no deadlines."""
+
+    def __init__(self, transport: FakeTransport, call: HTTPCall, answer: Any) -> None:
+        self._transport = transport
+        self._answer = answer
+        self._task: asyncio.Task[None] | None = None
+        self._stack = ExitStack()
+        self._stack.enter_context(transport._under_way(call))
+        loop = asyncio.get_running_loop()
+        try:
+            reply = transport.answer(call)
+        except RequestError as error:
+            loop.call_soon(self._tell, None, error)
+        else:
+            if inspect.isawaitable(reply):
+                self._task = loop.create_task(self._wait(reply))
+            else:
+                loop.call_soon(self._tell, reply, None)
+
+    def forsake(self, answer: Any) -> None:
+        self._stack.close()
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _wait(self, coming: Awaitable[HTTPReply]) -> None:
+        try:
+            self._tell(await coming, None)
+        except RequestError as error:
+            self._tell(None, error)
+
+    def _tell(self, reply: HTTPReply | None, error: RequestError | None) -> None:
+        self._stack.close()
+        if self._answer.done():
+            return
+        try:
+            if reply is not None:
+                self._answer.set_result(self._transport._bounded(reply))
+                return
+        except RequestError as larger:
+            error = larger
+        self._answer.set_exception(error)
 
 
 class Held:

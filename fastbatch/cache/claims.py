@@ -48,6 +48,7 @@ class Claims:
         self._lock = threading.Lock()  # never held over a wait
         self._files: list[int] = []
         self._held: set[int] = set()
+        self._places: dict[str, int] = {}  # of the keys for which they are held
         self._works = _SET is not None
         self._closing = False
 
@@ -69,30 +70,36 @@ class Claims:
                 self._open()
             if not self._works:
                 return None
+            assert _SET is not None
+            held, places, files, lock = self._held, self._places, self._files, _LOCK.pack
             for key in keys:
                 place = _place(key)
-                if place in self._held:
+                if place in held:
                     continue
                 try:
-                    self._set(place, fcntl.F_WRLCK)
+                    fcntl.fcntl(files[place % _FILES], _SET, lock(fcntl.F_WRLCK, os.SEEK_SET, place, 1, 0))
                 except (BlockingIOError, PermissionError):  # EAGAIN or EACCES, as the system likes
                     continue
                 except OSError as error:  # no locks on this file system, or no room for more
                     self._give_up(error)
                     return None
-                self._held.add(place)
+                held.add(place)
+                places[key] = place
                 taken.add(key)
         return taken
 
     def release(self, keys: Collection[str]) -> None:
         """Let go of `keys`, which the caller has taken; what is not held is passed over."""
         with self._lock:
+            files, lock = self._files, _LOCK.pack
             for key in keys:
-                place = _place(key)
-                if place in self._held:
-                    self._held.discard(place)
-                    if self._files:
-                        self._set(place, fcntl.F_UNLCK)
+                place = self._places.pop(key, None)
+                if place is None:
+                    continue
+                self._held.discard(place)
+                if files:
+                    assert _SET is not None
+                    fcntl.fcntl(files[place % _FILES], _SET, lock(fcntl.F_UNLCK, os.SEEK_SET, place, 1, 0))
             if self._closing and not self._held:
                 self._forget()
 
@@ -107,6 +114,7 @@ class Claims:
         """In a forked child: the claims are the parent's, and must not outlive it here."""
         self._lock = threading.Lock()
         self._held.clear()
+        self._places.clear()
         self._forget()
 
     def _open(self) -> None:
@@ -120,14 +128,11 @@ class Claims:
         else:
             _opened.add(self)
 
-    def _set(self, place: int, kind: int) -> None:
-        assert _SET is not None
-        fcntl.fcntl(self._files[place % _FILES], _SET, _LOCK.pack(kind, os.SEEK_SET, place, 1, 0))
-
     def _give_up(self, error: OSError) -> None:
         logger.info("no claims in %s: %s", self._directory, error)
         self._works = False
         self._held.clear()
+        self._places.clear()
         self._forget()
 
     def _forget(self) -> None:

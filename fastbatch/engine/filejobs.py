@@ -16,7 +16,7 @@ from fastbatch.engine.events import Counters
 from fastbatch.engine.index import id_number
 from fastbatch.engine.inputfile import InputFile, OnBadRow, Row
 from fastbatch.engine.intake import Batch, Candidate
-from fastbatch.engine.job import Job
+from fastbatch.engine.job import UNREAD, Job
 from fastbatch.engine.journal.entries import UncertainRow
 from fastbatch.engine.kept import Kept
 from fastbatch.engine.looked import Known
@@ -70,6 +70,7 @@ class FileJobs(Generic[ResponseT]):
     ) -> None:
         self._settings = settings
         self._input = input
+        self._read = input.request
         self._errors = errors
         self._on_bad_row = on_bad_row
         self.recorder: RowRecorder | None = None
@@ -128,7 +129,9 @@ class FileJobs(Generic[ResponseT]):
     def promote(self, row: Candidate) -> Job[ResponseT]:
         """The job of a row that `blocks` gave: it has to be asked."""
         if isinstance(row, Known):
-            row = self._input.row(row)
+            job: Job[ResponseT] = Job(UNREAD, row.first - 1, row.key, row, row.size)
+            job.reader = self._read
+            return job
         assert isinstance(row, Row)
         assert row.request is not None
         return Job(row.request, row.number - 1, row.key, row, row.size)

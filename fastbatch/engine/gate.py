@@ -73,6 +73,11 @@ class Gate(Generic[ResponseT]):
         """Let a request through at once, or `wait`; the arguments and errors are `wait`'s."""
         return self.try_enter(line, weigh) or await self.wait(line, weigh, stays=stays)
 
+    @property
+    def clear(self) -> bool:
+        """Whether nobody waits, and it is not shut."""
+        return not self._shut and not any(line.queue for line in self._lines.values())
+
     def try_enter(self, line: Line[ResponseT], weigh: Callable[[], Cost]) -> Admission | None:
         """Room for a request now, for nobody who waits would be passed; None where there is none."""
         if line.queue or self._shut:

@@ -29,6 +29,7 @@ from fastbatch.models.request import LLMRequest
 OnBadRow = Literal["fail", "record", "skip"]
 
 AHEAD = 500_000  # rows looked through before the first request, in a second or so
+_made = tuple.__new__  # a named tuple's own constructor is a function in Python
 _STEP = 1024  # rows between two looks at whether to stop, and in a block
 
 
@@ -260,7 +261,9 @@ class InputFile:
                             custom_id = line[begin_id : line.find(b'"', begin_id)].decode()
                             model, carries = models[(flag - PLAIN) >> 1], not flag & 1
                             mark = digest(line, seed)
-                            rows.append(Known(number, custom_id, key, mark, model, line, len(line), carries))
+                            rows.append(
+                                _made(Known, (number, custom_id, key, mark, model, line, len(line), carries))
+                            )
                             continue
                     name = None if key or find is None else find(number, line)
                     row = self._row(ids, number, line, key) if name is None else name.decode()
@@ -270,15 +273,22 @@ class InputFile:
                         answered(row)
                 yield len(part) - len(rows), rows
 
-    def row(self, known: Known) -> Row:
-        """The whole of a row that was known without reading it again."""
-        content = parse_row(known.line)
+    def request(self, known: Known) -> LLMRequest:
+        """What a row asks that was known without reading it again."""
+        return self._request(known, parse_row(known.line))
+
+    def _request(self, known: Known, content: dict[str, Any]) -> LLMRequest:
         body = content.get("body")
         if not known.carries and type(body) is dict and body.get("model") and "url" in content:
             endpoint, carried = content["url"], None  # a usual batch line, which is its request
         else:
             endpoint, body, carried = row_parts(content, self._trusted)
-        request = LLMRequest(endpoint, body, custom_id=known.custom_id, metadata=carried, checked=True)
+        return LLMRequest(endpoint, body, custom_id=known.custom_id, metadata=carried, checked=True)
+
+    def row(self, known: Known) -> Row:
+        """The whole of a row that was known without reading it again."""
+        content = parse_row(known.line)
+        request = self._request(known, content)
         return Row(
             known.first,
             known.custom_id,

@@ -162,6 +162,7 @@ class Intake(Generic[ResponseT]):
         if hit is None:
             return False
         hit.cached, hit.shared = self.remembers, not self.remembers
+        job.read()
         job.outcome = hit.of(job.request, index=job.index, key=job.key)
         job.outcome.model = job.asked.body.get("model")
         return True
@@ -183,5 +184,6 @@ class Intake(Generic[ResponseT]):
 
 def share(outcome: ResponseWrapper[ResponseT], job: Job[ResponseT]) -> None:
     """Give a job the outcome of an identical one."""
+    job.read()
     job.outcome = outcome.copy_for_sharing().of(job.request, index=job.index, key=job.key)
     job.outcome.model = outcome.model  # a fallback's may be another than the row's

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from fastbatch.limits.cost import Cost
 from fastbatch.limits.weather import RowWeather
+from fastbatch.models.params import CHAT
 from fastbatch.models.request import LLMRequest
 from fastbatch.models.response import ResponseWrapper
 
 ResponseT = TypeVar("ResponseT")
+
+UNREAD = LLMRequest(CHAT, {"messages": []}, checked=True)
+"""Stands where a row was not read, or not yet."""
 
 
 class Job(Generic[ResponseT]):
@@ -18,29 +23,34 @@ class Job(Generic[ResponseT]):
     `tag` is the source's own note on it (a file's line); `followers` are identical rows that take its answer.
     """
 
-    __slots__ = (
-        "answers_then",
-        "asked",
-        "attempts",
-        "broken",
-        "failed_before",
-        "followers",
-        "group",
-        "index",
-        "kept_as",
-        "key",
-        "maybe_billed",
-        "outcome",
-        "raw_tokens",
-        "refused",
-        "request",
-        "reserved",
-        "size",
-        "stale",
-        "tag",
-        "tries",
-        "weather",
-    )
+    # What most jobs never change stands on the class, so that making one sets a handful of names.
+    group = 0
+    """0: where it belongs; else the number of the fallback."""
+    failed_before = False
+    """Could not be answered by the group before this one."""
+    attempts = 0
+    """Times it was sent."""
+    tries = 0
+    """Those of them that count."""
+    broken = 0
+    """Replies that were no answer."""
+    answers_then: int | None = None
+    """Replies to everybody when it was first turned away."""
+    refused = 0
+    """Times that a limit or a closed door turned it away."""
+    stale = False
+    """Was sent again at once, since a kept connection had just been closed."""
+    maybe_billed = False
+    """What one attempt may have cost, no refusal of a later one takes back."""
+    weather: RowWeather | None = None
+    reserved: Cost | None = None
+    """At the gate, where somebody counts tokens there."""
+    raw_tokens = 0.0
+    """Of the body, uncorrected; 0 where nobody has asked."""
+    reader: Callable[[Any], LLMRequest] | None = None
+    """Makes the request of the tag when somebody needs it; until then `UNREAD` stands there."""
+    followers: list[Job[ResponseT]] | None = None
+    outcome: ResponseWrapper[ResponseT] | None = None
 
     def __init__(self, request: LLMRequest, index: int, key: str, tag: Any = None, size: int = 0) -> None:
         self.request = request
@@ -50,17 +60,9 @@ class Job(Generic[ResponseT]):
         self.kept_as = key  # the key of what is sent, where it is kept
         self.tag = tag
         self.size = size  # bytes of the row, as far as memory is concerned
-        self.group = 0  # 0: where it belongs; else the number of the fallback
-        self.failed_before = False  # could not be answered by the group before this one
-        self.attempts = 0  # times it was sent
-        self.tries = 0  # those of them that count
-        self.broken = 0  # replies that were no answer
-        self.answers_then: int | None = None  # replies to everybody when it was first turned away
-        self.refused = 0  # times that a limit or a closed door turned it away
-        self.stale = False  # was sent again at once, since a kept connection had just been closed
-        self.maybe_billed = False  # what one attempt may have cost, no refusal of a later one takes back
-        self.weather: RowWeather | None = None
-        self.reserved: Cost | None = None  # at the gate, where somebody counts tokens there
-        self.raw_tokens = 0.0  # of the body, uncorrected; 0 where nobody has asked
-        self.followers: list[Job[ResponseT]] | None = None
-        self.outcome: ResponseWrapper[ResponseT] | None = None
+
+    def read(self) -> None:
+        """Have the request in its place; a row that waits for its turn is a line, which is cheap to keep."""
+        if self.reader is not None:
+            self.request = self.asked = self.reader(self.tag)
+            self.reader = None

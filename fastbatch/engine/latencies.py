@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from math import exp2, log2
+from bisect import bisect_right
+from math import exp2
 
 _FINEST = 0.001  # seconds; everything faster counts as this fast
 _STEPS = 8  # per doubling: a percentile is told to within 9 %
 _BINS = 24 * _STEPS  # up to 4.6 hours
+_ENDS = [_FINEST * exp2(place / _STEPS) for place in range(1, _BINS)]  # of all bins but the last
 
 
 class Latencies:
@@ -28,8 +30,7 @@ class Latencies:
     def add(self, seconds: float) -> None:
         """One answer took so long."""
         self.count += 1
-        place = int(log2(seconds / _FINEST) * _STEPS) if seconds > _FINEST else 0
-        self._bins[place if place < _BINS else -1] += 1
+        self._bins[bisect_right(_ENDS, seconds)] += 1
 
     def percentile(self, percent: float) -> float:
         """Seconds that `percent` of the answers took at most, to within a bin; 0.0 where there are none."""

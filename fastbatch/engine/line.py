@@ -70,6 +70,11 @@ class Line(Generic[ResponseT]):
         return [waiting.cost(self.counts_tokens) for waiting in islice(self.queue, most)]
 
     @property
+    def only(self) -> tuple[Way[ResponseT], Ledger] | None:
+        """The one account there is; None where there are several."""
+        return self._only
+
+    @property
     def counts_tokens(self) -> bool:
         """Whether somebody looks at costs."""
         if self._only is not None:

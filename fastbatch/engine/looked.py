@@ -8,7 +8,9 @@ of it a second time. All of it holds for the bytes of the file that was looked t
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from fastbatch.formats.rows import parse_row
 
 _KEY = 16  # bytes of a request hash
 
@@ -36,6 +38,16 @@ class Known(NamedTuple):
     """Bytes of its line."""
     carries: bool
     """Whether it has columns that the record holds; they are read when it is made."""
+
+    @property
+    def held(self) -> int:
+        """The mark of the answer that its id has: none, or it would have been looked at again."""
+        return 0
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """What it holds."""
+        return parse_row(self.line)
 
 
 class Looked:

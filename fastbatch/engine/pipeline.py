@@ -13,12 +13,11 @@ from fastbatch.engine.gate import Elsewhere, Gate, GateShut
 from fastbatch.engine.hedge import Again, Hedge
 from fastbatch.engine.job import Job
 from fastbatch.engine.lane import Group
-from fastbatch.engine.latencies import Latencies
 from fastbatch.engine.line import Admission, Line
+from fastbatch.engine.settler import Settler
 from fastbatch.engine.verdict import ELSEWHERE, Judge
 from fastbatch.errors import ConnectFailed, RequestError
 from fastbatch.limits.cost import Cost
-from fastbatch.limits.tokens import TokenEstimator, raw_tokens
 from fastbatch.models.http import HTTPCall, HTTPReply
 from fastbatch.models.response import ResponseWrapper
 from fastbatch.providers.base import Provider
@@ -34,6 +33,13 @@ class Witness(Protocol):
 
     def sent(self, job: Job[Any], prompt_tokens: int) -> Awaitable[None]:
         """Done when it is safe to send; raises where it cannot be written down."""
+        ...
+
+    def leave(self, rows: Sequence[tuple[Job[Any], int, int]], then: Callable[[], None]) -> object:
+        """As `sent` for several requests, each with its attempt and its tokens; `then` is called when it is.
+
+        It is not called where they cannot be written down: that ends the run.
+        """
         ...
 
     def back(self, job: Job[Any]) -> None:
@@ -52,9 +58,8 @@ class Pipeline(Generic[ResponseT]):
         gate: Gate[ResponseT],
         judge: Judge[ResponseT],
         hedge: Hedge | None,
-        estimator: TokenEstimator,
+        settler: Settler[ResponseT],
         counters: Counters,
-        latencies: Latencies,
         clock: Clock,
         timeout: Timeout,
     ) -> None:
@@ -63,9 +68,8 @@ class Pipeline(Generic[ResponseT]):
         self._gate = gate
         self._judge = judge
         self._hedge = hedge
-        self._estimator = estimator
+        self._settler = settler
         self._counters = counters
-        self._latencies = latencies
         self._clock = clock
         self._timeout = timeout
         self.witness: Witness | None = None
@@ -77,10 +81,11 @@ class Pipeline(Generic[ResponseT]):
             None when the outcome stands, answer or error; else the decision to send again, or to stop. With
             `ELSEWHERE` the job has moved to its fallback, and nothing was sent.
         """
+        job.read()
         group, gate = self._groups[job.group], self._gate
         line = gate.line(job.group, job.asked.body.get("model"))
         job.reserved = None
-        weigh = partial(self._weigh, job)
+        weigh = partial(self._settler.weigh, job)
         admission = gate.try_enter(line, weigh)
         if admission is None:
             try:
@@ -106,10 +111,7 @@ class Pipeline(Generic[ResponseT]):
             self._gate.give_back(admission)
             raise
         again = None if self._hedge is None else partial(self._again, job, line, weigh)
-        decision = await self._exchange(job, admission, provider, call, again)
-        if decision is not None and self.witness is not None and not job.maybe_billed:
-            self.witness.back(job)
-        return decision
+        return await self._exchange(job, admission, provider, call, again)
 
     async def _exchange(
         self,
@@ -120,41 +122,69 @@ class Pipeline(Generic[ResponseT]):
         again: Again | None,
     ) -> RetryDecision | None:
         """Send what has been let through, and settle what came of it."""
-        counters, clock, gate = self._counters, self._clock, self._gate
-        cost: Cost | None = None
-        second: Admission | None = None  # the straggler's other request, where that was answered
-        sent, over = True, False
+        came: HTTPReply | RequestError
+        second: Admission | None = None
         job.attempts += 1
         job.tries += 1
-        counters.in_flight += 1
-        began = clock.time()
+        self._counters.in_flight += 1
+        began = self._clock.time()
         try:
             if self._hedge is None or again is None:
-                reply = await self._transport.send(call, self._timeout)
+                came = await self._transport.send(call, self._timeout)
             else:
-                reply, second = await self._hedge.send(self._transport, call, self._timeout, gate, again)
-            now = clock.time()
-            outcome = provider.parse(reply).of(job.request, index=job.index, key=job.key)
-            if job.asked is not job.request:
-                outcome.model = job.asked.body.get("model")
-            outcome.latency = now - began
-            over = outcome.error is None and second is None
-            cost = self._heard(job, second or admission, reply, outcome, now, over=over)
-        except ConnectFailed as refused:
-            sent = False  # so nothing was tried, and no limit has counted it
-            job.attempts -= 1
-            job.tries -= 1
-            outcome = self._fail(provider, job, refused)
+                came, second = await self._hedge.send(self._transport, call, self._timeout, self._gate, again)
         except RequestError as broken:
-            outcome = self._fail(provider, job, broken)
-            outcome.latency = clock.time() - began
-            with admission.way.lane.lock:
-                admission.ledger.dropped(clock.time())
-        except BaseException:  # cancelled, or a foreign provider broke: it may have arrived
+            came = broken
+        except BaseException:  # cancelled: it may have arrived
+            self._gate.leave(admission, None)
+            raise
+        finally:
+            self._counters.in_flight -= 1
+        return self.conclude(job, admission, provider, came, began, second)
+
+    def conclude(  # noqa: PLR0917  (called with all of them at both places)
+        self,
+        job: Job[ResponseT],
+        admission: Admission,
+        provider: Provider[ResponseT],
+        came: HTTPReply | RequestError,
+        began: float,
+        second: Admission | None = None,
+    ) -> RetryDecision | None:
+        """Settle what came of a request that left at `began`, and leave the outcome on its job.
+
+        `second` is the straggler's other request, where that was answered. Returns what `attempt` does.
+        """
+        counters, gate = self._counters, self._gate
+        now = self._clock.time()
+        cost: Cost | None = None
+        sent, over = True, False
+        try:
+            if not isinstance(came, RequestError):
+                try:
+                    outcome = provider.parse(came).of(job.request, index=job.index, key=job.key)
+                    if job.asked is not job.request:
+                        outcome.model = job.asked.body.get("model")
+                    outcome.latency = now - began
+                    over = outcome.error is None and second is None
+                    cost = self._settler.heard(job, second or admission, came, outcome, now, over=over)
+                except RequestError as broken:
+                    came = broken
+            if isinstance(came, RequestError):
+                sent = not isinstance(came, ConnectFailed)
+                over = False
+                if not sent:  # so nothing was tried, and no limit has counted it
+                    job.attempts -= 1
+                    job.tries -= 1
+                outcome = self._fail(provider, job, came)
+                if sent:
+                    outcome.latency = now - began
+                    with admission.way.lane.lock:
+                        admission.ledger.dropped(now)
+        except BaseException:  # a foreign provider broke
             gate.leave(admission, None)
             raise
         finally:
-            counters.in_flight -= 1
             if second is not None:
                 gate.leave(second, cost)
                 cost = None
@@ -165,67 +195,16 @@ class Pipeline(Generic[ResponseT]):
         job.outcome = outcome
         decision = None
         if outcome.error is not None:  # judged before the next one is let through: it may have to wait
-            decision = self._judge.judge(outcome.error, job, second or admission, clock.time())
+            decision = self._judge.judge(outcome.error, job, second or admission, now)
         if over:
             gate.look()
         elif sent:
             gate.leave(admission, cost)
         else:
             gate.give_back(admission)
+        if decision is not None and self.witness is not None and not job.maybe_billed:
+            self.witness.back(job)
         return decision
-
-    def _heard(
-        self,
-        job: Job[ResponseT],
-        admission: Admission,
-        reply: HTTPReply,
-        outcome: ResponseWrapper[ResponseT],
-        now: float,
-        *,
-        over: bool,
-    ) -> Cost | None:
-        """A reply came: what it says of limits and of the weather, and what the request took.
-
-        Where that is all, the request is `over`, and settled at once.
-        """
-        lane, ledger, provider = admission.way.lane, admission.ledger, admission.way.lane.provider
-        error = outcome.error
-        cost: Cost | None = None
-        if error is None:
-            self._latencies.add(outcome.latency)
-            if ledger.counts_tokens:
-                cost = provider.settle(job.reserved or self._weigh(job), outcome.tokens)
-                self._estimator.learn(outcome.model, job.raw_tokens, outcome.tokens.prompt_tokens)
-        refused = error is not None and error.effect == "refused"
-        stated = provider.read_limits(reply.headers, refused=refused)
-        with lane.lock:
-            if stated:
-                ledger.hear(stated, admission.reservation, now, refused=refused)
-            if error is None or error.effect == "none":
-                ledger.accepted(admission.reservation, now)
-            if error is None:
-                lane.budget.earn()
-            self._counters.refused += refused
-            if error is None or error.effect != "down":
-                if lane.weather.answered(now, admission.reservation.sent):
-                    for each in lane.ledgers().values():
-                        each.reopen(now)
-            else:
-                ledger.dropped(now)
-            if over:
-                ledger.settle(admission.reservation, cost, now)
-                if admission.probe:
-                    lane.weather.ended()
-        return cost
-
-    def _weigh(self, job: Job[ResponseT]) -> Cost:
-        """What a request will take, as far as can be said before it is sent."""
-        body = job.asked.body
-        if not job.raw_tokens:
-            job.raw_tokens = raw_tokens(body)
-        estimate = self._estimator.prompt_tokens(body.get("model"), job.raw_tokens)
-        cost = job.reserved = self._groups[job.group].provider.reserve(body, estimate)
-        return cost
 
     def _again(
         self, job: Job[ResponseT], line: Line[ResponseT], weigh: Callable[[], Cost]

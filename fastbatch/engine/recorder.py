@@ -21,7 +21,7 @@ from fastbatch.formats.results import answer_line, error_line, kept_from, result
 
 
 class RowRecorder:
-    """Writes the outcomes of one run; each job's `tag` is its `Row`.
+    """Writes the outcomes of one run; each job's `tag` is its `Row`, or a `Known` one.
 
     Args:
         journal: open, and not started.
@@ -59,7 +59,7 @@ class RowRecorder:
 
     def sent(self, job: Job[Any], prompt_tokens: int) -> Awaitable[None]:
         """Done when it is on disk that the row's request is about to leave."""
-        row: Row = job.tag
+        row: Row | Known = job.tag
         # What an earlier run may have bought, no refusal of this one takes back.
         job.maybe_billed = job.maybe_billed or self._journal.is_uncertain(row.custom_id, job.key)
         return self._journal.sent(row.first, row.custom_id, job.key, job.attempts + 1, prompt_tokens)
@@ -68,7 +68,7 @@ class RowRecorder:
         """Have it written that rows' requests are about to leave: which attempt, and of how many tokens.
 
         `then` is called when that is on disk. Returns the indices of those that an earlier run may have
-        bought.
+        bought, which is written on their jobs, too.
         """
         journal = self._journal
         leaving = []
@@ -78,6 +78,7 @@ class RowRecorder:
             leaving.append((row.first, row.custom_id, job.key, attempt, tokens))
             if journal.is_uncertain(row.custom_id, job.key):
                 billed.append(job.index)
+                job.maybe_billed = True
         journal.leave(leaving, then)
         return billed
 
@@ -89,10 +90,10 @@ class RowRecorder:
             row: Row | Known = job.tag
             if self._touched is not None:
                 self._touched.put(id_number(row.custom_id), 1)
-            self.replaced += not isinstance(row, Known) and row.held != 0
+            self.replaced += row.held != 0
             if not journal.left_other(row.custom_id, job.key):
                 closes.append(row.custom_id)
-        journal.record_many(what, lines, closes)
+        journal.record_many((what,), lines, closes)
 
     def back(self, job: Job[Any]) -> None:
         """The row's request cost nothing."""
@@ -100,7 +101,7 @@ class RowRecorder:
 
     def record(self, job: Job[Any]) -> None:
         """Have the record of a row written: its answer, or its error."""
-        row: Row = job.tag
+        row: Row | Known = job.tag
         outcome = job.outcome
         assert outcome is not None
         if self._touched is not None:
@@ -115,6 +116,25 @@ class RowRecorder:
             error = outcome.error.to_dict()
             record = error_line(row.custom_id, row.content, row.first, error, options=self._options)
         self._journal.record(job, self._closes(job), error=record)
+
+    def record_answers(self, jobs: Sequence[Job[Any]]) -> None:
+        """Have the records of rows that the provider has answered written."""
+        journal = self._journal
+        other = journal.left_other if journal.any_left else None
+        lines, closes = [], []
+        for job in jobs:
+            row: Row | Known = job.tag
+            outcome = job.outcome
+            assert outcome is not None
+            custom_id = row.custom_id
+            lines.append(result_line(custom_id, row.first, outcome, row.mark))
+            self.replaced += type(row) is Row and row.held != 0
+            if other is None or not other(custom_id, job.key):
+                closes.append(custom_id)
+        if self._touched is not None:
+            for job in jobs:
+                self._touched.put(id_number(job.tag.custom_id), 1)
+        journal.record_many(jobs, lines, closes)
 
     def record_kept(
         self,
@@ -158,7 +178,7 @@ class RowRecorder:
             left = zip(answers, names, strict=True)
             closes = [name for (row, _), name in left if not journal.left_other(name, row.key)]
         batch = Batch(len(lines), sum(map(len, lines)))
-        journal.record_many(batch, lines, closes)
+        journal.record_many((batch,), lines, closes)
         return batch
 
     def _closes(self, job: Job[Any]) -> str:
@@ -166,7 +186,7 @@ class RowRecorder:
 
         What nobody knows the price of stays in the journal, so that no later run buys it unasked.
         """
-        row: Row = job.tag
+        row: Row | Known = job.tag
         outcome = job.outcome
         assert outcome is not None
         if isinstance(outcome.error, Uncertain) or self._journal.left_other(row.custom_id, job.key):

@@ -1,8 +1,8 @@
 """One run: a window of jobs that slides over a lazily read source, without barriers.
 
 A feeder takes blocks of jobs from the source, answers what the cache knows, lets identical jobs follow the
-first of them, and queues the rest; workers take from the queue; finished jobs are handed out in blocks, in
-the order of completion. Only the feeder ever waits for room, so nothing here can deadlock, and what is alive
+first of them, and gives the rest to the sender; finished jobs are handed out in blocks, in the order of
+completion. Only the feeder ever waits for room, so nothing here can deadlock, and what is alive
 at any time (queued, waiting for a retry, in flight, finished but not taken) is at most the window and one
 block.
 """
@@ -10,23 +10,22 @@ block.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from math import inf
 from typing import Any, Generic, Protocol, TypeVar
 
 from fastbatch.engine.claimer import Claimer
-from fastbatch.engine.clock import Clock, Timer
+from fastbatch.engine.clock import Clock
+from fastbatch.engine.dispatcher import Dispatcher
 from fastbatch.engine.events import Counters
-from fastbatch.engine.gate import GateShut
 from fastbatch.engine.intake import Batch, Bulk, Candidate, Intake, share
 from fastbatch.engine.job import Job
 from fastbatch.engine.kept import encode
 from fastbatch.engine.pipeline import Pipeline, Witness
+from fastbatch.engine.sender import Outcomes, Sender
 from fastbatch.engine.store import AnswerStore
-from fastbatch.engine.verdict import AT_ONCE, ELSEWHERE, stopped
+from fastbatch.models.response import Usage
 from fastbatch.providers.base import Provider
-from fastbatch.retry import RetryDecision
 
 ResponseT = TypeVar("ResponseT")
 
@@ -47,6 +46,10 @@ class Recorder(Witness, Protocol):
         """Write down a job's outcome."""
         ...
 
+    def record_answers(self, jobs: Sequence[Job[Any]]) -> None:
+        """Write down what the provider has answered to each of these."""
+        ...
+
     async def flush(self) -> None:
         """Return when everything is written, or nothing can be."""
         ...
@@ -62,6 +65,7 @@ class Run(Generic[ResponseT]):
         source: blocks of jobs, read only as there is room. A job that arrives with an outcome is finished.
             Candidates come only where there are `bulk`, for what is done with them, and a recorder.
         remembers: as `Intake` says.
+        dispatcher: sends what has nothing to wait for; None where everything is the pipeline's.
         fallback: writes on a job what is asked of the fallback it has moved to, and says which that is; None
             where there is none.
         recorder: what finishes a job: its outcome counts, and is handed out, when it is written down.
@@ -82,6 +86,7 @@ class Run(Generic[ResponseT]):
         clock: Clock,
         concurrency: int,
         bulk: Bulk[ResponseT] | None = None,
+        dispatcher: Dispatcher[ResponseT] | None = None,
         fallback: Callable[[Job[ResponseT]], Provider[ResponseT]] | None = None,
         recorder: Recorder | None = None,
         patience: float = PATIENCE,
@@ -89,13 +94,11 @@ class Run(Generic[ResponseT]):
         crowded: Callable[[int], None] | None = None,
     ) -> None:
         self._source = source
-        self._pipeline = pipeline
         self._store = store
         self._intake = Intake(store, provider, remembers=remembers, bulk=bulk)
         self._bulk = bulk
         self._provider = provider.name
         self._counters = counters
-        self._clock = clock
         self._concurrency = concurrency
         self._fallback = fallback
         self._recorder = recorder
@@ -106,10 +109,7 @@ class Run(Generic[ResponseT]):
         self._size = 0  # bytes of these
         self._unfinished = 0  # admitted and without an outcome
         self._writing = 0  # bytes of kept answers that the recorder has
-        self._ready: deque[Job[ResponseT]] = deque()
-        self._later: dict[Job[ResponseT], Timer] = {}
         self._finished: list[Job[ResponseT]] = []
-        self._idle: deque[asyncio.Future[None]] = deque()
         self._taker: asyncio.Future[None] | None = None
         self._room: asyncio.Future[None] | None = None
         self._feeding = True
@@ -118,15 +118,23 @@ class Run(Generic[ResponseT]):
         self._failure: BaseException | None = None
         self._broken = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._workers = 0
+        self._sender: Sender[ResponseT] = Sender(
+            pipeline,
+            Outcomes(self._answered, self._give_up, self._fail, self._break, self._readdressed),
+            dispatcher=dispatcher,
+            counters=counters,
+            clock=clock,
+            concurrency=concurrency,
+            spawn=self._spawn,
+        )
         self._claimer: Claimer[ResponseT] = Claimer(
             store,
             counters,
             clock,
             workers=concurrency,
             patience=patience,
-            ready=self._ready.__len__,
-            send=self._queue,
+            ready=self._sender.ready,
+            send=self._sender.send,
             answer=self._answer_with,
             spawn=self._spawn,
         )
@@ -140,6 +148,7 @@ class Run(Generic[ResponseT]):
         """
         if self._recorder is not None:
             self._recorder.start(self._recorded, self._break)
+        self._sender.start(self._claimer.fill)
         self._feeder = self._spawn(self._feed())
         loop = asyncio.get_running_loop()
         try:
@@ -165,15 +174,8 @@ class Run(Generic[ResponseT]):
         if self._draining:
             return
         self._draining = True
-        dropped = [*self._ready, *self._later, *self._claimer.drop()]
-        for timer in self._later.values():
-            timer.cancel()
-        self._ready.clear()
-        self._later.clear()
-        for job in dropped:
+        for job in [*self._sender.drain(), *self._claimer.drop()]:
             self._give_up(job)
-        self._counters.waiting = 0
-        self._pipeline.shut()
         if self._intake.looking and self._feeder is not None:
             self._feeder.cancel()
         _ring(self._room)
@@ -239,42 +241,31 @@ class Run(Generic[ResponseT]):
             self._claimer.add(job)
         self._claimer.fill()
 
-    def _queue(self, job: Job[ResponseT]) -> None:
-        """A job is ours to send."""
-        self._ready.append(job)
-        self._call_worker()
-
-    async def _work(self) -> None:
-        while not self._draining:
-            if not self._ready:
-                bell = asyncio.get_running_loop().create_future()
-                self._idle.append(bell)
-                await bell
-                continue
-            job = self._ready.popleft()
-            self._claimer.fill()
-            try:
-                decision = await self._pipeline.attempt(job)
-            except GateShut:
-                self._give_up(job)
-                return
-            except Exception as error:  # noqa: BLE001  (a service or a foreign provider; the run raises it)
-                self._fail(error)
-                self._give_up(job)
-                return
-            if decision is None:
-                self._answer(job)
-            elif decision is ELSEWHERE and not self._draining:
-                await self._move(job)
-            elif decision.action == "retry" and not self._draining:
-                self._send_later(job, decision)
+    def _answered(self, jobs: list[Job[ResponseT]]) -> None:
+        """Jobs have their outcomes; answers that nothing follows are kept and written together."""
+        if len(jobs) == 1:
+            self._answer(jobs[0])
+            return
+        plain: list[Job[ResponseT]] = []
+        others: list[Job[ResponseT]] = []
+        values: dict[str, bytes] = {}
+        for job in jobs:
+            outcome = job.outcome
+            assert outcome is not None
+            if outcome.error is None and job.followers is None and job.kept_as == job.key:
+                plain.append(job)
+                values[job.key] = encode(outcome)
             else:
-                if decision.action == "stop":
-                    self._fail(stopped(job.outcome.error if job.outcome is not None else None, decision))
-                self._give_up(job)
+                others.append(job)
+        if plain and self._store.put_many(values):
+            self._bought(plain)
+        else:
+            others = jobs
+        for job in others:
+            self._answer(job, values.get(job.key))
 
-    async def _move(self, job: Job[ResponseT]) -> None:
-        """A job is to be answered by its fallback, which may have answered the like before."""
+    async def _readdressed(self, job: Job[ResponseT]) -> bool:
+        """A job is to be answered by its fallback, which may have answered the like before; else True."""
         assert self._fallback is not None
         provider = self._fallback(job)
         job.outcome = None
@@ -285,17 +276,17 @@ class Run(Generic[ResponseT]):
         elif self._draining:
             self._give_up(job)
         else:
-            self._ready.appendleft(job)
-            self._call_worker()
+            return True
+        return False
 
-    def _answer(self, job: Job[ResponseT]) -> None:
-        """The first job of a key has its outcome: so have its followers."""
+    def _answer(self, job: Job[ResponseT], value: bytes | None = None) -> None:
+        """The first job of a key has its outcome: so have its followers; `value` is what is kept of it."""
         outcome = job.outcome
         assert outcome is not None
         bought = outcome.error is None and not outcome.cached
         kept = False
         if bought:
-            kept = self._store.put(job.kept_as, encode(outcome))
+            kept = self._store.put(job.kept_as, value or encode(outcome))
             job.size += len(outcome.raw)  # until somebody takes it
             self._size += len(outcome.raw)
         if not bought or job.kept_as != job.key:
@@ -308,30 +299,25 @@ class Run(Generic[ResponseT]):
             share(outcome, follower)
             self._finish(follower)
 
+    def _bought(self, jobs: Sequence[Job[ResponseT]]) -> None:
+        """As `_answer`, for answers that nothing follows and that the store has taken."""
+        for job in jobs:
+            outcome = job.outcome
+            assert outcome is not None
+            size = len(outcome.raw)
+            job.size += size
+            self._size += size
+        if self._recorder is None:
+            self._hand_out(jobs)
+        else:
+            self._recorder.record_answers(jobs)
+
     def _answer_with(self, job: Job[ResponseT], value: bytes) -> bool:
         """Another process has stored the answer to the first job of a key; whether it is one."""
         if not self._intake.take(job, value):
             return False
         self._answer(job)
         return True
-
-    def _send_later(self, job: Job[ResponseT], decision: RetryDecision) -> None:
-        job.outcome = None
-        if not decision.wait:  # it waits at the gate, if at all
-            if decision.pause or decision is AT_ONCE:
-                self._ready.appendleft(job)
-            else:  # in an outage each probe is another row
-                self._ready.append(job)
-            self._call_worker()
-            return
-        self._counters.waiting += 1
-        self._later[job] = self._clock.call_at(self._clock.time() + decision.wait, self._send_again, job)
-
-    def _send_again(self, job: Job[ResponseT]) -> None:
-        del self._later[job]
-        self._counters.waiting -= 1
-        self._ready.appendleft(job)
-        self._call_worker()
 
     def _give_up(self, job: Job[ResponseT]) -> None:
         """The job stays open for another run, and so do its followers."""
@@ -375,7 +361,8 @@ class Run(Generic[ResponseT]):
     def _hand_out(self, jobs: Sequence[Job[ResponseT]]) -> None:
         """Count jobs and put them where they will be taken."""
         counters = self._counters
-        ok = cached = shared = prompt = cached_prompt = completion = reasoning = 0
+        ok = cached = shared = 0
+        bought: list[Usage] = []
         for job in jobs:
             outcome = job.outcome
             assert outcome is not None
@@ -392,32 +379,19 @@ class Run(Generic[ResponseT]):
                 elif outcome.shared:
                     shared += 1
                 else:
-                    tokens = outcome.tokens
-                    prompt += tokens[0]
-                    cached_prompt += tokens[1]
-                    completion += tokens[2]
-                    reasoning += tokens[3]
+                    bought.append(outcome.tokens)
         counters.ok += ok
         counters.cached += cached
         counters.shared += shared
-        counters.prompt_tokens += prompt
-        counters.cached_tokens += cached_prompt
-        counters.completion_tokens += completion
-        counters.reasoning_tokens += reasoning
+        if bought:
+            prompt, cached_prompt, completion, reasoning = map(sum, zip(*bought, strict=True))
+            counters.prompt_tokens += prompt
+            counters.cached_tokens += cached_prompt
+            counters.completion_tokens += completion
+            counters.reasoning_tokens += reasoning
         self._unfinished -= len(jobs)
         self._finished += jobs
         _ring(self._taker)
-
-    def _call_worker(self) -> None:
-        """Wake an idle worker, or start one while there may be more."""
-        while self._idle:
-            bell = self._idle.popleft()
-            if not bell.done():
-                bell.set_result(None)
-                return
-        if self._workers < self._concurrency:
-            self._workers += 1
-            self._spawn(self._work())
 
     def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
@@ -441,8 +415,7 @@ class Run(Generic[ResponseT]):
 
     async def _close(self) -> None:
         self._draining = True
-        for timer in self._later.values():
-            timer.cancel()
+        self._sender.close()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()

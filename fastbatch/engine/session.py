@@ -18,6 +18,7 @@ from fastbatch.engine.addresses import Addresses, Places
 from fastbatch.engine.changes import Changes
 from fastbatch.engine.clock import Clock, SystemClock
 from fastbatch.engine.descriptors import file_limit, room_for_connections
+from fastbatch.engine.dispatcher import Dispatcher
 from fastbatch.engine.events import Counters, Event, Listener, Meter, Notice, RunFinished, RunStarted, Ticker
 from fastbatch.engine.fallback import readdress
 from fastbatch.engine.gate import Gate
@@ -30,6 +31,7 @@ from fastbatch.engine.latencies import Latencies
 from fastbatch.engine.pipeline import Pipeline
 from fastbatch.engine.room import room_for_rows
 from fastbatch.engine.run import PATIENCE, Recorder, Run
+from fastbatch.engine.settler import Settler
 from fastbatch.engine.store import AnswerStore, RecentAnswers
 from fastbatch.engine.verdict import Judge
 from fastbatch.hashing import hash_and_size
@@ -38,7 +40,7 @@ from fastbatch.models.request import LLMRequest
 from fastbatch.models.stats import Saturation, Snapshot, Weather
 from fastbatch.providers.base import Provider
 from fastbatch.retry import RetryPolicy
-from fastbatch.transport.base import Choosing, Transport
+from fastbatch.transport.base import Choosing, Dispatching, Transport
 from fastbatch.transport.timeout import Timeout
 
 if TYPE_CHECKING:
@@ -134,15 +136,15 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
         hedge = (
             Hedge(settings.hedge, self._latencies, self.counters, settings.clock) if settings.hedge else None
         )
+        self._settler = Settler(self._groups, settings.estimator, self.counters, self._latencies)
         self._pipeline = Pipeline(
             groups=self._groups,
             transport=self._transport,
             gate=self._gate,
             judge=Judge(self._groups, retry=settings.retry, dice=settings.dice, notice=self._notice),
             hedge=hedge,
-            estimator=settings.estimator,
+            settler=self._settler,
             counters=self.counters,
-            latencies=self._latencies,
             clock=settings.clock,
             timeout=settings.timeout,
         )
@@ -208,6 +210,7 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
             clock=settings.clock,
             concurrency=self._concurrency,
             bulk=bulk,
+            dispatcher=self._dispatcher(),
             fallback=self._readdress if len(self._groups) > 1 else None,
             recorder=self._recorder,
             patience=max(PATIENCE, 2 * settings.timeout.total),
@@ -215,6 +218,22 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
             crowded=self._crowded,
         )
         return self._run
+
+    def _dispatcher(self) -> Dispatcher[ResponseT] | None:
+        """What sends in batches; nothing does where there is a choice of endpoints, or hedging."""
+        transport, settings = self._transport, self._settings
+        if len(self._ways) > 1 or settings.hedge or not isinstance(transport, Dispatching):
+            return None
+        return Dispatcher(
+            transport,
+            group=self._groups[0],
+            pipeline=self._pipeline,
+            settler=self._settler,
+            gate=self._gate,
+            counters=self.counters,
+            clock=settings.clock,
+            timeout=settings.timeout,
+        )
 
     @property
     def _ways(self) -> list[Way[ResponseT]]:

@@ -131,11 +131,24 @@ class AnswerStore:
             return False
         self._room -= size
         self._pending[key] = value
+        self._wake()
+        return True
+
+    def put_many(self, entries: Mapping[str, bytes]) -> bool:
+        """As `put`, for several answers; False: one of them waits already, or there is no room for all."""
+        size = sum(map(len, entries.values())) + len(entries) * _ENTRY_BYTES
+        if size > self._room or not self._pending.keys().isdisjoint(entries):
+            return False
+        self._room -= size
+        self._pending.update(entries)
+        self._wake()
+        return True
+
+    def _wake(self) -> None:
         if len(self._pending) >= _FEW:
             self._enough.set()
         if self._writer is None or self._writer.done():
             self._writer = asyncio.get_running_loop().create_task(self._write())
-        return True
 
     def stored(self) -> list[str]:
         """What was put and would now be found by a lookup, each key once."""

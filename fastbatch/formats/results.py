@@ -38,7 +38,7 @@ _OURS = b',"fastbatch":{"row":'
 
 def result_line(custom_id: str, row: int, outcome: ResponseWrapper[Any], fingerprint: int = 0) -> bytes:
     """The output record of an answered row, ending in a newline."""
-    tail = _TRIED % (_json(outcome.attempts), orjson.dumps(round(outcome.latency, 4)))
+    tail = _TRIED % (b"%d" % outcome.attempts, orjson.dumps(round(outcome.latency, 4)))
     return answer_line(
         custom_id,
         row,
@@ -74,7 +74,7 @@ def answer_line(
         LINE_BEGINS,
         xxh3_128_hexdigest((key + custom_id).encode()).encode(),
         orjson.dumps(custom_id),
-        _json(status),
+        orjson.dumps(status),
         b"null" if request_id is None else orjson.dumps(request_id),
         raw.replace(b"\n", b" ").replace(b"\r", b" "),
         b',"metadata":%b' % orjson.dumps(metadata) if metadata else b"",
@@ -96,11 +96,6 @@ def kept_from(model: str | None, provider: str, *, cached: bool) -> bytes:
 def _source(model: str | None, provider: str, cached: bool, shared: bool) -> bytes:
     said = {"model": model, "provider": provider, "cached": cached, "shared": shared}
     return orjson.dumps(said)[1:-1]
-
-
-@lru_cache(maxsize=256)
-def _json(value: int | None) -> bytes:
-    return orjson.dumps(value)
 
 
 def error_line(

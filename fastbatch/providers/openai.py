@@ -35,6 +35,12 @@ _WHO_ASKS = re.compile(
 _SHORT = 2000  # bytes; a shorter reply cannot be nested too deeply to be recorded
 _MOST_TOKENS = 2**53  # from there on it is no count of tokens, and no sum of such could be written as JSON
 _NO_USAGE = Usage()
+_BRIEF = {
+    "prompt_tokens",
+    "completion_tokens",
+    "total_tokens",
+}  # what most servers that are no provider's say
+_made = tuple.__new__  # a named tuple's own constructor is a function in Python
 _COUNTS = (int,) * 4
 
 _KEPT_OF_FAILURES = 64 * 1024  # bytes; larger replies that are no answers are let go of
@@ -128,7 +134,8 @@ class OpenAIProvider:
         url = self._urls.get(endpoint)
         if url is None:
             url = self._urls[endpoint] = self.base_url + endpoint.removeprefix("/v1")
-        return HTTPCall(url, self._headers, wire_bytes(request.body, checked=request.checked))
+        body = wire_bytes(request.body, checked=request.checked)
+        return _made(HTTPCall, (url, self._headers, body, "POST"))
 
     def parse(self, reply: HTTPReply) -> ResponseWrapper[OpenAIReply]:
         """An answer, or the error that the status and the body tell."""
@@ -144,13 +151,14 @@ class OpenAIProvider:
             if answered:
                 return self._outcome(reply, error=self._broken(reply, f"the reply is not JSON ({problem})"))
         if answered and len(raw) < _SHORT and _is_usual(body):
+            given = headers.get("x-request-id")
             return ResponseWrapper(
                 self.reader,
                 provider=self.name,
                 status=status,
                 raw=raw,
                 tokens=read_usage(body),
-                provider_request_id=_request_id(headers),
+                provider_request_id=None if given is None else _request_id(headers),
             )
         told = _error_bearer(body)
         if not answered or told is not None:
@@ -169,16 +177,15 @@ class OpenAIProvider:
 
     def reserve(self, body: dict[str, Any], prompt_estimate: int) -> Cost:
         """The estimated prompt and everything the body lets the model write."""
-        return Cost(prompt_estimate, output_allowance(body))
+        return _made(Cost, (prompt_estimate, output_allowance(body), None))
 
     def settle(self, reserved: Cost, usage: Usage) -> Cost:
         """OpenAI counts max(max_tokens, prompt) at arrival and gives nothing back; usage may be more."""
         prompt, _, completion, _ = usage
         allowed = reserved.completion
         total = prompt + completion
-        return Cost(
-            prompt, completion if completion > allowed else allowed, total if total > allowed else allowed
-        )
+        most = completion if completion > allowed else allowed
+        return _made(Cost, (prompt, most, total if total > allowed else allowed))
 
     def read_limits(self, headers: Mapping[str, str], *, refused: bool = False) -> tuple[Stated, ...]:
         """What `x-ratelimit-*` and the like state; a refusal may say more than an answer."""
@@ -227,6 +234,10 @@ def read_usage(body: Any) -> Usage:
     usage = body.get("usage") if isinstance(body, dict) else None
     if not isinstance(usage, dict):
         return _NO_USAGE
+    if usage.keys() == _BRIEF:
+        prompt, completion = usage["prompt_tokens"], usage["completion_tokens"]
+        if type(prompt) is type(completion) is int and 0 <= prompt < _MOST_TOKENS > completion >= 0:
+            return _made(Usage, (prompt, 0, completion, 0))
     if "input_tokens" in usage:
         prompt, completion = usage.get("input_tokens"), usage.get("output_tokens")
         ins, outs = usage.get("input_tokens_details"), usage.get("output_tokens_details")
@@ -275,15 +286,12 @@ def _can_be_recorded(raw: bytes) -> bool:
 
 def _is_usual(body: Any) -> bool:
     """Whether a reply surely is an answer with choices, as nearly all are; others are looked at closely."""
-    if type(body) is not dict or body.get("error"):
+    try:
+        first = body["choices"][0]
+        told = type(first["message"]) is dict
+    except (KeyError, IndexError, TypeError):
         return False
-    choices = body.get("choices")
-    if type(choices) is not list or not choices:
-        return False
-    first = choices[0]
-    if type(first) is not dict or first.get("error"):
-        return False
-    return type(first.get("message")) is dict or "text" in first
+    return told and type(body) is type(first) is dict and not body.get("error") and not first.get("error")
 
 
 def _error_bearer(body: Any) -> dict[str, Any] | None:

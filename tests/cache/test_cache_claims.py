@@ -12,6 +12,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -27,9 +28,14 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "claims"
 
 
-def descriptors() -> int:
-    gc.collect()  # what earlier tests left to it would be closed in between
-    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+def descriptors(folder: Path) -> int:
+    """How many of ours are open below `folder`; what other tests left behind may close at any time."""
+    gc.collect()
+    found = 0
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            found += link.readlink().is_relative_to(folder)
+    return found
 
 
 def test_what_one_holds_another_does_not_get(folder: Path) -> None:
@@ -81,22 +87,22 @@ def test_only_the_user_may_look(folder: Path) -> None:
 
 def test_closing_keeps_what_is_held(folder: Path) -> None:
     """One run closes the cache while another one still asks: its claims stay, and the files as long."""
-    before = descriptors()
+    before = descriptors(folder)
     one, other = Claims(folder), Claims(folder)
     one.take(["a"])
     one.close()
     assert other.take(["a"]) == set()
     one.release(["a"])
     other.close()
-    assert descriptors() == before
+    assert descriptors(folder) == before
     assert other.take(["a"]) == {"a"}, "used again, it is opened again"
 
 
 def test_an_object_that_is_gone_holds_nothing(folder: Path) -> None:
     """A cache that nobody closed gives its claims and its descriptors back."""
-    before = descriptors()
+    before = descriptors(folder)
     Claims(folder).take(["a"])
-    assert descriptors() == before
+    assert descriptors(folder) == before
     assert Claims(folder).take(["a"]) == {"a"}
 
 
@@ -112,7 +118,7 @@ def test_where_the_system_has_no_such_locks(folder: Path, monkeypatch: pytest.Mo
 
 def test_where_the_file_system_has_no_locks(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first refusal ends it: all is let go of, the files are closed, and it is not tried again."""
-    before = descriptors()
+    before = descriptors(folder)
     broken, other = Claims(folder), Claims(folder)
     broken.take(["a"])
 
@@ -127,7 +133,7 @@ def test_where_the_file_system_has_no_locks(folder: Path, monkeypatch: pytest.Mo
     assert other.take(["a", "b"]) == {"a", "b"}
     other.release(["a", "b"])
     other.close()
-    assert descriptors() == before
+    assert descriptors(folder) == before
 
 
 def test_where_the_directory_cannot_be_made(tmp_path: Path) -> None:
@@ -215,7 +221,7 @@ async def test_looking_up_opens_the_files(tmp_path: Path, monkeypatch: pytest.Mo
 
     Closing the cache closes them.
     """
-    before = descriptors()
+    before = descriptors(tmp_path)
     cache = DiskCache(tmp_path)
     await cache.get_many(["a"])
     monkeypatch.setattr(os, "open", None)
@@ -223,4 +229,4 @@ async def test_looking_up_opens_the_files(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.undo()
     cache.release_many(["a"])
     await cache.close()
-    assert descriptors() == before
+    assert descriptors(tmp_path) == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -21,14 +22,20 @@ def unsynced() -> None:
 
 def hasty() -> None:
     """Requests leave before it is written down that they do."""
-    real = Journal.sent
+    sent, leave = Journal.sent, Journal.leave
 
-    async def sent(journal: Journal, *args: Any) -> None:
-        waiting = real(journal, *args)
-        waiting.send(None)  # as far as handing it to the writer
-        waiting.close()
+    def at_once(journal: Journal, *args: Any) -> asyncio.Future[None]:
+        sent(journal, *args)
+        told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        told.set_result(None)
+        return told
 
-    Journal.sent = sent  # type: ignore[method-assign, assignment]
+    def all_at_once(journal: Journal, rows: Any, then: Callable[[], None]) -> None:
+        leave(journal, rows, lambda: None)
+        then()
+
+    Journal.sent = at_once  # type: ignore[method-assign]
+    Journal.leave = all_at_once  # type: ignore[method-assign]
 
 
 def silent() -> None:
@@ -38,12 +45,16 @@ def silent() -> None:
 
 def doubling() -> None:
     """Every answer is written twice."""
-    real = Journal.record
+    record, record_many = Journal.record, Journal.record_many
 
-    def record(journal: Journal, job: Any, custom_id: str, *, line: bytes = b"", error: bytes = b"") -> None:
-        real(journal, job, custom_id, line=line + line, error=error)
+    def twice(journal: Journal, job: Any, custom_id: str, *, line: bytes = b"", error: bytes = b"") -> None:
+        record(journal, job, custom_id, line=line + line, error=error)
 
-    Journal.record = record  # type: ignore[method-assign]
+    def all_twice(journal: Journal, what: Any, lines: Any, closes: Any = ()) -> None:
+        record_many(journal, what, [line + line for line in lines], closes)
+
+    Journal.record = twice  # type: ignore[method-assign]
+    Journal.record_many = all_twice  # type: ignore[method-assign]
 
 
 def uncut() -> None:

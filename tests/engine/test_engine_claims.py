@@ -197,8 +197,7 @@ async def test_more_is_claimed_where_answers_come_fast(runs, monkeypatch):
     )
     runs.answers = echo
     run = await runs.start(*rows, concurrency=10)
-    while not run.done():
-        await runs.look()
+    await run
     assert sorted(runs.asked) == sorted(rows)
     assert sizes[0] == 10
     assert 100 < max(sizes) <= 256

@@ -239,8 +239,13 @@ async def test_the_timeout_bounds_one_attempt(monkeypatch):
     """The transport is given the attempt's seconds, whatever the wait before it was."""
     given = []
     transport = FakeTransport()
-    send = transport.send
+    send, dispatch = transport.send, transport.dispatch
     monkeypatch.setattr(transport, "send", lambda call, timeout: given.append(timeout) or send(call, timeout))
+    monkeypatch.setattr(
+        transport,
+        "dispatch",
+        lambda call, timeout, answer: given.append(timeout) or dispatch(call, timeout, answer),
+    )
     await manager_on(transport, timeout=7.5).run_async(asks("a", "b"))
     assert [timeout.total for timeout in given] == [7.5, 7.5]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -29,12 +29,10 @@ def test_nothing_promised_is_broken_wherever_a_run_ends(name: str) -> None:
     assert swept.finished > 3
 
 
-async def told_too_early(
-    self: Journal, row: int, custom_id: str, key: str, attempt: int, prompt_tokens: int
-) -> None:
-    """A request leaves before its entry is written."""
-    writing = asyncio.ensure_future(SENT(self, row, custom_id, key, attempt, prompt_tokens))
-    writing.add_done_callback(asyncio.Future.exception)
+def told_too_early(self: Journal, rows: Sequence[Any], then: Callable[[], None]) -> None:
+    """Requests leave before their entry is written."""
+    LEAVE(self, rows, lambda: None)
+    then()
 
 
 def said_to_be_synced(self: LineFile) -> None:
@@ -42,13 +40,13 @@ def said_to_be_synced(self: LineFile) -> None:
     self.synced = self.end
 
 
-SENT = Journal.sent
+LEAVE = Journal.leave
 
 
 @pytest.mark.parametrize(
     ("place", "name", "instead", "said"),
     [
-        (Journal, "sent", told_too_early, "nobody is told"),
+        (Journal, "leave", told_too_early, "nobody is told"),
         (LineFile, "sync", said_to_be_synced, "acknowledged and lost"),
     ],
 )

@@ -96,6 +96,7 @@ class Losses:
             self._provider.reader, provider=self._provider.name, error=error
         )
         outcome.attempts = job.attempts
+        job.read()
         job.outcome = outcome.of(job.request, index=job.index, key=job.key)
 
 

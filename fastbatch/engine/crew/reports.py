@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from fastbatch.engine.crew.forms import write_outcome
@@ -25,7 +25,7 @@ class Reports:
         self._outcomes: list[Job[Any]] = []
         self._back: list[int] = []
         self._leaving: list[tuple[int, int, int]] = []
-        self._asked: deque[tuple[Job[Any], asyncio.Future[None]]] = deque()
+        self._asked: deque[tuple[Job[Any], Callable[[], None] | None]] = deque()
         self._soon = False
         self._recorded: Callable[[list[Job[Any]]], None] = _nothing
 
@@ -36,18 +36,29 @@ class Reports:
     def sent(self, job: Job[Any], prompt_tokens: int) -> Awaitable[None]:
         """Done when the parent has it on disk that the row's request is about to leave."""
         answered: asyncio.Future[None] = self._loop.create_future()
-        self._asked.append((job, answered))
-        self._leaving.append((job.index, job.attempts + 1, prompt_tokens))
-        self._flush_soon()
+
+        def allowed() -> None:
+            if not answered.done():
+                answered.set_result(None)
+
+        self.leave([(job, job.attempts + 1, prompt_tokens)], allowed)
         return answered
+
+    def leave(self, rows: Sequence[tuple[Job[Any], int, int]], then: Callable[[], None]) -> None:
+        """As `sent` for several, each with its attempt and its tokens; `then` is called when it is done."""
+        for job, attempt, tokens in rows:
+            self._asked.append((job, None))
+            self._leaving.append((job.index, attempt, tokens))
+        self._asked[-1] = (job, then)
+        self._flush_soon()
 
     def allowed(self, count: int, billed: list[int]) -> None:
         """The next `count` requests may leave; those of the rows `billed` an earlier run may have bought."""
         for _ in range(count):
-            job, answered = self._asked.popleft()
+            job, then = self._asked.popleft()
             job.maybe_billed = job.maybe_billed or job.index in billed
-            if not answered.done():
-                answered.set_result(None)
+            if then is not None:
+                then()
 
     def back(self, job: Job[Any]) -> None:
         """The row's request cost nothing."""
@@ -59,6 +70,12 @@ class Reports:
         self._outcomes.append(job)
         self._flush_soon()
         self._recorded([job])
+
+    def record_answers(self, jobs: Sequence[Job[Any]]) -> None:
+        """Rows have their answers."""
+        self._outcomes += jobs
+        self._flush_soon()
+        self._recorded(list(jobs))
 
     async def flush(self) -> None:
         """Tell what has gathered."""

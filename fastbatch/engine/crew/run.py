@@ -21,21 +21,18 @@ from fastbatch.engine.crew.losses import Losses
 from fastbatch.engine.crew.orders import Orders, packed
 from fastbatch.engine.events import Counters
 from fastbatch.engine.intake import Bulk, Candidate
-from fastbatch.engine.job import Job
+from fastbatch.engine.job import UNREAD, Job
 from fastbatch.engine.looked import Known
 from fastbatch.engine.recorder import RowRecorder
 from fastbatch.engine.room import room_for_rows
 from fastbatch.engine.uncertain import Choice
 from fastbatch.errors import FastbatchError, RunStopped, StorageError, UsageError
 from fastbatch.limits.budget import AT_FIRST
-from fastbatch.models.params import CHAT
-from fastbatch.models.request import LLMRequest
 from fastbatch.providers.base import Provider
 
 ResponseT = TypeVar("ResponseT")
 
 _AHEAD = 1024  # rows for each member that may wait to be dealt: keys do not fall to all of them in turn
-_UNREAD = LLMRequest(CHAT, {"messages": []}, checked=True)  # stands where the row is not read here
 _LOOK = 1.0  # seconds between two looks at whether members are well
 _CANCELLED = 0.8  # seconds in which members that were cancelled may save what they have
 
@@ -209,7 +206,7 @@ class CrewRun(Generic[ResponseT]):
     def _job(self, row: Candidate) -> Job[ResponseT]:
         """A row that has to be asked; one that is known well enough is read by a member, and not here."""
         if isinstance(row, Known) and self._lines:
-            return Job(_UNREAD, row.first - 1, row.key, row, row.size)
+            return Job(UNREAD, row.first - 1, row.key, row, row.size)
         assert self._bulk is not None
         return self._bulk.promote(row)
 
@@ -218,7 +215,8 @@ class CrewRun(Generic[ResponseT]):
         if isinstance(job.tag, Known):
             assert self._bulk is not None
             whole = self._bulk.promote(job.tag)
-            job.request, job.asked, job.tag = whole.request, whole.asked, whole.tag
+            whole.read()
+            job.request, job.asked = whole.request, whole.asked
 
     def _engage(self) -> None:
         """Start the crew, now that there is a row to be asked."""

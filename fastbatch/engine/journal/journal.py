@@ -26,6 +26,9 @@ Durability = Literal["power", "process"]
 _LONG = 8 * 1024 * 1024
 
 
+_made = tuple.__new__  # a named tuple's own constructor is a function in Python
+
+
 class _Batch:
     """What gathers for the disk, and then what is written of it."""
 
@@ -213,11 +216,16 @@ class Journal:
             batch.closed.append(number)
 
     @property
+    def any_left(self) -> bool:
+        """Whether an earlier run left a request open."""
+        return bool(self._left)
+
+    @property
     def any_open(self) -> bool:
         """Whether any request is open, of this run or an earlier one."""
         return bool(self._state.open or self._left)
 
-    def record_many(self, what: Any, lines: Sequence[bytes], closes: Sequence[str] = ()) -> None:
+    def record_many(self, what: Sequence[Any], lines: Sequence[bytes], closes: Sequence[str] = ()) -> None:
         """As `record`, for the answers to many rows; `recorded` is given `what`.
 
         `closes` names those rows of which a request may be open that is settled by this.
@@ -225,21 +233,18 @@ class Journal:
         if self._failure is not None:
             return
         batch = self._gather(len(lines))
-        batch.jobs.append(what)
+        batch.jobs += what
         batch.lines += lines
         batch.answers += len(lines)
-        for custom_id in closes:
-            number = self._closes(custom_id)
-            if number is not None:
-                batch.closed.append(number)
+        batch.closed += self._state.close_rows(closes)
 
     def _leaves(self, row: int, custom_id: str, key: str, attempt: int, tokens: int) -> tuple[Any, ...]:
-        number = self._state.last + 1
+        state = self._state
         if custom_id in self._left:
             self._renewed.add(custom_id)
-        sent = Sent(number, row, custom_id, key, attempt, tokens)
-        self._state.add(sent)
-        return sent.fields()
+        fields = state.last + 1, row, custom_id, key, attempt, tokens
+        state.add(_made(Sent, (*fields, "")))
+        return fields
 
     def _closes(self, custom_id: str) -> int | None:
         number = self._state.number_of(custom_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastbatch.engine.journal.entries import FORM, About, Counted, Sent, UncertainRow, entry_line
@@ -53,6 +53,16 @@ class JournalState:
         sent = self.open.pop(number, None)
         if sent is not None and self._numbers.get(sent.custom_id) == number:
             del self._numbers[sent.custom_id]
+
+    def close_rows(self, custom_ids: Sequence[str]) -> list[int]:
+        """The open requests of these rows are settled; their numbers."""
+        closed = []
+        for custom_id in custom_ids:
+            number = self._numbers.pop(custom_id, None)
+            if number is not None:
+                self.open.pop(number, None)
+                closed.append(number)
+        return closed
 
     def number_of(self, custom_id: str) -> int | None:
         """The number of a row's open request."""
