@@ -1,4 +1,4 @@
-"""The jobs that are weighed, small and always the same, on a transport that answers in the next turn."""
+"""The jobs that are weighed, small and always the same; connections answer in the loop's next turn."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import orjson
 from weight.line import answer_all
 
 from fastbatch import DiskCache, Limits, LLMRequest, OpenAIProvider, RequestManager, RetryPolicy
-from fastbatch.models.http import HTTPCall, HTTPReply
+from fastbatch.models.http import HTTPCall
 from fastbatch.transport.fast import FastTransport
 from fastbatch.transport.timeout import Timeout
 
@@ -22,31 +22,9 @@ _FILLER = "Read the following report and say in one sentence what it decides and
 Job = Callable[[int, Path], Awaitable[int]]
 
 
-class NextTurn:
-    """A transport that is its own server: each call costs one future and is answered in the next turn."""
-
-    def __init__(self) -> None:
-        self._reply = HTTPReply(200, {"content-type": "application/json"}, _answer())
-
-    async def open(self, *, connections: int) -> None:
-        """Nothing is needed."""
-
-    async def send(self, call: HTTPCall, timeout: Timeout) -> HTTPReply:
-        """The same reply to everything."""
-        loop = asyncio.get_running_loop()
-        reply: asyncio.Future[HTTPReply] = loop.create_future()
-        loop.call_soon(reply.set_result, self._reply)
-        return await reply
-
-    async def close(self) -> None:
-        """Nothing is held."""
-
-
 async def wire(rows: int, folder: Path) -> int:
     """The fast transport alone, on connections that lead nowhere."""
-    body = _answer()
-    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
-    answer_all(asyncio.get_running_loop(), head + body)
+    body = _connect()
     transport, timeout = FastTransport(), Timeout()
     headers = {"content-type": "application/json", "authorization": "Bearer sk-weight"}
     calls = (
@@ -69,7 +47,8 @@ async def wire(rows: int, folder: Path) -> int:
 
 async def stream(rows: int, folder: Path) -> int:
     """`manager.stream` over a generator: key, retries, statistics; no cache, no limits, no files."""
-    manager = RequestManager(_provider(), concurrency=_CONCURRENCY, transport=NextTurn)
+    _connect()
+    manager = RequestManager(_provider(), concurrency=_CONCURRENCY)
     requests = (LLMRequest("/v1/chat/completions", _body(number)) for number in range(rows))
     answered = 0
     async for result in manager.stream(requests):
@@ -111,17 +90,25 @@ JOBS: dict[str, Job] = {
 
 
 async def _run_file(rows: int, folder: Path, cache: str, output: str) -> int:
+    _connect()
     manager = RequestManager(
         _provider(),
         concurrency=_CONCURRENCY,
         limits=Limits(rpm=100_000_000, tpm=100_000_000_000),  # accounted for and never reached
         cache=DiskCache(folder / cache),
         retry=RetryPolicy(attempts=6),
-        transport=NextTurn,
     )
     async with manager:
         summary = await manager.run_file_async(folder / "rows.jsonl", folder / output)
     return summary.ok + summary.skipped
+
+
+def _connect() -> bytes:
+    """Have every connection of this loop answered with the same reply, whose body is returned."""
+    body = _answer()
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+    answer_all(asyncio.get_running_loop(), head + body)
+    return body
 
 
 def _answer() -> bytes:
@@ -137,7 +124,7 @@ def _answer() -> bytes:
 
 
 def _provider() -> OpenAIProvider:
-    return OpenAIProvider("sk-weight", base_url="http://weight.test/v1", env={})
+    return OpenAIProvider("sk-weight", base_url="http://127.0.0.1:9/v1", env={})
 
 
 def _body(number: int) -> dict[str, Any]:
