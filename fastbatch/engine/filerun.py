@@ -167,7 +167,7 @@ class FileRun(Generic[ResponseT]):
             self._output,
             ordered=self._options.ordered,
             durability=self._options.durability,
-            company=self._settings.concurrency,  # half of what is under way: each has an answer and a request
+            company=2 * self._settings.concurrency,  # all that is under way: each has an answer and a request
         )
 
     async def _in_thread(self, work: Callable[[], Result]) -> Result:

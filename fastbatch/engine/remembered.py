@@ -143,7 +143,7 @@ class RememberedStream(Generic[ResponseT]):
         self._session = session
         self._source = source
         self._path = path
-        self._journal = Journal(path, durability=durability, company=settings.concurrency)
+        self._journal = Journal(path, durability=durability, company=2 * settings.concurrency)
         self._title = title
         self._on_uncertain = on_uncertain
 
