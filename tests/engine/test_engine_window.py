@@ -67,11 +67,15 @@ async def test_large_rows_fill_the_window_by_their_bytes(monkeypatch, tmp_path):
     """Rows of a megabyte: as many are in flight as there is room for, which is said once."""
     monkeypatch.setattr(session, "room_for_rows", lambda: 10 << 20)
     most = now = 0
+    enough = asyncio.Event()
 
     async def answer(call):
         nonlocal most, now
         now += 1
         most = max(most, now)
+        if now == 8:
+            enough.set()
+        await enough.wait()  # the first ones, however long the disk takes to let the others leave
         for _ in range(5):
             await asyncio.sleep(0)
         now -= 1
@@ -86,6 +90,7 @@ async def test_large_rows_fill_the_window_by_their_bytes(monkeypatch, tmp_path):
     assert ["so large that about" in text for text in said] == [True]
 
     file, most = tmp_path / "rows.jsonl", 0
+    enough.clear()
     file.write_text("".join(json.dumps({"prompt": f"{n:07}" + "y" * (1 << 20)}) + "\n" for n in range(60)))
     summary = await manager.run_file_async(file, tmp_path / "out.jsonl")
     assert (summary.ok, 8 <= most <= 14) == (60, True)
