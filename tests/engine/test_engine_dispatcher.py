@@ -10,6 +10,7 @@ from skies import assert_clean, lanes_of
 
 from fastbatch import Limits, LLMRequest, OpenAIProvider, RetryPolicy, Window
 from fastbatch.cache.memory import InMemoryCache
+from fastbatch.engine import dispatcher
 from fastbatch.engine.dispatcher import Dispatcher
 from fastbatch.engine.journal.journal import Journal
 from fastbatch.engine.pipeline import Pipeline
@@ -24,9 +25,9 @@ class Ways:
         self.dispatched, self.attempted = [], []
         leave, attempt = Dispatcher._leave, Pipeline.attempt
 
-        def leaving(dispatcher, departures):
+        def leaving(sender, departures):
             self.dispatched.append([departure.job.index for departure in departures])
-            leave(dispatcher, departures)
+            leave(sender, departures)
 
         async def attempting(pipeline, job):
             self.attempted.append(job.index)
@@ -403,3 +404,14 @@ async def test_a_witness_that_breaks_ends_the_run(tmp_path, monkeypatch):
         await manager.run_file_async(written(tmp_path, 40), tmp_path / "out.jsonl")
     (lane,) = lanes_of(manager)
     assert [ledger.in_flight for ledger in lane.ledgers().values()] == [0]
+
+
+async def test_models_in_turn_are_looked_at_once(monkeypatch):
+    """Where each neighbour has another model, all that is ready is not gone through again for each of them."""
+    looks = []
+    look = dispatcher._model
+    monkeypatch.setattr(dispatcher, "_model", lambda job: looks.append(job.index) or look(job))
+    requests = [LLMRequest.from_prompt(str(number), model=f"m{number % 2}") for number in range(200)]
+    results = await manager_on(FakeTransport(), concurrency=200).run_async(requests)
+    assert all(result.ok for result in results)
+    assert len(looks) <= 2 * 200
