@@ -407,7 +407,7 @@ async def test_a_witness_that_breaks_ends_the_run(tmp_path, monkeypatch):
 
 
 async def test_models_in_turn_are_looked_at_once(monkeypatch):
-    """Where each neighbour has another model, all that is ready is not gone through again for each of them."""
+    """Where neighbours have different models, what is ready is not gone through again for each of them."""
     looks = []
     look = dispatcher._model
     monkeypatch.setattr(dispatcher, "_model", lambda job: looks.append(job.index) or look(job))
