@@ -79,6 +79,11 @@ class Database:
         with self._lock:
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
+    def written_by_others(self) -> int:
+        """A number that changes when any other connection has written."""
+        (version,) = self._db.execute("PRAGMA data_version").fetchone()
+        return int(version)
+
     def moved(self) -> bool:
         """Whether the path no longer leads to this file: removed, or set aside by another process."""
         return _identity(self._path) != self._identity

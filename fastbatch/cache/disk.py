@@ -90,7 +90,7 @@ class DiskCache:
         return await worker.call(look)
 
     async def put_many(self, entries: Mapping[str, bytes]) -> None:
-        """Store `entries`, 500 in a transaction; done even when the waiting task is cancelled.
+        """Store `entries`, 1,000 in a transaction; done even when the waiting task is cancelled.
 
         Raises:
             CacheError: the file cannot be written.

@@ -14,11 +14,11 @@ from fastbatch.cache.patience import LAST, is_cancelled
 
 logger = logging.getLogger(__name__)
 
-_BLOCK = 500  # entries in one put: the transaction size that measured best
-# A transaction costs the same for one answer as for a hundred: waiting this long while there are only a few
-# took 11 of 126 microseconds off a request. An answer is in the output, or at the caller, before that.
-_GATHER, _FEW = 0.02, 200
-_MOST = 32 * 1024 * 1024  # bytes that may wait for the cache: some ten thousand usual answers
+# A transaction writes most pages of the cache's index anew, whose order is that of hashes: of two hundred
+# answers each costs twice what it costs of a thousand. So they are waited for this long while there are few,
+# or small ones. An answer is in the output, or at the caller, before that.
+_GATHER, _MANY, _MUCH = 0.1, 1000, 8 * 1024 * 1024  # seconds, entries, bytes
+_MOST = 4 * _MUCH  # bytes that may wait for the cache: some ten thousand usual answers
 _SILENT = 2.0  # seconds that a finished run waits for its cache without a word
 _ENTRY_BYTES = 250  # what CPython keeps beside a value's own bytes: its key, two headers, a dictionary's slot
 
@@ -145,10 +145,13 @@ class AnswerStore:
         return True
 
     def _wake(self) -> None:
-        if len(self._pending) >= _FEW:
+        if self._gathered():
             self._enough.set()
         if self._writer is None or self._writer.done():
             self._writer = asyncio.get_running_loop().create_task(self._write())
+
+    def _gathered(self) -> bool:
+        return len(self._pending) >= _MANY or self._room <= _MOST - _MUCH
 
     def stored(self) -> list[str]:
         """What was put and would now be found by a lookup, each key once."""
@@ -157,12 +160,12 @@ class AnswerStore:
 
     async def _write(self) -> None:
         while self._pending:
-            if len(self._pending) < _FEW and not self._flushing:
+            if not self._gathered() and not self._flushing:
                 timer = asyncio.get_running_loop().call_later(_GATHER, self._enough.set)
                 await self._enough.wait()
                 timer.cancel()
             self._enough.clear()
-            block = dict(islice(self._pending.items(), _BLOCK))
+            block = dict(islice(self._pending.items(), _MANY))
             await self._cache.put_many(block)
             for key, value in block.items():
                 del self._pending[key]

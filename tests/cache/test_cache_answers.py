@@ -305,7 +305,18 @@ async def test_a_flush_stores_in_whole_blocks(monkeypatch: pytest.MonkeyPatch) -
         store.put(str(number), b"")
     await asyncio.wait_for(store.flush(), SOON)
     await asyncio.wait_for(store.flush(), SOON)
-    assert sizes == [500, 500, 100]
+    assert sizes == [1000, 100]
+
+
+async def test_a_few_large_answers_do_not_wait_for_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waiting for a thousand of them would fill the room that they may wait in."""
+    monkeypatch.setattr("fastbatch.engine.store._GATHER", 3600.0)
+    cache = InMemoryCache()
+    store = AnswerStore(cache)
+    for number in range(9):
+        assert store.put(str(number), b"x" * 1024 * 1024)
+    await asyncio.wait_for(store._writer, SOON)  # type: ignore[arg-type]
+    assert len(store.stored()) == 9
 
 
 async def test_a_cancelled_run_ends_beside_a_stopped_process(tmp_path: Path, other: FileLock) -> None:

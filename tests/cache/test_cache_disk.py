@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from fastbatch.cache import DiskCache
+from fastbatch.cache import DiskCache, store
 from fastbatch.cache.filelock import FileLock
 from fastbatch.errors import CacheError, ConfigError
 
@@ -214,3 +214,43 @@ async def test_no_descriptor_stays_open(make: Callable[..., DiskCache]) -> None:
         await cache.close()
         shutil.rmtree(cache.path.parent)
     assert open_now() == before
+
+
+async def test_a_second_lookup_looks_at_what_was_written_meanwhile(
+    make: Callable[..., DiskCache], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who claims keys asks twice; the second time the index is left alone unless somebody has written."""
+    cache, other = make(), make()
+    keys = hashes(8)
+    await other.put_many({keys[0]: b"zero"})
+    asked: list[int] = []
+
+    def select(columns: str, count: int, made: Callable[[str, int], str] = store._select) -> str:
+        asked.append(count)
+        return made(columns, count)
+
+    monkeypatch.setattr(store, "_select", select)
+    assert await cache.get_many(keys) == {keys[0]: b"zero"}
+    assert asked == [8]
+    assert await cache.get_many(keys[1:]) == {}
+    assert await cache.get_many(keys) == {keys[0]: b"zero"}
+    assert asked == [8, 1], "nobody has written, and yet what was absent is looked for again"
+
+    await cache.put_many({keys[1]: b"one"})  # its own
+    assert await cache.get_many(keys) == {keys[0]: b"zero", keys[1]: b"one"}
+    await other.put_many({keys[2]: b"two"})  # another's
+    assert await cache.get_many(keys[2:]) == {keys[2]: b"two"}
+    await other.clear()
+    assert await cache.get_many(keys) == {}
+    assert (await cache.stats()).misses == sum((7, 7, 7, 6, 5, 8))  # of each lookup above
+
+
+async def test_in_a_new_file_everything_is_looked_for(make: Callable[..., DiskCache]) -> None:
+    """Its count of changes begins anew, and may stand where that of the old one stood."""
+    cache, other = make(), make()
+    for number, key in enumerate(hashes(4)):
+        assert await cache.get_many([key]) == {}
+        shutil.rmtree(cache.path.parent)
+        await other.put_many({key: b"%d" % number})
+        assert await cache.get_many([key]) == {key: b"%d" % number}
+        shutil.rmtree(cache.path.parent)
