@@ -28,9 +28,23 @@ _ABSENT = 20_000  # keys that are remembered as not stored
 _NEVER = float("-inf")
 
 Row = tuple[bytes | str, float, bytes, bytes]  # packed key, stored, checksum, value
+Bound = tuple[bytearray | str, float, bytearray, bytearray]
 
 _INSERT = "INSERT INTO entries (key, stored, checksum, value) VALUES (?, ?, ?, ?)"
 _INSERT_NEW = "INSERT OR IGNORE INTO entries (key, stored, checksum, value) VALUES (?, ?, ?, ?)"
+
+
+def _bound(rows: Sequence[Row]) -> list[Bound]:
+    """Rows as parameters.
+
+    For `bytes` the `sqlite3` module looks for an adapter, and fails to find one by an exception inside; for
+    `bytearray` it does not (`need_adapt` in CPython's Modules/_sqlite/statement.c). A copy costs less.
+    """
+    copy = bytearray
+    return [
+        (copy(key) if type(key) is bytes else key, stored, copy(expected), copy(value))  # type: ignore[misc]
+        for key, stored, expected, value in rows
+    ]
 
 
 @cache  # by the number of keys: at most a thousand texts, and SQLite keeps what it compiled by the text
@@ -146,7 +160,8 @@ class Store:
         for start in range(0, len(packed), _READ_BLOCK):
             block = packed[start : start + _READ_BLOCK]
             sql = _select("key, checksum, value, id", len(block)) + " AND stored > ?"
-            for key, expected, value, number in database.connection.execute(sql, [*block, expired]):
+            asked = [bytearray(key) if type(key) is bytes else key for key in block]  # as `_bound`
+            for key, expected, value, number in database.connection.execute(sql, [*asked, expired]):
                 if type(value) is bytes and checksum(key, value) == expected:
                     found[wanted[key]] = value
                 else:
@@ -193,7 +208,7 @@ class Store:
             gone = [(ids[number],) for number in stored if number in ids]
             db.executemany("DELETE FROM entries WHERE id = ?", gone)
             evicted, freed = drop_first(db, plan.evict) if plan.evict else (0, 0)
-            db.executemany(_INSERT, rows if not plan.refused else [rows[number] for number in stored])
+            db.executemany(_INSERT, _bound(rows if not plan.refused else [rows[number] for number in stored]))
             db.execute(GROW, (len(stored) - len(gone) - evicted, plan.growth - freed))
         if plan.refused:
             self._warn_once(
@@ -216,7 +231,7 @@ class Store:
             if self._max_bytes is not None and total + grown > self._max_bytes:
                 return False
             db.execute("SAVEPOINT new")
-            if db.executemany(_INSERT_NEW, rows).rowcount != len(rows):
+            if db.executemany(_INSERT_NEW, _bound(rows)).rowcount != len(rows):
                 db.execute("ROLLBACK TO new")
                 return False
             db.execute(GROW, (len(rows), grown))
