@@ -15,9 +15,10 @@ from fastbatch.cache.patience import LAST, is_cancelled
 logger = logging.getLogger(__name__)
 
 # A transaction writes most pages of the cache's index anew, whose order is that of hashes: of two hundred
-# answers each costs twice what it costs of a thousand. So they are waited for this long while there are few,
-# or small ones. An answer is in the output, or at the caller, before that.
-_GATHER, _MANY, _MUCH = 0.1, 1000, 8 * 1024 * 1024  # seconds, entries, bytes
+# answers each costs twice what it costs of a thousand. So they are waited for while there are few, or small
+# ones, but not for long: an answer is in the output, or at the caller, before that, and yet a process that is
+# killed takes what it has not stored with it, and whoever shares the cache buys it again.
+_GATHER, _MANY, _MUCH = 0.05, 1000, 8 * 1024 * 1024  # seconds, entries, bytes
 _MOST = 4 * _MUCH  # bytes that may wait for the cache: some ten thousand usual answers
 _SILENT = 2.0  # seconds that a finished run waits for its cache without a word
 _ENTRY_BYTES = 250  # what CPython keeps beside a value's own bytes: its key, two headers, a dictionary's slot

@@ -95,15 +95,15 @@ class Runs:
             await self.clock.run_until_idle()
 
     async def answer(self, *prompts: str, reply: Any = None) -> None:
-        """Answer what is held, and let the store gather it."""
+        """Answer what is held, which is stored at once."""
         for prompt in prompts:
             self.answers.release(prompt, reply)
-        await asyncio.sleep(0.03)  # the store's gathering is on the loop's own clock
         await self.clock.run_until_idle()
 
 
 @pytest.fixture
-def runs() -> Runs:
+def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
+    monkeypatch.setattr("fastbatch.engine.store._GATHER", 0.0)  # seconds by the loop's own clock
     return Runs()
 
 
@@ -210,7 +210,6 @@ async def test_every_row_is_asked_once_in_whatever_order(runs):
     runs.answers = echo
     started = [await runs.start(*dice.sample(rows, len(rows)), concurrency=8) for _ in range(4)]
     while not all(run.done() for run in started):
-        await asyncio.sleep(0.02)
         await runs.look()
     for run in started:
         assert sorted(texts(run.result())) == sorted(f"You said {row}" for row in rows)

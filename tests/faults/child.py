@@ -114,6 +114,7 @@ class Watch:
         return {
             "stall": self._stall,
             "late": self._late,
+            "queued": _queued(),
             "memory": peak - self._memory,
             "left": self._left + sorted(_belongings() - self._belongings),
         }
@@ -124,6 +125,12 @@ def _memory(what: str) -> int:
     found = re.search(rf"{what}:\s+(\d+) kB", Path("/proc/self/status").read_text())
     assert found is not None
     return int(found[1]) * 1024
+
+
+def _queued() -> float:
+    """Seconds in which this thread could have run and others did; 0 where the kernel does not count them."""
+    counted = Path("/proc/self/schedstat")
+    return int(counted.read_text().split()[1]) / 1e9 if counted.exists() else 0.0
 
 
 def _belongings() -> set[str]:

@@ -37,8 +37,9 @@ def as_expected(ran: Evidence) -> list[str]:
     fault, found = ran.fault, []
     if ran.code not in fault.codes:
         found.append(f"exit code {ran.code}, not {fault.code}")
-    if ran.seconds > fault.within:
-        found.append(f"took {ran.seconds:.2f} s, more than {fault.within:g} s")
+    took = ran.seconds - ran.report.get("queued", 0.0)  # others may hold the processors; that is not ours
+    if took > fault.within:
+        found.append(f"took {took:.2f} s, more than {fault.within:g} s")
     failed = dict(ran.failed)
     expected = {prompt for prompt in fault.prompts() if prompt.startswith("sick") and fault.kind}
     if fault.may_fail:

@@ -57,6 +57,15 @@ def test_a_run_as_promised_is_not_wrong(runs: tuple[Evidence, Evidence]) -> None
     assert wrong(*runs) == []
 
 
+def test_a_run_is_not_slow_because_others_held_the_processors(runs: tuple[Evidence, Evidence]) -> None:
+    """A busy machine makes everything slow; a run takes what it could have taken by itself."""
+    first, second = runs
+    kept_waiting = {**first.report, "queued": 95.0}
+    assert wrong(replace(first, seconds=99.0, report=kept_waiting), second) == []
+    (problem, *_) = wrong(replace(first, seconds=120.0, report=kept_waiting), second)
+    assert problem.startswith("took 25.00 s")
+
+
 @pytest.mark.parametrize(
     ("told", "changes"),
     [
