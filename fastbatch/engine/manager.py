@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence, Sized
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
@@ -22,10 +23,9 @@ from fastbatch.engine.inputfile import OnBadRow
 from fastbatch.engine.journal.journal import Durability
 from fastbatch.engine.keeper import open_account
 from fastbatch.engine.lane import LimitsByModel
-from fastbatch.engine.remembered import RememberedStream
 from fastbatch.engine.session import Identical, Settings, default_transport, guarded
-from fastbatch.engine.sessions import open_session
-from fastbatch.engine.source import JobSource, Rows
+from fastbatch.engine.source import Rows
+from fastbatch.engine.streaming import Driven, blocks
 from fastbatch.engine.uncertain import OnUncertain
 from fastbatch.errors import ConfigError, RunStopped
 from fastbatch.formats.rows import RowSettings
@@ -194,34 +194,32 @@ class RequestManager(Generic[ResponseT]):
             raise TypeError(
                 f"rows must be an iterable of requests, not one {type(rows).__name__}: put it in a list"
             )
-        on_lost = on_uncertain if on_uncertain in ("retry", "skip") else "retry"
-        async with open_session(self._settings, title=self._title, on_lost=on_lost) as session:
-            if isinstance(rows, Sized):
-                session.counters.total = len(rows)
-            source = JobSource(self._settings, RowSettings(self._model, params=self._params))
-            if journal is not None:
-                durable = RememberedStream(
-                    self._settings,
-                    session,
-                    source,
-                    Path(journal),
-                    title=self._title,
-                    durability=durability,
-                    on_uncertain=on_uncertain,
-                )
-                async with aclosing(durable.results(rows)) as results:
-                    async for result in results:
-                        yield result
-                return
-            run = session.run(source.blocks(rows))
-            finished = run.blocks()
-            try:
-                async for block in finished:
-                    for job in block:
-                        assert job.outcome is not None
+        finished = Driven(
+            blocks(
+                self._settings,
+                rows,
+                RowSettings(self._model, params=self._params),
+                title=self._title,
+                journal=journal,
+                on_uncertain=on_uncertain,
+                durability=durability,
+            )
+        )
+        left = False
+        try:
+            while (block := await finished.next()) is not None:
+                for job in block:
+                    assert job.outcome is not None
+                    try:
                         yield job.outcome
-            finally:
-                await finished.aclose()
+                    except asyncio.CancelledError:  # of the closing, before it began: nothing can be awaited
+                        left = True
+                        raise
+        finally:
+            if left:
+                finished.leave()
+            else:
+                await finished.close()
 
     async def run_async(
         self,

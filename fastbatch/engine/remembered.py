@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 from pathlib import Path
@@ -160,8 +160,8 @@ class RememberedStream(Generic[ResponseT]):
                     raise
             await asyncio.sleep(0.01)
 
-    async def results(self, rows: Rows) -> AsyncGenerator[ResponseWrapper[ResponseT], None]:
-        """The outcomes of `rows`; the journal goes when all of them were given."""
+    async def blocks(self, rows: Rows) -> AsyncGenerator[Sequence[Job[ResponseT]], None]:
+        """The finished jobs of `rows`; the journal goes when all of them were given."""
         journal, session = self._journal, self._session
         memory: Remembered | None = None
         try:
@@ -176,9 +176,7 @@ class RememberedStream(Generic[ResponseT]):
             run = session.run(self._source.blocks(rows, memory.meet))
             async with aclosing(run.blocks()) as finished:
                 async for block in finished:
-                    for job in block:
-                        assert job.outcome is not None
-                        yield job.outcome
+                    yield block
             journal.stop()
             if recorder.replaced or memory.repeated:
                 journal.withdraw()

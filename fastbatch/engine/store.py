@@ -10,7 +10,7 @@ from itertools import islice
 from typing import NamedTuple, Protocol
 
 from fastbatch.cache.base import Claiming
-from fastbatch.cache.patience import LAST, is_cancelled
+from fastbatch.cache.patience import LAST, is_cancelled, within
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +86,7 @@ class AnswerStore:
         self._writer: asyncio.Task[None] | None = None
         self._enough = asyncio.Event()
         self._flushing = False
+        self._given_up = False
         self._claiming = cache if isinstance(cache, Claiming) else None
         self.claims = self._claiming is not None  # what the cache does not hold is claimed before it is sent
         self._claimed: set[str] = set()
@@ -160,6 +161,20 @@ class AnswerStore:
         return stored
 
     async def _write(self) -> None:
+        try:
+            await self._write_all()
+        except asyncio.CancelledError:
+            if self._given_up:
+                raise
+            # The loop ends, and cancels whatever it finds. What is stored in these moments was paid for.
+            self._flushing = True
+            try:
+                await within(LAST, self._write_all())
+            except TimeoutError:
+                self._say_late()
+            raise
+
+    async def _write_all(self) -> None:
         while self._pending:
             if not self._gathered() and not self._flushing:
                 timer = asyncio.get_running_loop().call_later(_GATHER, self._enough.set)
@@ -195,9 +210,13 @@ class AnswerStore:
 
     async def _leave(self) -> None:
         if not await self._written(LAST):
-            logger.warning("the cache did not take %d answers in time", len(self._pending))
+            self._say_late()
             assert self._writer is not None
+            self._given_up = True
             self._writer.cancel()
+
+    def _say_late(self) -> None:
+        logger.warning("the cache did not take %d answers in time", len(self._pending))
 
     async def _written(self, seconds: float | None) -> bool:
         """Wait for the writer, which is not cancelled when this is; whether everything is stored."""
