@@ -83,6 +83,41 @@ async def test_breaking_out_of_a_stream_leaves_nothing():
     assert not transport.is_open
 
 
+@pytest.mark.parametrize("taken", [1, 50, 300])
+@pytest.mark.parametrize("how", ["break", "raise", "aclose", "journal"])
+def test_a_stream_that_is_left_at_the_very_end_keeps_what_was_paid_for(how, taken, tmp_path, caplog):
+    """`asyncio.run` cancels everything the moment that `main` ends, the closing of the stream included."""
+    cache, told = DiskCache(tmp_path / "cache"), []
+    journal = {"journal": tmp_path / "out.jsonl"} if how == "journal" else {}
+
+    async def some() -> None:
+        stream = manager_on(FakeTransport(), cache=cache).stream(
+            ({"prompt": str(n)} for n in range(1000)), **journal
+        )
+        async for result in stream:
+            told.append(result)
+            if len(told) == taken:
+                if how == "raise":
+                    raise OSError("no room for it")
+                if how == "aclose":
+                    await stream.aclose()
+                break
+
+    async def again() -> list[bool]:
+        results = await manager_on(FakeTransport(), cache=cache).run_async(
+            {"prompt": str(n)} for n in range(1000)
+        )
+        return [result.cached for result in results]
+
+    with suppress(OSError):
+        asyncio.run(some())
+    gc.collect()
+    assert caplog.messages == []
+    cached = asyncio.run(again())
+    assert all(cached[result.index] for result in told)
+    assert len(told) == taken
+
+
 @pytest.mark.parametrize("moment", ["in flight", "at the gate", "before a retry", "while the source is slow"])
 async def test_cancelling_a_run_leaves_nothing(moment):
     """Whatever the run waits for when its caller is cancelled."""
