@@ -22,6 +22,7 @@ from fastbatch.engine.lane import Group
 from fastbatch.engine.line import FREE, Admission
 from fastbatch.engine.pipeline import Pipeline
 from fastbatch.engine.settler import Answered, Settler
+from fastbatch.engine.verdict import AT_ONCE
 from fastbatch.errors import RequestError
 from fastbatch.models.http import HTTPCall, HTTPReply
 from fastbatch.providers.base import Provider
@@ -107,6 +108,7 @@ class Dispatcher(Generic[ResponseT]):
         self._alive: dict[Departure[ResponseT], None] = {}
         self._came: list[Departure[ResponseT]] = []
         self._closed = False
+        self._was_late = False
         self.under_way = 0
 
     def start(
@@ -225,6 +227,11 @@ class Dispatcher(Generic[ResponseT]):
         if witness is None:
             self._leave(departures)
             return
+        if self._was_late and (noted := [each for each in departures if each.job.noted]):
+            departures = [each for each in departures if not each.job.noted]
+            self._leave(noted)
+            if not departures:
+                return
         rows = [(each.job, each.job.attempts + 1, each.tokens) for each in departures]
         try:
             witness.leave(rows, partial(self._leave, departures))
@@ -236,11 +243,17 @@ class Dispatcher(Generic[ResponseT]):
         if self._closed:
             return
         transport, timeout, now = self._transport, self._timeout, self._clock.time()
+        _, ledger, granted, _ = departures[0].admission
+        if ledger.stale(granted, now):
+            self._come_back(departures)
+            return
         for departure in departures:
             self._counters.in_flight += 1
             job = departure.job
             job.attempts += 1
             job.tries += 1
+            if self._was_late:
+                job.noted = False
             departure.began = now
             try:
                 departure.dispatched = transport.dispatch(departure.call, timeout, departure)
@@ -249,6 +262,16 @@ class Dispatcher(Generic[ResponseT]):
             except Exception as error:  # noqa: BLE001  (nobody waits here who could be told)
                 self._broke(error, None)
                 return
+
+    def _come_back(self, departures: Sequence[Departure[ResponseT]]) -> None:
+        """What was granted together is too old to leave by: all of them ask for room again."""
+        self._was_late = True
+        self.under_way -= len(departures)
+        for departure in departures:
+            del self._alive[departure]
+            departure.job.noted = True
+            self._gate.give_back(departure.admission)
+        self._concluded([], [(departure.job, AT_ONCE) for departure in reversed(departures)])
 
     def _arrived(self, departure: Departure[ResponseT]) -> None:
         """What a turn of the loop brings is heard together."""

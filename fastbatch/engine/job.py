@@ -40,6 +40,8 @@ class Job(Generic[ResponseT]):
     """Times that a limit or a closed door turned it away."""
     stale = False
     """Was sent again at once, since a kept connection had just been closed."""
+    noted = False
+    """It is written down that it leaves, and it has not left yet."""
     maybe_billed = False
     """What one attempt may have cost, no refusal of a later one takes back."""
     weather: RowWeather | None = None

@@ -84,32 +84,38 @@ class Pipeline(Generic[ResponseT]):
         job.read()
         group, gate = self._groups[job.group], self._gate
         line = gate.line(job.group, job.asked.body.get("model"))
-        job.reserved = None
         weigh = partial(self._settler.weigh, job)
-        admission = gate.try_enter(line, weigh)
-        if admission is None:
+        while True:
+            job.reserved = None
+            admission = gate.try_enter(line, weigh)
+            if admission is None:
+                try:
+                    admission = await gate.wait(line, weigh, stays=job.failed_before)
+                except Elsewhere:
+                    place = elsewhere(self._groups, job.group, self._clock.time())
+                    if place is not None:
+                        job.group = place
+                    elif not group.open:
+                        raise GateShut from None  # the last endpoint was closed just now, which ends the run
+                    return ELSEWHERE  # or to the same place: where it was to go another one went
             try:
-                admission = await gate.wait(line, weigh, stays=job.failed_before)
-            except Elsewhere:
-                place = elsewhere(self._groups, job.group, self._clock.time())
-                if place is not None:
-                    job.group = place
-                elif not group.open:
-                    raise GateShut from None  # the last endpoint was closed a moment ago, which ends the run
-                return ELSEWHERE  # or to the same place: where it was to go another one went
-        try:
-            way = admission.way
-            provider = way.endpoint.provider if way.endpoint.ready else await way.endpoint.open()
-            call = provider.build(job.asked)
-            if self.witness is not None:
-                await self.witness.sent(job, len(call.body) // 4)
-        except RequestError as refused:
-            self._gate.give_back(admission)
-            self._fail(provider, job, refused)
-            return None
-        except BaseException:  # no service, a full disk, or cancelled: nothing leaves
-            self._gate.give_back(admission)
-            raise
+                way = admission.way
+                provider = way.endpoint.provider if way.endpoint.ready else await way.endpoint.open()
+                call = provider.build(job.asked)
+                if self.witness is not None and not job.noted:
+                    await self.witness.sent(job, len(call.body) // 4)
+                    job.noted = True
+            except RequestError as refused:
+                self._gate.give_back(admission)
+                self._fail(provider, job, refused)
+                return None
+            except BaseException:  # no service, a full disk, or cancelled: nothing leaves
+                self._gate.give_back(admission)
+                raise
+            if not admission.ledger.stale(admission.reservation, self._clock.time()):
+                break
+            gate.give_back(admission)
+        job.noted = False
         again = None if self._hedge is None else partial(self._again, job, line, weigh)
         return await self._exchange(job, admission, provider, call, again)
 

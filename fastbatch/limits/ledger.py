@@ -23,6 +23,7 @@ _TOLD = "the provider asked to wait"
 # Seconds of nothing but refusals that are a storm; it is forgotten when it is rare, which is that much longer
 # from one to the next.
 _STORM, _RARE = 1.2, 10.0
+_IN_TIME = 1 / 8  # of `transit`, which the way to the server needs for itself
 
 
 _ONE: Amounts = (1, 0, 0, 0)
@@ -120,6 +121,7 @@ class Ledger:
         elif declared is not None and declared.quantities:
             self._parts.insert(0, declared)
         self._ceiling = ceiling
+        self._in_time = transit * _IN_TIME
         self._paused_until = float("-inf")
         self._paused_for = ""
         self.in_flight = 0
@@ -239,6 +241,13 @@ class Ledger:
             self._adaptive.dropped(now)  # it may have been the one that tries after a pause
             for part, taken in zip(self._parts, self._taken(reservation), strict=True):
                 part.cancel(taken, now)
+
+    def stale(self, reservation: Reservation, now: float) -> bool:
+        """Whether room was granted so long ago that a request which leaves by it may arrive too late.
+
+        Something held it up in between, a slow disk for one; it gives the room back and asks again.
+        """
+        return now - reservation.sent > self._in_time
 
     def hear(
         self, stated: Sequence[Stated], reservation: Reservation, now: float, *, refused: bool = False
