@@ -21,6 +21,9 @@ logger = logging.getLogger(__name__)
 
 _PATIENCE = 30.0  # seconds that the account may be away; nothing is sent meanwhile
 _SOON = 0.005  # seconds
+# Seconds from one look to the next while nobody waits: whoever leaves without waiting rings no bell, and is to
+# hear all the same when another process was told to wait.
+_LOOK = 0.1
 _LOOKED_AT = 256  # requests of a queue whose costs are added up
 
 
@@ -138,8 +141,10 @@ class Keeper:
             with kept.lock:
                 due = kept.account.leased.next_exchange(waiting)
             if due > now:
-                # Never, while somebody waits: another run of this manager is at it just now.
-                due = now + _SOON if waiting and due == float("inf") else due
+                if not waiting:
+                    due = min(due, now + _LOOK)
+                elif due == float("inf"):  # another run of this manager is at it just now
+                    due = now + _SOON
                 await kept.sleep(self._clock, due, deaf=waiting)
                 continue
             try:
@@ -196,9 +201,8 @@ class _Kept:
     async def sleep(self, clock: Clock, due: float, *, deaf: bool) -> None:
         """Until `due`; or until somebody waits, unless that is known (`deaf`)."""
         bell = asyncio.Event() if deaf else self.bell
-        timer = clock.call_at(due, bell.set) if due != float("inf") else None
+        timer = clock.call_at(due, bell.set)
         try:
             await bell.wait()
         finally:
-            if timer is not None:
-                timer.cancel()
+            timer.cancel()

@@ -17,7 +17,7 @@ _LOOKED_AT = 256  # requests of a queue that are added up; the others cost as mu
 _AHEAD = 1.5  # of what left since the last exchange is expected until the next one
 _BUCKETS = 20  # in the time of transit, for requests that are on their way
 _SHORTEST = 0.0025  # seconds of a bucket
-_AT_LEAST = 0.25  # seconds between two exchanges where nobody waits
+_AT_REST = 0.1  # seconds between two exchanges where nobody waits
 _AFTER_A_LOSS = 0.25  # seconds until the account is tried again after an exchange that failed
 _FORGOTTEN = 30.0  # seconds after twice the window: an account may be given up when nobody used it for longer
 _REMEMBERED = 60.0  # seconds of arrivals that are kept for a window that is yet to be learned
@@ -74,6 +74,7 @@ class LeasedLimits:
         self._out: OrderedDict[int, list[int]] = OrderedDict()
         # What arrived in the last minute, by steps: a window that is learned later has seen it, too.
         self._history: deque[tuple[int, list[int]]] | None = deque() if not lowest else None
+        self._departed = False  # whether anything left since the last report
         self._pause: tuple[float, str] | None = None
         self._seen: Seen | None = None
         self._last = float("-inf")
@@ -109,6 +110,7 @@ class LeasedLimits:
 
     def take(self, cost: Cost, now: float) -> Lease:
         """Count a request that leaves now."""
+        self._departed = True
         amounts = cost.amounts
         number = int(now / self._grain)
         bucket = self._out.get(number)
@@ -213,8 +215,8 @@ class LeasedLimits:
             return float("inf")
         if waiting or self._pause or self._news:
             return self._last + self._again
-        if self._out or any(window.busy for window in self._windows):
-            return self._last + max(self._again, _AT_LEAST)
+        if self._departed or self._out or any(window.busy for window in self._windows):
+            return self._last + _AT_REST
         return float("inf")
 
     def report(self, now: float, *, leaving: bool = False) -> Report:
@@ -226,6 +228,7 @@ class LeasedLimits:
         if now - self._last > 2 * longest + _FORGOTTEN:
             self._seen = None  # nothing of ours counts any more, so a new account has lost nothing of it
         self._asking = now
+        self._departed = False
         self._number += 1
         self._told, self._news = self._news, ()
         reports = [window.report(now) for window in self._windows]

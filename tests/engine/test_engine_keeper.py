@@ -96,6 +96,35 @@ async def test_a_fallback_at_the_same_endpoint_leases_from_the_same_account(cloc
     assert_clean(manager, clock)
 
 
+@pytest.mark.parametrize("limits", [None, Limits(rpm=1_000_000)])
+async def test_a_wait_that_one_is_told_holds_for_all(clock, monkeypatch, limits):
+    """Also where nothing is declared and nobody waits: the others hear of it within a third of a second."""
+    account, came, told = Account(clock), [], []
+
+    async def answer(call):
+        came.append(clock.time())
+        if clock.time() >= 2.0 and not told:
+            told.append(clock.time())
+            return refusal(429, retry_after="5")
+        later = asyncio.get_running_loop().create_future()
+        clock.call_at(clock.time() + 0.1, later.set_result, None)
+        await later
+        return echo(call)
+
+    both = managers(monkeypatch, account, 2, answer, limits=limits, concurrency=4)
+    running = [
+        asyncio.create_task(manager.run_async(asks(*(f"{name} {n}" for n in range(200)))))
+        for name, manager in zip("ab", both, strict=True)
+    ]
+    results = await clock.run(asyncio.gather(*running))
+    assert all(result.ok for found in results for result in found)
+    (at,) = told
+    assert [each for each in came if at + 0.35 < each < at + 5.0] == []
+    assert [each for each in came if each > at + 5.0]
+    for manager in both:
+        assert_clean(manager, clock)
+
+
 async def test_a_day_that_is_used_up_stops_every_run(clock, monkeypatch):
     """What is learned is shared, and what the provider says of tomorrow is its word to each of them."""
     account, left = Account(clock), iter([*range(9, -1, -1), *[0] * 99])
