@@ -259,9 +259,19 @@ class Dispatcher(Generic[ResponseT]):
                 departure.dispatched = transport.dispatch(departure.call, timeout, departure)
             except RequestError as error:
                 departure.set_exception(error)
-            except Exception as error:  # noqa: BLE001  (nobody waits here who could be told)
-                self._broke(error, None)
-                return
+            except Exception as error:  # noqa: BLE001  (a foreign provider's call is none; the run raises it)
+                self._forget(departure, error)
+
+    def _forget(self, departure: Departure[ResponseT], error: Exception) -> None:
+        """Nothing left, for a reason that ends the run; what is in flight comes back."""
+        del self._alive[departure]
+        self.under_way -= 1
+        self._counters.in_flight -= 1
+        job = departure.job
+        job.attempts -= 1
+        job.tries -= 1
+        self._gate.give_back(departure.admission)
+        self._broke(error, job)
 
     def _come_back(self, departures: Sequence[Departure[ResponseT]]) -> None:
         """What was granted together is too old to leave by: all of them ask for room again."""
@@ -339,7 +349,7 @@ class Dispatcher(Generic[ResponseT]):
         """Settle answers that came in a row."""
         lane, settler = self._way.lane, self._settler
         try:
-            said = settler.ask(lane, answers)
+            settler.heard_together(lane, answers, settler.ask(lane, answers), now)
         except Exception:  # noqa: BLE001  (a foreign provider: as above)
             for departure in row:
                 self._conclude(departure, done, undone)
@@ -350,7 +360,6 @@ class Dispatcher(Generic[ResponseT]):
             job.outcome = outcome
             again += job.attempts > 1
             done.append(job)
-        settler.heard_together(lane, answers, said, now)
         self._counters.sent += len(answers)
         self._counters.retries += again
 

@@ -21,8 +21,8 @@ logger = logging.getLogger(__name__)
 
 _PATIENCE = 30.0  # seconds that the account may be away; nothing is sent meanwhile
 _SOON = 0.005  # seconds
-# Seconds from one look to the next while nobody waits: whoever leaves without waiting rings no bell, and is to
-# hear all the same when another process was told to wait.
+# Seconds from one look to the next while nobody waits: whoever leaves without waiting rings no bell, and is
+# to hear all the same when another process was told to wait.
 _LOOK = 0.1
 _LOOKED_AT = 256  # requests of a queue whose costs are added up
 

@@ -214,7 +214,9 @@ class Ledger:
     def settle_many(self, settled: Sequence[tuple[Reservation, Cost | None]], now: float) -> None:
         """As `settle`, for all that came back together."""
         lots: dict[Lot, tuple[list[Amounts], list[Amounts]]] = {}
-        for reservation, cost in settled:
+        # All of them before anything is changed: a foreign provider's cost may be none.
+        counted = [None if cost is None else cost.amounts for _, cost in settled]
+        for (reservation, cost), amount in zip(settled, counted, strict=True):
             lot = reservation.lot
             if lot is None or reservation.taken is not None:
                 self.settle(reservation, cost, now)
@@ -226,7 +228,7 @@ class Ledger:
             if both is None:
                 both = lots[lot] = [], []
             both[0].append(reservation.amounts)
-            both[1].append(reservation.amounts if cost is None else cost.amounts)
+            both[1].append(amount or reservation.amounts)
         declared = self._declared
         for lot, (took, amounts) in lots.items():
             self.in_flight -= len(took)

@@ -15,6 +15,7 @@ from fastbatch.engine.dispatcher import Dispatcher
 from fastbatch.engine.journal.journal import Journal
 from fastbatch.engine.pipeline import Pipeline
 from fastbatch.errors import BadRequest, ConnectionLost, InvalidRequest, StorageError
+from fastbatch.models.http import HTTPReply
 from fastbatch.testing import ManualClock
 
 
@@ -261,6 +262,65 @@ async def test_a_provider_that_breaks_at_an_answer_ends_the_run(clock, what, mon
     with pytest.raises(ZeroDivisionError):
         await clock.run(manager.run_async(rows(9)))
     assert_clean(manager, clock)
+
+
+@pytest.mark.parametrize(
+    ("what", "rubbish"), [("read_limits", [5]), ("read_limits", 7), ("settle", 3), ("settle", "x")]
+)
+async def test_a_provider_that_answers_rubbish_ends_the_run_and_loses_nothing(what, rubbish, tmp_path):
+    """The answers beside it are recorded, and another run of the manager has all the room there was."""
+
+    class Rubbish(OpenAIProvider):
+        well = False
+
+        def read_limits(self, headers, **options):
+            wrong = what == "read_limits" and "x-wrong" in headers and not self.well
+            return rubbish if wrong else super().read_limits(headers, **options)
+
+        def settle(self, reserved, usage):
+            wrong = what == "settle" and usage.prompt_tokens == 999 and not self.well
+            return rubbish if wrong else super().settle(reserved, usage)
+
+    def answer(call):
+        reply = echo(call)
+        if prompt_of(call) != "12":
+            return reply
+        told = orjson.loads(reply.body)
+        told["usage"] = {"prompt_tokens": 999, "completion_tokens": 1, "total_tokens": 1000}
+        return HTTPReply(200, {**reply.headers, "x-wrong": "yes"}, orjson.dumps(told))
+
+    provider = Rubbish("key", base_url="http://fake.test/v1", env={})
+    transport = FakeTransport(answer)
+    manager = manager_on(transport, provider=provider, concurrency=8)
+    output = tmp_path / "out.jsonl"
+    with pytest.raises((TypeError, AttributeError)):
+        await manager.run_async(rows(50), journal=output)
+    assert_clean(manager, ManualClock())  # the run had a clock of its own
+    assert len(output.read_bytes().splitlines()) == len(transport.calls) - 1
+    provider.well = True
+    results = await asyncio.wait_for(manager.run_async(rows(50)), 20)
+    assert all(result.ok for result in results)
+
+
+async def test_a_call_that_is_none_ends_the_run_and_loses_nothing(tmp_path):
+    """What is in flight beside it comes back and is recorded."""
+    held = Held()
+
+    class Strict(FakeTransport):
+        def dispatch(self, call, timeout, answer):
+            if prompt_of(call) == "5":
+                raise TypeError("a header must be a string")
+            return super().dispatch(call, timeout, answer)
+
+    transport = Strict(held)
+    manager = manager_on(transport, concurrency=8)
+    run = asyncio.create_task(manager.run_async(rows(20), journal=tmp_path / "out.jsonl"))
+    await held.arrived(7)
+    held.release_all()
+    with pytest.raises(TypeError, match="a header must be a string"):
+        await run
+    assert len((tmp_path / "out.jsonl").read_bytes().splitlines()) == 7
+    assert_clean(manager, ManualClock())  # the run had a clock of its own
 
 
 async def test_a_call_that_cannot_be_written_is_its_rows_error(clock):

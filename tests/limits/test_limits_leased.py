@@ -128,7 +128,7 @@ def test_a_request_above_the_limit_takes_the_whole_window() -> None:
 
 
 def test_exchanges_come_in_time_and_end_at_rest() -> None:
-    """As told while somebody waits, ten times a second while something leaves or is to be told, then never."""
+    """As told while somebody waits, every 0.1 s while something leaves or is to be told, then never."""
     limits = leased(10, 1.0)
     assert limits.next_exchange(waiting=True) == pytest.approx(1.1)
     assert limits.next_exchange(waiting=False) == pytest.approx(1.1)
