@@ -34,6 +34,7 @@ from fastbatch.engine.uncertain import OnUncertain, not_sent_again, rows_not_aga
 from fastbatch.errors import InvalidRequest, OutputError
 from fastbatch.formats.results import reply_bytes, scan_result, written_id
 from fastbatch.models.http import HTTPReply
+from fastbatch.models.request import LLMRequest
 from fastbatch.models.response import ResponseWrapper
 from fastbatch.providers.base import Provider
 
@@ -76,7 +77,10 @@ class Remembered:
         problem = job.outcome.error if job.outcome is not None else None
         custom_id = request.custom_id or ""
         held = 0
-        if problem is None:
+        if problem is None and (why := _unwritable(request)):
+            self._fail(job, f"{why}; a journal is a file of JSON")
+            custom_id = ""
+        elif problem is None:
             if not custom_id:
                 custom_id = f"row-{job.key[:16]}"
                 if before := self._asked.add(key_number(job.key)):
@@ -123,6 +127,20 @@ class Remembered:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def _unwritable(request: LLMRequest) -> str:
+    """What of a request no line of a journal can hold, and why; empty where there is nothing."""
+    if request.metadata:
+        try:
+            orjson.dumps(request.metadata)
+        except TypeError as error:  # orjson's own error is one
+            return f"the metadata cannot be written ({error})"
+    try:
+        (request.custom_id or "").encode()
+    except UnicodeEncodeError:
+        return f"the id {request.custom_id!r} is no text"
+    return ""
 
 
 class RememberedStream(Generic[ResponseT]):

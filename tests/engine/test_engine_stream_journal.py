@@ -206,3 +206,26 @@ def test_run_is_the_same_for_synchronous_code(book):
     transport = FakeTransport()
     assert manager_on(transport).run(asks("a"), journal=book)[0].recorded
     assert transport.calls == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"metadata": {"n": 10**30}}, "the metadata cannot be written"),
+        ({"metadata": {1: "one"}}, "the metadata cannot be written"),
+        ({"metadata": {"t": "\ud800"}}, "the metadata cannot be written"),
+        ({"custom_id": "\ud800"}, "is no text"),
+    ],
+)
+async def test_what_no_journal_can_hold_is_refused_before_it_is_bought(book, wrong, says):
+    """The row fails by itself; the others run, and nothing of it is sent again and again."""
+    rows = [LLMRequest.from_prompt(str(number), model="m") for number in range(9)]
+    rows[4] = LLMRequest.from_prompt("4", model="m", **wrong)
+    transport = FakeTransport()
+    results = await manager_on(transport).run_async(rows, journal=book)
+    assert [result.index for result in results if not result.ok] == [4]
+    assert isinstance(results[4].error, InvalidRequest)
+    assert says in str(results[4].error)
+    assert "4" not in transport.prompts
+    assert len(ids(book)) == 8
+    assert not journal_of(book).exists()
