@@ -484,3 +484,14 @@ async def test_a_packed_reply_is_bounded_unpacked(real: RealWorld, where: str) -
         real.will("reply", HTTPReply(200, {"Content-Encoding": "gzip"}, gzip.compress(bytes(BOUND + 1))))
         with pytest.raises(ResponseTooLarge):
             await real.transport.send(call(real), Timeout(5.0))
+
+
+@pytest.mark.parametrize("coding", ["gzip", "x-gzip", "deflate"])
+async def test_nothing_at_all_is_a_whole_packed_reply(real: RealWorld, coding: str) -> None:
+    """A refusal without a body, said to be packed, is that refusal: its headers say how long to wait."""
+    real.will("reply", HTTPReply(429, {"Content-Encoding": coding, "Retry-After": "7"}, b""))
+    reply = await real.transport.send(call(real), Timeout(5.0))
+    assert (reply.status, reply.headers.get("retry-after"), reply.body) == (429, "7", b"")
+    async with real.transport.stream(call(real), Timeout(5.0)) as stream:
+        assert stream.status == 429
+        assert [piece async for piece in stream] == []

@@ -23,7 +23,7 @@ class Unpacker:
         if coding not in _GZIP and coding != "deflate":
             raise ValueError(coding)
         self._coding = coding
-        self._inflater = None if coding == "deflate" else zlib.decompressobj(31)
+        self._inflater: zlib._Decompress | None = None
         self._waiting = b""
         self.more = False
 
@@ -47,8 +47,7 @@ class Unpacker:
             if not self._waiting:
                 self.more = False
                 return b""
-            # What is called deflate has zlib's envelope, by the standard, or none, by some servers.
-            self._inflater = zlib.decompressobj(15 if self._waiting[0] & 0x0F == 8 else -15)
+            self._inflater = zlib.decompressobj(_window(self._coding, self._waiting[0]))
         inflater = self._inflater
         if inflater.eof:
             raise zlib.error("it goes on after its end")
@@ -59,3 +58,11 @@ class Unpacker:
         # A full piece may leave more in zlib's own buffers although all that was given has been taken.
         self.more = not inflater.eof and (bool(self._waiting) or len(given) == PIECE)
         return given
+
+
+def _window(coding: str, first: int) -> int:
+    """What zlib calls `wbits`, for a reply that begins with the byte `first`."""
+    if coding in _GZIP:
+        return 31
+    # What is called deflate has zlib's envelope, by the standard, or none, by some servers.
+    return 15 if first & 0x0F == 8 else -15
