@@ -7,24 +7,29 @@ import zlib
 PIECE = 1 << 18
 """Bytes that one step gives at most."""
 
+_BITE = 1 << 16  # bytes that zlib is given at a time: it copies those that it leaves over
 _GZIP = frozenset(("gzip", "x-gzip"))
+_GZIP_BEGINS = 0x1F
 
 
 class Unpacker:
     """Unpacks one reply; `push` and then `step` while `more`.
 
+    What is packed with gzip may have several members, one after the other (RFC 1952, 2.2).
+
     Raises:
         ValueError: the coding is none that can be read.
     """
 
-    __slots__ = ("_coding", "_inflater", "_waiting", "more")
+    __slots__ = ("_at", "_coding", "_inflater", "_waiting", "more")
 
     def __init__(self, coding: str) -> None:
         if coding not in _GZIP and coding != "deflate":
             raise ValueError(coding)
         self._coding = coding
-        self._inflater: zlib._Decompress | None = None
+        self._inflater: zlib._Decompress | None = None  # of the present member
         self._waiting = b""
+        self._at = 0  # how far it has been taken
         self.more = False
 
     @property
@@ -34,35 +39,37 @@ class Unpacker:
 
     def push(self, packed: bytes) -> None:
         """Take what came."""
-        self._waiting = self._waiting + packed if self._waiting else packed
+        self._waiting = self._waiting[self._at :] + packed
+        self._at = 0
         self.more = True
 
     def step(self) -> bytes:
-        """The next bytes, at most `PIECE`.
+        """The next bytes, at most `PIECE` and of one member: there may be many that hold little or nothing.
 
         Raises:
             zlib.error: it is not packed like that, or goes on after its end.
         """
-        if self._inflater is None:
-            if not self._waiting:
+        bite = memoryview(self._waiting)[self._at : self._at + _BITE]
+        inflater = self._inflater
+        if inflater is None or inflater.eof:
+            if not bite:
                 self.more = False
                 return b""
-            self._inflater = zlib.decompressobj(_window(self._coding, self._waiting[0]))
-        inflater = self._inflater
-        if inflater.eof:
-            raise zlib.error("it goes on after its end")
-        given = inflater.decompress(self._waiting, PIECE)
-        self._waiting = inflater.unconsumed_tail
-        if inflater.unused_data:
-            raise zlib.error("it goes on after its end")
+            inflater = self._inflater = self._begin(bite[0])
+        given = inflater.decompress(bite, PIECE)
+        self._at += len(bite) - len(inflater.unconsumed_tail) - len(inflater.unused_data)
+        if self._at == len(self._waiting):
+            self._waiting, self._at = b"", 0
         # A full piece may leave more in zlib's own buffers although all that was given has been taken.
-        self.more = not inflater.eof and (bool(self._waiting) or len(given) == PIECE)
+        self.more = bool(self._waiting) or (len(given) == PIECE and not inflater.eof)
         return given
 
-
-def _window(coding: str, first: int) -> int:
-    """What zlib calls `wbits`, for a reply that begins with the byte `first`."""
-    if coding in _GZIP:
-        return 31
-    # What is called deflate has zlib's envelope, by the standard, or none, by some servers.
-    return 15 if first & 0x0F == 8 else -15
+    def _begin(self, first: int) -> zlib._Decompress:
+        """What inflates the member that begins with this byte."""
+        gzip = self._coding in _GZIP
+        if self._inflater is not None and not (gzip and first == _GZIP_BEGINS):
+            raise zlib.error("it goes on after its end")
+        if gzip:
+            return zlib.decompressobj(31)
+        # What is called deflate has zlib's envelope, by the standard, or none, by some servers.
+        return zlib.decompressobj(15 if first & 0x0F == 8 else -15)
