@@ -91,6 +91,16 @@ def broke(host: str | None, why: BaseException | str, *, stale: bool = False) ->
     return ConnectionLost(f"the connection to {host} broke: {said}", stale=stale)
 
 
+def not_unpacked(host: str | None, error: BaseException) -> ConnectionLost:
+    """The reply is not packed as it says."""
+    return broke(host, f"its packed reply cannot be unpacked: {error}")
+
+
+def cut_short(host: str | None) -> ConnectionLost:
+    """The frame is whole, but what is packed in it has no end."""
+    return broke(host, "its packed reply was cut short")
+
+
 def no_http(host: str | None, why: str) -> BadResponse:
     """What came is no HTTP."""
     return BadResponse(f"the reply of {host} is no HTTP: {words(why)}")

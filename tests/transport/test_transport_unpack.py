@@ -7,7 +7,7 @@ import zlib
 
 import pytest
 
-from fastbatch.transport.fast.unpack import PIECE, Unpacker
+from fastbatch.transport.unpack import PIECE, Unpacker
 
 ONE, TWO, NOTHING = (gzip.compress(text) for text in (b"one,", b"two", b""))
 
@@ -95,7 +95,7 @@ def test_a_step_takes_one_member(monkeypatch: pytest.MonkeyPatch) -> None:
         error = zlib.error
         decompressobj = Seeing
 
-    monkeypatch.setattr("fastbatch.transport.fast.unpack.zlib", Zlib)
+    monkeypatch.setattr("fastbatch.transport.unpack.zlib", Zlib)
     assert b"".join(given := steps(Unpacker("gzip"), TWO * 20_000)) == b"two" * 20_000
     assert max(map(len, given)) == len(b"two")
     assert max(seen) == 1 << 16

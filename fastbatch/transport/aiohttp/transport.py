@@ -63,7 +63,7 @@ class AiohttpTransport:
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),  # an attempt has its own deadlines
             # Not True: it reads ~/.netrc and the proxies anew in two threads for every single request.
             trust_env=False,
-            auto_decompress=True,
+            auto_decompress=False,  # `content` unpacks: aiohttp takes what is cut short for the whole
             read_bufsize=1 << 16,  # also bounds how many chunks are taken apart at a time: a sixteenth of it
         )
 

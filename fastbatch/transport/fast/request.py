@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from fastbatch.models.http import HTTPCall
 from fastbatch.transport.failures import unsendable
+from fastbatch.transport.unpack import ACCEPTED
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*\Z")
@@ -96,7 +97,7 @@ class Target:
             named.add(low)
             lines.append(f"{name}: {value}")
         if "accept-encoding" not in named:
-            lines.append("Accept-Encoding: gzip, deflate")
+            lines.append(f"Accept-Encoding: {ACCEPTED}")
         if "host" not in named:
             lines.insert(0, f"Host: {self._host}")
         head = f"{method} {self._path} HTTP/1.1\r\n" + "\r\n".join(lines) + "\r\nContent-Length: "

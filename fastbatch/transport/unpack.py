@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import zlib
 
+ACCEPTED = "gzip, deflate"
+"""What can be read, as `Accept-Encoding` says it."""
+
 PIECE = 1 << 18
 """Bytes that one step gives at most."""
 
 _BITE = 1 << 16  # bytes that zlib is given at a time: it copies those that it leaves over
 _GZIP = frozenset(("gzip", "x-gzip"))
 _GZIP_BEGINS = 0x1F
+
+
+def unpacker_for(coding: str | None) -> Unpacker | None:
+    """What unpacks a reply with this `Content-Encoding`; None: it is not packed.
+
+    Raises:
+        ValueError: the coding is none that can be read.
+    """
+    name = (coding or "").strip().lower()
+    return None if name in ("", "identity") else Unpacker(name)
 
 
 class Unpacker:
@@ -25,7 +38,7 @@ class Unpacker:
 
     def __init__(self, coding: str) -> None:
         if coding not in _GZIP and coding != "deflate":
-            raise ValueError(coding)
+            raise ValueError(f"it is packed as {coding[:50]!r}, which cannot be read")
         self._coding = coding
         self._inflater: zlib._Decompress | None = None  # of the present member
         self._waiting = b""
