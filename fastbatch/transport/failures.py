@@ -108,7 +108,12 @@ def no_http(host: str | None, why: str) -> BadResponse:
 
 def unsendable(host: str | None, why: str) -> InvalidRequest:
     """The call cannot be written as HTTP."""
-    return InvalidRequest(f"the call to {host} cannot be sent: {words(why)}")
+    return InvalidRequest(f"the call{f' to {host}' if host else ''} cannot be sent: {words(why)}")
+
+
+def no_origin(host: str | None) -> InvalidRequest:
+    """The URL does not say whom to call."""
+    return unsendable(host, "its URL must begin with http:// or https:// and name a host")
 
 
 def first_words(error: BaseException) -> str:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from fastbatch.models.http import HTTPCall
-from fastbatch.transport.failures import unsendable
+from fastbatch.transport.failures import no_origin, unsendable
 from fastbatch.transport.unpack import ACCEPTED
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
@@ -50,7 +50,7 @@ class Target:
         except ValueError as error:
             raise unsendable(None, str(error)) from None
         if parts.scheme not in _PORTS or not host:
-            raise unsendable(host, "its URL must begin with http:// or https:// and name a host")
+            raise no_origin(host)
         if not _URL.match(url) or not _HOST.match(host) or parts.username is not None:
             raise unsendable(
                 host, "its URL has a user, a character that is not ASCII, a blank or a control character"
