@@ -290,7 +290,8 @@ def _seconds(stated: str) -> float:
     for part in stated.split(","):
         name, _, value = part.strip().partition("=")
         if name.lower() == "timeout" and value.strip().isdecimal():
-            return min(KEPT_SECONDS, max(0.0, float(value) - 1.0))
+            said = float(value)
+            return min(KEPT_SECONDS, max(said - 1.0, said / 2))
     return KEPT_SECONDS
 
 
