@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import orjson
 
@@ -334,7 +334,22 @@ def _checked_url(url: str) -> str:
         raise ConfigError("must be an http:// or https:// address, /v1 included", key="base_url", value=url)
     if parts.query or parts.fragment:
         raise ConfigError("must not hold a ? or # part", key="base_url", value=url)
-    return f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}"
+    where = parts.netloc.lower() if parts.netloc.isascii() else _in_ascii(parts)
+    return f"{parts.scheme}://{where}{parts.path.rstrip('/')}"
+
+
+def _in_ascii(parts: SplitResult) -> str:
+    """Host and port, with an international name as DNS has it."""
+    from yarl import URL  # not needed for any other
+
+    try:
+        name = str(URL.build(scheme=parts.scheme, host=parts.hostname or "").raw_host)
+    except ValueError:
+        raise ConfigError(
+            f"{parts.hostname!r} is no name that a host can have; write it as DNS has it (xn--…)",
+            key="base_url",
+        ) from None
+    return name if parts.port is None else f"{name}:{parts.port}"
 
 
 def _checked_header(name: str, value: str) -> str:

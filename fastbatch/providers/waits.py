@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from math import isfinite
 from typing import Any, NamedTuple
@@ -44,11 +46,12 @@ def read_wait(headers: Mapping[str, str]) -> Wait:
     return Wait(seconds, daily)
 
 
-def read_retry_after(headers: Mapping[str, str]) -> float | None:
+def read_retry_after(headers: Mapping[str, str], *, clock: Callable[[], float] = time.time) -> float | None:
     """Seconds to wait by `retry-after-ms`, else `retry-after` (seconds or an HTTP date), None where unsaid.
 
-    A date is measured against the reply's own `Date` header, so that a wrong clock here changes nothing.
-    Negative, absurd and unreadable values count as unsaid.
+    A date is measured against the reply's own `Date` header, so that a wrong clock here changes nothing. A
+    reply without one leaves our `clock` (seconds since 1970); what that puts into the past, or more than an
+    hour ahead, counts as unsaid, as negative, absurd and unreadable values do.
     """
     if (wait := _number(headers.get("retry-after-ms"))) is not None:
         return wait / 1000
@@ -59,8 +62,12 @@ def read_retry_after(headers: Mapping[str, str]) -> float | None:
         return wait
     try:
         then = parsedate_to_datetime(given)
-        now = parsedate_to_datetime(headers.get("date") or "")
-        return max(0.0, (then - now).total_seconds())
+        sent = headers.get("date")
+        if sent is not None:
+            return max(0.0, (then - parsedate_to_datetime(sent)).total_seconds())
+        # A date is cut to a second, so that one just ahead may look as if it lay just behind.
+        ahead = (then - datetime.fromtimestamp(clock(), UTC)).total_seconds()
+        return max(0.0, ahead) if -2.0 <= ahead <= _LONG else None
     except (ValueError, TypeError, OverflowError):
         return None
 

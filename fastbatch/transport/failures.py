@@ -91,6 +91,16 @@ def broke(host: str | None, why: BaseException | str, *, stale: bool = False) ->
     return ConnectionLost(f"the connection to {host} broke: {said}", stale=stale)
 
 
+def not_unpacked(host: str | None, error: BaseException) -> ConnectionLost:
+    """The reply is not packed as it says."""
+    return broke(host, f"its packed reply cannot be unpacked: {error}")
+
+
+def cut_short(host: str | None) -> ConnectionLost:
+    """The frame is whole, but what is packed in it has no end."""
+    return broke(host, "its packed reply was cut short")
+
+
 def no_http(host: str | None, why: str) -> BadResponse:
     """What came is no HTTP."""
     return BadResponse(f"the reply of {host} is no HTTP: {words(why)}")
@@ -98,7 +108,12 @@ def no_http(host: str | None, why: str) -> BadResponse:
 
 def unsendable(host: str | None, why: str) -> InvalidRequest:
     """The call cannot be written as HTTP."""
-    return InvalidRequest(f"the call to {host} cannot be sent: {words(why)}")
+    return InvalidRequest(f"the call{f' to {host}' if host else ''} cannot be sent: {words(why)}")
+
+
+def no_origin(host: str | None) -> InvalidRequest:
+    """The URL does not say whom to call."""
+    return unsendable(host, "its URL must begin with http:// or https:// and name a host")
 
 
 def first_words(error: BaseException) -> str:

@@ -473,6 +473,41 @@ async def test_a_name_that_nobody_has(real: RealWorld) -> None:
     assert not failed.value.maybe_billed
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://münchen.invalid/v1",
+        "http://ｌｏｃａｌｈｏｓｔ/v1",
+        "http://127.0.0.1:99999/v1",
+        "http://127.0.0.1:-1/v1",
+        "http://[127.0.0.1]/v1",
+        "http://127.0.0.1\\@h/v1",
+        "//127.0.0.1/v1",
+        "file:///v1",
+        "http:///v1",
+        "",
+        "v1",
+    ],
+)
+async def test_what_is_no_address(real: RealWorld, url: str) -> None:
+    """It is told as what it is, each time, be it a name that is not ASCII."""
+    for _ in range(2):
+        with pytest.raises(InvalidRequest, match=r"the call( to \S+)? cannot be sent: \S") as refused:
+            await real.transport.send(HTTPCall(url, {}, b"{}"), Timeout(5.0))
+        assert not refused.value.maybe_billed
+        assert "None" not in str(refused.value)
+        with pytest.raises(InvalidRequest):
+            async with real.transport.stream(HTTPCall(url, {}, b"{}"), Timeout(5.0)):
+                pass
+
+
+async def test_a_name_that_is_none(real: RealWorld) -> None:
+    """Its sign of an encoded name has nothing behind it: refused, or nobody has it."""
+    with pytest.raises((InvalidRequest, NameNotResolved)) as failed:
+        await real.transport.send(HTTPCall("http://xn--/v1", {}, b"{}"), Timeout(10.0))
+    assert not failed.value.maybe_billed
+
+
 @pytest.mark.parametrize("where", ["headers", "body"])
 async def test_a_packed_reply_is_bounded_unpacked(real: RealWorld, where: str) -> None:
     """A few bytes that unpack to many are above the bound; a header of a hundred thousand is no reply."""
@@ -484,3 +519,14 @@ async def test_a_packed_reply_is_bounded_unpacked(real: RealWorld, where: str) -
         real.will("reply", HTTPReply(200, {"Content-Encoding": "gzip"}, gzip.compress(bytes(BOUND + 1))))
         with pytest.raises(ResponseTooLarge):
             await real.transport.send(call(real), Timeout(5.0))
+
+
+@pytest.mark.parametrize("coding", ["gzip", "x-gzip", "deflate"])
+async def test_nothing_at_all_is_a_whole_packed_reply(real: RealWorld, coding: str) -> None:
+    """A refusal without a body, said to be packed, is that refusal: its headers say how long to wait."""
+    real.will("reply", HTTPReply(429, {"Content-Encoding": coding, "Retry-After": "7"}, b""))
+    reply = await real.transport.send(call(real), Timeout(5.0))
+    assert (reply.status, reply.headers.get("retry-after"), reply.body) == (429, "7", b"")
+    async with real.transport.stream(call(real), Timeout(5.0)) as stream:
+        assert stream.status == 429
+        assert [piece async for piece in stream] == []

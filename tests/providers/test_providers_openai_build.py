@@ -44,10 +44,16 @@ def headers(*args: Any, env: dict[str, str] | None = None, **options: Any) -> di
         ("http://h/api/Paas/v4//", "http://h/api/Paas/v4", "http://h/api/Paas/v4/chat/completions"),
         ("http://[::1]:80/v1", "http://[::1]:80/v1", "http://[::1]:80/v1/chat/completions"),
         (" http://h/v1\n", "http://h/v1", "http://h/v1/chat/completions"),
+        (
+            "https://München.test:8443/v1",
+            "https://xn--mnchen-3ya.test:8443/v1",
+            "https://xn--mnchen-3ya.test:8443/v1/chat/completions",
+        ),
+        ("http://ＬＯＣＡＬＨＯＳＴ/v1", "http://localhost/v1", "http://localhost/v1/chat/completions"),
     ],
 )
 def test_addresses_are_normalised(given: str, base: str, url: str) -> None:
-    """One spelling of an endpoint: scheme and host in small letters, no slash at the end."""
+    """One spelling of an endpoint: scheme and host in small letters and ASCII, no slash at the end."""
     provider = OpenAIProvider("k", base_url=given, env={})
     assert (provider.base_url, provider.identity) == (base, base)
     assert provider.build(REQUEST).url == url
@@ -71,6 +77,9 @@ def test_addresses_are_normalised(given: str, base: str, url: str) -> None:
         "http://[::1/v1",
         "http://h:99999/v1",
         "http://h:port/v1",
+        "http://ü..test/v1",
+        "http://" + "ü" * 70 + ".test/v1",
+        "http://a\u200bb.test/v1",
     ],
 )
 def test_addresses_that_are_none_are_refused(url: str) -> None:

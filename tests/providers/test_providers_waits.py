@@ -9,7 +9,7 @@ import pytest
 
 from fastbatch import OpenAIProvider, errors
 from fastbatch.models.http import HTTPReply
-from fastbatch.providers.waits import Wait, read_google_wait, read_wait
+from fastbatch.providers.waits import Wait, read_google_wait, read_retry_after, read_wait
 
 NOTHING_LEFT = {
     "x-ratelimit-limit-requests": "10",
@@ -21,6 +21,7 @@ TOKENS_LEFT = {
     "x-ratelimit-remaining-tokens": "1",
     "x-ratelimit-reset-tokens": "50s",
 }
+MOMENT = 1_704_067_200.0  # the first second of 2024
 DAY = {**NOTHING_LEFT, "x-ratelimit-reset-requests": "23h59m"}
 
 
@@ -64,6 +65,32 @@ def test_an_impossible_moment_is_unsaid(moment: str) -> None:
     usual = "Mon, 01 Jan 2024 00:00:00 GMT"
     assert read_wait({"retry-after": moment, "date": usual}) == Wait(None)
     assert read_wait({"retry-after": usual, "date": moment}) == Wait(None)
+
+
+@pytest.mark.parametrize(
+    ("clock", "seconds"),
+    [
+        (MOMENT - 30, 30.0),
+        (MOMENT - 3600, 3600.0),
+        (MOMENT - 3601, None),
+        (MOMENT - 400 * 86_400, None),
+        (MOMENT + 1.5, 0.0),
+        (MOMENT + 60, None),
+    ],
+)
+def test_a_moment_without_a_date_is_measured_by_our_clock(clock: float, seconds: float | None) -> None:
+    """A wrong one must cost little: what is behind it, or more than an hour ahead, is unsaid."""
+    said = {"retry-after": "Mon, 01 Jan 2024 00:00:00 GMT"}
+    assert read_retry_after(said, clock=lambda: clock) == seconds
+    naive = {"retry-after": "Mon, 01 Jan 2024 00:00:00 -0000"}  # of no zone
+    assert read_retry_after(naive, clock=lambda: clock) is None
+
+
+def test_the_date_of_the_reply_comes_first() -> None:
+    """Whatever our clock says, and even where it is none."""
+    said = {"retry-after": "Mon, 01 Jan 2024 02:00:00 GMT", "date": "Mon, 01 Jan 2024 00:00:00 GMT"}
+    assert read_retry_after(said, clock=lambda: MOMENT) == 7200.0
+    assert read_retry_after(said | {"date": ""}, clock=lambda: MOMENT + 7190) is None
 
 
 def google(*details: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from faultserver import FaultServer, Line
 
+from fastbatch.errors import InvalidRequest
 from fastbatch.models.http import HTTPCall
 from fastbatch.transport.aiohttp import AiohttpTransport
 from fastbatch.transport.aiohttp.wire import Handler
@@ -56,3 +57,13 @@ async def test_a_proxy_of_the_environment_is_used(
         assert proxy.seen[0].headers["proxy-authorization"] == "Basic dXNlcjpwYXNz"
         await transport.send(post(f"http://localhost:{proxy.port}/v1"), Timeout(5.0))
         assert proxy.seen[1].target == "/v1"
+
+
+async def test_a_proxy_that_is_no_address(
+    transport: AiohttpTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is named by its variables, since it may hold a password."""
+    monkeypatch.setenv("http_proxy", "http://user:secret@127.0.0.1:99999")
+    with pytest.raises(InvalidRequest, match="check HTTPS_PROXY and HTTP_PROXY") as refused:
+        await transport.send(post("http://api.test/v1"), Timeout(5.0))
+    assert "secret" not in str(refused.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import sys
 import zlib
 from collections.abc import Awaitable, Callable
@@ -147,6 +148,11 @@ async def dust(line: Line) -> None:
     await line.send(b"0\r\n\r\n")
 
 
+async def packed_dust(line: Line) -> None:
+    """Ten thousand members of gzip, with a byte each."""
+    await line.reply(gzip.compress(b"x") * 10_000, "200 OK", "Content-Encoding: gzip")
+
+
 async def many_headers(line: Line) -> None:
     await line.send(OK + b"".join(b"X-%d: y\r\n" % number for number in range(20_000)) + b"\r\n")
     await line.hung_up()
@@ -170,6 +176,7 @@ async def never_to_the_point(line: Line) -> None:
         (endless_chunks, "ResponseTooLarge"),
         (too_long_by_its_own_word, "ResponseTooLarge"),
         (dust, f"200:{MIB // 4}"),
+        (packed_dust, "200:10000"),
         (many_headers, "BadResponse"),
         (endless_header, "BadResponse"),
         (never_to_the_point, "BadResponse"),

@@ -3,7 +3,6 @@
 import asyncio
 import gzip
 import re
-from contextlib import suppress
 
 import pytest
 from faultserver import FaultServer
@@ -230,15 +229,27 @@ async def test_gzip_is_unpacked(transport, chunked):
     assert (await exchange(transport, behave)).body == body
 
 
-async def test_gzip_cut_short_is_not_taken_for_the_whole(transport):
-    """What could be unpacked is handed on at most, which no parser takes for complete JSON."""
+@pytest.mark.parametrize("cut", [1, 8, 20])
+async def test_gzip_cut_short_is_not_taken_for_the_whole(transport, cut):
+    """Nothing of it is handed on, be it only the checksum that is missing."""
     body = b'{"text": "' + bytes(range(97, 123)) * 100 + b'"}'
 
     async def behave(line):
-        await line.reply(gzip.compress(body)[:-20], "200 OK", "Content-Encoding: gzip")
+        await line.reply(gzip.compress(body)[:-cut], "200 OK", "Content-Encoding: gzip")
 
-    with suppress(ConnectionLost):
-        assert len((await exchange(transport, behave)).body) < len(body)
+    with pytest.raises(ConnectionLost, match="cut short"):
+        await exchange(transport, behave)
+
+
+@pytest.mark.parametrize("coding", ["br", "zstd", "gzip, gzip"])
+async def test_what_is_packed_as_nothing_that_was_asked_for_is_no_reply(transport, coding):
+    """Its bytes are not handed on as text."""
+
+    async def behave(line):
+        await line.reply(b"{}", "200 OK", f"Content-Encoding: {coding}")
+
+    with pytest.raises(BadResponse, match=f"packed as '{coding}'"):
+        await exchange(transport, behave)
 
 
 async def test_a_redirect_is_a_reply_and_the_key_stays_here(transport):

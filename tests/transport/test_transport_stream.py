@@ -15,7 +15,6 @@ from fastbatch.errors import ConnectFailed, ConnectionLost, RequestTimeout
 from fastbatch.models.http import HTTPCall
 from fastbatch.transport.auto import AutoTransport
 from fastbatch.transport.base import Transport
-from fastbatch.transport.fast import FastTransport
 from fastbatch.transport.timeout import Timeout
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nX-Own: 1\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -153,10 +152,10 @@ async def test_a_stream_that_breaks_is_never_whole(transport: Transport, how: st
             await anext(stream)
 
 
-@pytest.mark.parametrize("make", [FastTransport, AutoTransport], ids=["fast", "auto"])
-async def test_a_packed_stream_that_is_cut_short(transport: Transport) -> None:
-    """The frame is whole and what is in it is not; aiohttp does not notice."""
-    packed = gzip.compress(bytes(range(256)) * 100)[:-9]
+@pytest.mark.parametrize("cut", [1, 9])
+async def test_a_packed_stream_that_is_cut_short(transport: Transport, cut: int) -> None:
+    """The frame is whole and what is in it is not, be it only the checksum that is missing."""
+    packed = gzip.compress(bytes(range(256)) * 100)[:-cut]
 
     async def behave(line: Line) -> None:
         await line.reply(packed, "200 OK", "Content-Encoding: gzip")

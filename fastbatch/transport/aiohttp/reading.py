@@ -1,7 +1,7 @@
 """Reads replies within their bounds: so many bytes each, and not many large ones at a time.
 
-aiohttp inflates a quarter of a mebibyte at a time and stops reading the socket while nobody takes it, so that
-a bomb costs what was taken of it. A handful of hostile replies at once must not cost a handful of bounds:
+A reply is unpacked a quarter of a mebibyte at a time, as it is taken, and aiohttp stops reading the socket
+while nobody takes it. A handful of hostile replies at once must not cost a handful of bounds:
 beyond their first mebibyte all replies share some room, and when that is full they are taken in turn. Those
 that wait keep what lies in their buffers. Their deadlines go on, except for the one between two pieces, since
 it is us who do not read.
@@ -15,6 +15,7 @@ from io import BytesIO
 import aiohttp
 
 from fastbatch.errors import ResponseTooLarge
+from fastbatch.transport.aiohttp.content import Content
 from fastbatch.transport.aiohttp.wire import Attempt
 
 SMALL = 1 << 20
@@ -44,7 +45,7 @@ class Reader:
                 raise self._too_large(reply)
             if length <= SMALL and "Content-Encoding" not in reply.headers:
                 return await reply.read()
-        content = reply.content
+        content = Content(reply)
         pieces: list[bytes] = []
         size = held = 0
         try:
@@ -58,15 +59,20 @@ class Reader:
                     held += len(piece)
                     self._held += len(piece)
                     if self._held > SHARED:
-                        return await self._read_in_turn(reply, attempt, pieces, size)
-                if len(pieces) > 1:  # unpacking does not wait for the socket, so nobody else would get a turn
+                        return await self._read_in_turn(reply, content, attempt, pieces, size)
+                if len(pieces) > 1:  # aiohttp may have more at hand, so that nobody else would get a turn
                     await asyncio.sleep(0)
             return b"".join(pieces)
         finally:
             self._held -= held
 
     async def _read_in_turn(
-        self, reply: aiohttp.ClientResponse, attempt: Attempt, pieces: list[bytes], size: int
+        self,
+        reply: aiohttp.ClientResponse,
+        content: Content,
+        attempt: Attempt,
+        pieces: list[bytes],
+        size: int,
     ) -> bytes:
         attempt.enter("held")
         async with self._turn:
@@ -76,7 +82,7 @@ class Reader:
             whole = BytesIO(bytes(self._bound))
             whole.writelines(pieces)
             pieces.clear()
-            while piece := await reply.content.readany():
+            while piece := await content.readany():
                 size += len(piece)
                 if size > self._bound:
                     whole.close()  # else the error's traceback holds it while the next one is read

@@ -9,15 +9,13 @@ import aiohttp
 from aiohttp.http_writer import StreamWriter
 
 from fastbatch.transport.aiohttp.wire import current
+from fastbatch.transport.unpack import ACCEPTED
 
 if TYPE_CHECKING:
     from aiohttp.abc import AbstractStreamWriter
     from aiohttp.connector import Connection
 
 _NOT_ADDED = frozenset(("User-Agent", "Accept", "Content-Type"))
-_ENCODINGS = {str(name): value for name, value in aiohttp.ClientRequest.DEFAULT_HEADERS.items()}[
-    "Accept-Encoding"
-]
 _PIECE = 1 << 16  # bytes; after so many aiohttp waits for the socket
 _NO_HEADERS = aiohttp.BytesPayload(b"").headers  # aiohttp wants some, and leaves out what is `_NOT_ADDED`
 
@@ -49,7 +47,7 @@ class Request(aiohttp.ClientRequest):
     def update_auto_headers(self, skip_auto_headers: Iterable[str] | None) -> None:
         """Add what we want to be added, without going through what we do not want."""
         self._skip_auto_headers = _NOT_ADDED  # type: ignore[assignment]
-        self.headers.setdefault("Accept-Encoding", _ENCODINGS)
+        self.headers.setdefault("Accept-Encoding", ACCEPTED)
 
     async def send(self, conn: Connection) -> aiohttp.ClientResponse:
         """Write the request, in one piece where it is small.

@@ -8,6 +8,7 @@ from typing import Self
 
 import aiohttp
 
+from fastbatch.transport.aiohttp.content import Content
 from fastbatch.transport.aiohttp.failures import CAUGHT, failure
 from fastbatch.transport.aiohttp.wire import Attempt
 from fastbatch.transport.deadline import next_due
@@ -23,6 +24,7 @@ class Stream:
         self.status = reply.status
         self.headers: Mapping[str, str] = reply.headers
         self._reply = reply
+        self._content = Content(reply)
         self._attempt = attempt
         self._loop = loop
 
@@ -39,7 +41,7 @@ class Stream:
         due, passed = next_due(attempt.timeout, "idle", attempt.began, self._loop.time())
         try:
             async with asyncio.timeout_at(due) as limit:
-                piece = await reply.content.readany()
+                piece = await self._content.readany()
         except CAUGHT as error:
             reply.close()
             if limit.expired():

@@ -18,6 +18,7 @@ from fastbatch.transport.aiohttp.resolver import Resolver
 from fastbatch.transport.aiohttp.streaming import Stream
 from fastbatch.transport.aiohttp.wire import Attempt, Connector, current
 from fastbatch.transport.base import MAX_RESPONSE_BYTES, HTTPStream
+from fastbatch.transport.failures import first_words, no_origin, unsendable
 from fastbatch.transport.proxies import proxy_for
 from fastbatch.transport.timeout import Timeout
 from fastbatch.transport.tls import context
@@ -63,7 +64,7 @@ class AiohttpTransport:
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),  # an attempt has its own deadlines
             # Not True: it reads ~/.netrc and the proxies anew in two threads for every single request.
             trust_env=False,
-            auto_decompress=True,
+            auto_decompress=False,  # `content` unpacks: aiohttp takes what is cut short for the whole
             read_bufsize=1 << 16,  # also bounds how many chunks are taken apart at a time: a sixteenth of it
         )
 
@@ -99,8 +100,7 @@ class AiohttpTransport:
             raise RuntimeError("the transport is not open")
         address = self._addresses.get(call.url)
         if address is None:
-            url = URL(call.url, encoded=True)
-            address = self._addresses[call.url] = url, _proxy(url)
+            address = self._addresses[call.url] = _address(call.url)
         url, proxy = address
         attempt = Attempt(timeout, self._loop)
         current.set(attempt)
@@ -138,6 +138,27 @@ def _give_up(reply: aiohttp.ClientResponse | None) -> None:
         reply.close()
 
 
+def _address(url: str) -> tuple[URL, URL | None]:
+    """Where a call goes, and the proxy on the way.
+
+    Raises:
+        InvalidRequest: it cannot be asked for over HTTP.
+    """
+    try:
+        parsed = URL(url, encoded=True)
+        host = parsed.host
+    except UnicodeError:
+        raise unsendable(None, "its host is no name in ASCII") from None
+    except ValueError as error:
+        raise unsendable(None, first_words(error)) from None
+    if parsed.scheme not in ("http", "https") or not host:
+        raise no_origin(host)
+    return parsed, _proxy(parsed)
+
+
 def _proxy(url: URL) -> URL | None:
     found = proxy_for(url.scheme, url.host)
-    return None if found is None else URL(found)
+    try:
+        return None if found is None else URL(found)
+    except ValueError:
+        raise unsendable(url.host, "its proxy is no address; check HTTPS_PROXY and HTTP_PROXY") from None

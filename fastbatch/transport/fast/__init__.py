@@ -2,7 +2,7 @@
 
 `transport` is the door; `request` takes addresses apart and writes heads; `pool` chooses a `connection`,
 which writes, parses and tells; `headers` are looked at late; `reading` keeps large replies within their
-bounds and `unpack` unpacks them; `dialling` connects; `wheel` has everybody's deadlines under one timer.
+bounds; `dialling` connects; `wheel` has everybody's deadlines under one timer.
 Deliberately absent: proxies, HTTP/2, client certificates. `AiohttpTransport` has the first.
 """
 

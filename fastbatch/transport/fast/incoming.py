@@ -20,7 +20,7 @@ from fastbatch.transport.failures import first_words, no_http
 from fastbatch.transport.fast.headers import Headers, Shape, shape_of
 from fastbatch.transport.fast.reading import Body, Sink
 from fastbatch.transport.fast.streaming import Stream
-from fastbatch.transport.fast.unpack import Unpacker
+from fastbatch.transport.unpack import unpacker_for
 
 if TYPE_CHECKING:
     from fastbatch.transport.fast.pool import Pool
@@ -213,14 +213,11 @@ class Incoming(asyncio.Protocol):
             said = f"the reply is larger than {self._pool.bound} bytes"
             self.fail(ResponseTooLarge(said, status=self.status))
             return False
-        unpacker = None
-        coding = (headers.get("content-encoding") or "identity").strip().lower()
-        if coding not in ("", "identity") and not bare:
-            try:
-                unpacker = Unpacker(coding)
-            except ValueError:
-                self.fail(no_http(self.host, f"it is packed as {coding[:50]!r}, which cannot be read"))
-                return False
+        try:
+            unpacker = None if bare else unpacker_for(headers.get("content-encoding"))
+        except ValueError as error:
+            self.fail(no_http(self.host, str(error)))
+            return False
         if "keep-alive" in headers:
             self._kept = _seconds(headers["keep-alive"])
         if self._streamed:
@@ -293,7 +290,8 @@ def _seconds(stated: str) -> float:
     for part in stated.split(","):
         name, _, value = part.strip().partition("=")
         if name.lower() == "timeout" and value.strip().isdecimal():
-            return min(KEPT_SECONDS, max(0.0, float(value) - 1.0))
+            said = float(value)
+            return min(KEPT_SECONDS, max(said - 1.0, said / 2))
     return KEPT_SECONDS
 
 

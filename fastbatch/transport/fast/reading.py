@@ -14,8 +14,8 @@ from io import BytesIO
 from typing import Protocol
 
 from fastbatch.errors import RequestError, ResponseTooLarge
-from fastbatch.transport.failures import broke
-from fastbatch.transport.fast.unpack import Unpacker
+from fastbatch.transport.failures import cut_short, not_unpacked
+from fastbatch.transport.unpack import Unpacker
 
 SMALL = 1 << 20
 """Bytes up to which a reply is read whatever the others do."""
@@ -201,7 +201,7 @@ class Body:
         try:
             given = unpacker.step()
         except zlib.error as error:
-            self._reply.fail(broke(self._reply.host, f"its packed reply cannot be unpacked: {error}"))
+            self._reply.fail(not_unpacked(self._reply.host, error))
             return
         if given:
             self._take(given)
@@ -219,7 +219,7 @@ class Body:
         if self._unpacker.whole:
             self._finish()
         else:
-            self._reply.fail(broke(self._reply.host, "its packed reply was cut short"))
+            self._reply.fail(cut_short(self._reply.host))
 
     def _finish(self) -> None:
         whole = self._whole

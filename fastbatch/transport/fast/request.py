@@ -8,7 +8,8 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from fastbatch.models.http import HTTPCall
-from fastbatch.transport.failures import unsendable
+from fastbatch.transport.failures import no_origin, unsendable
+from fastbatch.transport.unpack import ACCEPTED
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*\Z")
@@ -49,7 +50,7 @@ class Target:
         except ValueError as error:
             raise unsendable(None, str(error)) from None
         if parts.scheme not in _PORTS or not host:
-            raise unsendable(host, "its URL must begin with http:// or https:// and name a host")
+            raise no_origin(host)
         if not _URL.match(url) or not _HOST.match(host) or parts.username is not None:
             raise unsendable(
                 host, "its URL has a user, a character that is not ASCII, a blank or a control character"
@@ -96,7 +97,7 @@ class Target:
             named.add(low)
             lines.append(f"{name}: {value}")
         if "accept-encoding" not in named:
-            lines.append("Accept-Encoding: gzip, deflate")
+            lines.append(f"Accept-Encoding: {ACCEPTED}")
         if "host" not in named:
             lines.insert(0, f"Host: {self._host}")
         head = f"{method} {self._path} HTTP/1.1\r\n" + "\r\n".join(lines) + "\r\nContent-Length: "

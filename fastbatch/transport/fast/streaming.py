@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import Self
 
 from fastbatch.errors import RequestError
-from fastbatch.transport.failures import broke
+from fastbatch.transport.failures import cut_short, not_unpacked
 from fastbatch.transport.fast.reading import Reply
-from fastbatch.transport.fast.unpack import Unpacker
+from fastbatch.transport.unpack import Unpacker
 
 AHEAD = 1 << 18
 """Bytes that are read ahead of the reader, and a piece more."""
@@ -87,7 +87,7 @@ class Stream:
                 raise self._error
             if self._ended:
                 if self._unpacker is not None and not self._unpacker.whole:
-                    raise broke(self._reply.host, "its packed reply was cut short")
+                    raise cut_short(self._reply.host)
                 raise StopAsyncIteration
             self._waiter = self._loop.create_future()
             try:
@@ -116,6 +116,6 @@ class Stream:
         try:
             return unpacker.step()
         except zlib.error as error:
-            self._error = broke(self._reply.host, f"its packed reply cannot be unpacked: {error}")
+            self._error = not_unpacked(self._reply.host, error)
             self._pieces.clear()
             raise self._error from None
