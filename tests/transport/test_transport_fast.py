@@ -309,6 +309,23 @@ def test_a_head_is_written_once() -> None:
     assert len(target._heads) <= 64
 
 
+@pytest.mark.parametrize(
+    ("headers", "body", "says"),
+    [
+        ({"X-Row": 250}, b"", "the header 'X-Row' is no text"),
+        ({b"X-Row": "250"}, b"", "the header b'X-Row' is no text"),
+        ({"X-Row": None}, b"", "is no text"),
+        ({}, "text", "its body is not bytes"),
+        ({}, None, "its body is not bytes"),
+    ],
+)
+def test_what_is_of_the_wrong_type_meets_no_connection(headers: Any, body: Any, says: str) -> None:
+    """A foreign provider may make such a call; it is that request's error alone."""
+    url = "http://api.test/v1"
+    with pytest.raises(InvalidRequest, match=says):
+        Target(url).head(HTTPCall(url, headers, body))
+
+
 @pytest.mark.parametrize("name", ["Content-Length", "transfer-encoding"])
 def test_the_framing_is_the_transports_own(name: str) -> None:
     """A caller who says how long the body is could be wrong."""

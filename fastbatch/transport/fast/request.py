@@ -65,9 +65,11 @@ class Target:
         """The request's head as far as the value of its content-length.
 
         Raises:
-            InvalidRequest: a header or the method cannot be written as HTTP.
+            InvalidRequest: a header, the method or the body cannot be written as HTTP.
         """
         headers = call.headers
+        if not isinstance(call.body, bytes):  # before it meets a connection, which it would spoil
+            raise unsendable(self.origin.host, "its body is not bytes")
         # Providers give the same object for every call. That its id can come again is why it is compared.
         known = self._heads.get(id(headers))
         if known is not None and known[0] == call.method and known[1] == headers:
@@ -85,6 +87,8 @@ class Target:
         lines: list[str] = []
         named: set[str] = set()
         for name, value in headers.items():
+            if not isinstance(name, str) or not isinstance(value, str):
+                raise unsendable(host, f"the header {name!r} is no text")
             low = name.lower()
             if not _TOKEN.match(name):
                 raise unsendable(host, "a header's name is none")
