@@ -19,7 +19,9 @@ from fastbatch.ledgers.base import AccountUnavailable, SharedAccount
 
 logger = logging.getLogger(__name__)
 
-_PATIENCE = 30.0  # seconds that the account may be away; nothing is sent meanwhile
+# Seconds that the account may be away; nothing is sent meanwhile. A crew has its own, in a folder: whoever of
+# it is stopped in the middle of an exchange is ended after a minute.
+_PATIENCE, _OF_A_CREW = 30.0, 90.0
 _SOON = 0.005  # seconds
 # Seconds from one look to the next while nobody waits: whoever leaves without waiting rings no bell, and is
 # to hear all the same when another process was told to wait.
@@ -112,8 +114,8 @@ class Keeper:
             await account.open()
             await self._use(kept, account)
         except AccountUnavailable as away:
-            said = away.message.rstrip(".")
-            self._fail(RunStopped(f"Stopped: {said}. What was answered is saved; run again to go on."))
+            said = away.message if away.message.endswith("?") else away.message.rstrip(".") + "."
+            self._fail(RunStopped(f"Stopped: {said} What was answered is saved; run again to go on."))
         except FastbatchError as unusable:
             self._fail(unusable)
         finally:
@@ -155,7 +157,7 @@ class Keeper:
                 if lost_since is None:
                     lost_since = now
                     logger.warning("%s; nothing is sent until it is back", away.message.rstrip("."))
-                if now - lost_since > _PATIENCE:
+                if now - lost_since > (_OF_A_CREW if isinstance(self._shared, Path) else _PATIENCE):
                     raise
             self._look()
 

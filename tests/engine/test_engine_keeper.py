@@ -1,6 +1,7 @@
 """Exchanges with an account of limits that several processes share, on a clock that the test turns."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from fakes import FakeTransport, asks, echo, manager_on, refusal
@@ -155,13 +156,19 @@ async def test_an_account_that_is_away_for_a_moment_is_waited_for(clock, monkeyp
     assert_clean(manager, clock)
 
 
-async def test_one_that_stays_away_ends_the_run(clock, monkeypatch):
-    """After half a minute, resumable."""
-    account = Account(clock, failing=lambda now: AccountUnavailable("it does not answer"))
+@pytest.mark.parametrize(
+    ("words", "said"), [("it does not answer.", r"answer\. What"), ("is it stopped?", r"stopped\? What")]
+)
+@pytest.mark.parametrize(("folder", "after"), [(False, 30.0), (True, 90.0)])
+async def test_one_that_stays_away_ends_the_run(clock, monkeypatch, tmp_path, folder, after, words, said):
+    """After half a minute, resumable; a crew waits until whoever of it holds the account is ended."""
+    account = Account(clock, failing=lambda now: AccountUnavailable(words))
     (manager,) = managers(monkeypatch, account)
-    with pytest.raises(RunStopped, match=r"^Stopped: it does not answer\. .* run again to go on"):
+    if folder:
+        manager._settings = replace(manager._settings, shared=tmp_path)
+    with pytest.raises(RunStopped, match=rf"^Stopped: .*{said}.* run again to go on"):
         await clock.run(manager.run_async(asks("a", "b")))
-    assert 30.0 <= clock.time() < 31.0
+    assert after <= clock.time() < after + 1.0
     assert account.opened == 0
     assert_clean(manager, clock)
 
