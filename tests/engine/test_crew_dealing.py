@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from fastbatch import LLMRequest, OpenAIProvider
+from fastbatch.engine.crew import run as crew_run
 from fastbatch.engine.crew.books import Answered, Books
 from fastbatch.engine.crew.forms import CACHED, OK, SHARED
 from fastbatch.engine.crew.hand import Hand
@@ -178,7 +179,7 @@ class Deaf:
         pass
 
 
-def a_run(recorder=None):
+def a_run(recorder=None, members=1):
     """A run whose source brings nothing."""
 
     async def nothing():
@@ -188,12 +189,30 @@ def a_run(recorder=None):
     return CrewRun(
         nothing(),
         orders=None,
-        shares=[4],
+        shares=[4] * members,
         providers=[PROVIDER],
         counters=Counters(),
         ears=Deaf(),
         recorder=recorder,
     )
+
+
+@pytest.mark.parametrize(("members", "each"), [(2, 5.0), (10, 1.0), (50, 1.0)])
+async def test_every_member_can_retry_at_the_start(monkeypatch, members, each):
+    """However many share the run's retries that may be billed; and so can one that takes a dead one's place."""
+    given = []
+
+    async def start(hand, orders, retries, heard, ended):
+        given.append(retries)
+
+    monkeypatch.setattr(Hand, "start", start)
+    monkeypatch.setattr(crew_run, "packed", lambda orders: b"")
+    run = a_run(members=members)
+    run._engage()
+    await asyncio.sleep(0)
+    await run._bury(run._hands[0])
+    await run._clear()
+    assert given == [each] * members + [1.0]
 
 
 async def test_leave_to_send_is_for_the_member_that_asked(hand):

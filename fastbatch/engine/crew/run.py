@@ -35,6 +35,9 @@ ResponseT = TypeVar("ResponseT")
 _AHEAD = 1024  # rows for each member that may wait to be dealt: keys do not fall to all of them in turn
 _LOOK = 1.0  # seconds between two looks at whether members are well
 _CANCELLED = 0.8  # seconds in which members that were cancelled may save what they have
+# Retries that may be billed, at least, that a member has at first: a row's retry must not depend on how many
+# members there are. A crew of more than ten has that many in place of ten, and one more for each that died.
+_RETRIES = 1.0
 
 
 class Ears(Protocol):
@@ -223,8 +226,9 @@ class CrewRun(Generic[ResponseT]):
         self._packed = packed(self._orders)
         space = self._space // len(self._shares)
         self._hands = [Hand(number, share, space) for number, share in enumerate(self._shares, 1)]
+        retries = max(_RETRIES, AT_FIRST / len(self._shares))
         for hand in self._hands:
-            self._spawn(self._start(hand, AT_FIRST / len(self._shares)))
+            self._spawn(self._start(hand, retries))
         self._spawn(self._watch())
 
     async def _watch(self) -> None:
@@ -349,7 +353,7 @@ class CrewRun(Generic[ResponseT]):
                 for job in finished:
                     self._read(job)
                     self._books.finish(job)
-                await self._start(hand, 0.0)
+                await self._start(hand, _RETRIES)
                 return
             self._fail(stop)
         self._books.give_up([*(row.job for row in rows), *hand.backlog])
