@@ -199,7 +199,7 @@ def a_run(recorder=None, members=1):
 
 @pytest.mark.parametrize(("members", "each"), [(2, 5.0), (10, 1.0), (50, 1.0)])
 async def test_every_member_can_retry_at_the_start(monkeypatch, members, each):
-    """However many share the run's retries that may be billed; and so can one that takes a dead one's place."""
+    """However many share the retries that may be billed; one that takes a dead one's place, too."""
     given = []
 
     async def start(hand, orders, retries, heard, ended):

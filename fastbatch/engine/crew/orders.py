@@ -116,7 +116,7 @@ def packed(given: Orders) -> bytes:
     for name, what in _NAMES.items():
         try:
             _Packer(io.BytesIO()).dump(getattr(given, name))
-        except (pickle.PicklingError, TypeError, AttributeError, RecursionError) as refused:
+        except Exception as refused:  # noqa: BLE001  (objects of the user's say in their own way that they cannot)
             raise ConfigError(
                 f"{what} cannot be given to worker processes: {refused}", key="workers"
             ) from None
