@@ -172,14 +172,17 @@ async def test_rows_that_are_given_up_are_gone():
     assert (books.alive, books.open, books.size) == (1, 1, 5)
 
 
-class Deaf:
-    """Hears nothing."""
+class Ears:
+    """Keeps what people would hear."""
+
+    def __init__(self):
+        self.heard = []
 
     def notice(self, text):
-        pass
+        self.heard.append(text)
 
 
-def a_run(recorder=None, members=1):
+def a_run(recorder=None, members=1, ears=None):
     """A run whose source brings nothing."""
 
     async def nothing():
@@ -192,7 +195,7 @@ def a_run(recorder=None, members=1):
         shares=[4] * members,
         providers=[PROVIDER],
         counters=Counters(),
-        ears=Deaf(),
+        ears=ears or Ears(),
         recorder=recorder,
     )
 
@@ -228,6 +231,27 @@ async def test_leave_to_send_is_for_the_member_that_asked(hand):
     records.then[0]()
     assert before.heads[-1] == ["sent", 1, []]
     assert hand.link.heads == []
+
+
+async def test_without_a_journal_leave_is_told_and_taken_back(hand):
+    """Nobody waits for an answer; what was refused has not left."""
+    run = a_run()
+    hand.backlog.extend(jobs(7))
+    hand.deal(lines=False)
+    run._hear(hand, ["work", [], [], [[7, 1, 5]]], b"")
+    assert (hand.rows[7].leaving, hand.rows[7].attempt, len(hand.link.heads)) == (True, 1, 1)
+    run._hear(hand, ["work", [], [7], []], b"")
+    assert not hand.rows[7].leaving
+
+
+async def test_every_death_is_told(hand):
+    """What several members say is said once; that one has died again is news."""
+    ears = Ears()
+    run = a_run(ears=ears)
+    for _ in range(2):
+        run._hear(hand, ["notice", "the cache is broken"], b"")
+        run._losses.left(hand, [], -9)
+    assert len(ears.heard) == 3
 
 
 async def test_a_member_that_is_stuck_is_ended(hand, monkeypatch):

@@ -144,6 +144,14 @@ async def test_a_row_that_kills_workers_fails_and_the_others_are_answered(tmp_pa
     assert (failed["custom_id"], failed["error"]["class"]) == ("bad", Uncertain.__name__)
 
 
+async def test_without_a_journal_a_row_that_kills_workers_fails_alone():
+    """It is known which rows had left: the others that its worker had been dealt are answered."""
+    rows = prompts(*map(str, range(60)), "poison")
+    results = await manager(crewfakes.poisoned, concurrency=2).run_async(rows)
+    assert [result.ok for result in results] == [True] * 60 + [False]
+    assert isinstance(results[60].error, Uncertain)
+
+
 async def test_a_killed_worker_of_a_stream_is_replaced():
     """Every row is answered, and people are told."""
     listener = Collected()
@@ -152,8 +160,7 @@ async def test_a_killed_worker_of_a_stream_is_replaced():
     async for _ in stream:
         count += 1
         if count == 100:
-            run = stream.ag_frame.f_locals["run"]
-            os.kill(run.pids[0], signal.SIGKILL)
+            os.kill(_children()[0], signal.SIGKILL)
     assert count == 2000
     told = [event.text for event in listener.events if isinstance(event, Notice)]
     assert any("ended unexpectedly (signal 9: Killed)" in text for text in told), told

@@ -75,11 +75,6 @@ class Hand:
         self.link: Link | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
-    @property
-    def pid(self) -> int | None:
-        """Its process."""
-        return None if self._process is None else self._process.pid
-
     async def start(
         self, orders: bytes, retries: float, heard: Callable[[Head, bytes], None], ended: Callable[[], None]
     ) -> None:

@@ -29,8 +29,6 @@ from fastbatch.engine.run import Run
 from fastbatch.engine.session import Session
 from fastbatch.errors import FastbatchError, RunStopped, StorageError, UsageError
 
-_GATHER = 0.002  # seconds in which outcomes gather that nobody waits for; a frame costs as much as ten rows
-
 
 class Member:
     """One member, from its orders to its end."""
@@ -75,16 +73,14 @@ class Member:
         settings = given.settings(Teller(self._link), concurrency=concurrency, retries=retries)
         try:
             async with Session(settings, title=given.title) as session:
-                if given.asks:
-                    session.record_with(self._reports)
+                self._reports.asks = given.asks
+                session.record_with(self._reports)
                 self._run = session.run(self._dealt.blocks())
                 if self._drains:
                     self._run.drain()
                 async with aclosing(self._run.blocks()) as finished:
-                    async for block in finished:
-                        if not given.asks:
-                            self._reports.add(block)
-                            await asyncio.sleep(_GATHER)
+                    async for _ in finished:
+                        pass  # everything there is to do with them is done by the reports
         finally:
             if settings.cache is not None:
                 await settings.cache.close()

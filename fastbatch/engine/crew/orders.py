@@ -37,7 +37,7 @@ class Orders:
         places: where requests go; each member has its part of the concurrency.
         shared: where the account of the limits is; a folder for one that this run has to itself.
         reads: how rows of an input file are read; None where there is none.
-        asks: whether a member asks before it sends, since there is a journal.
+        asks: whether a member asks before it sends, since there is a journal; else it only tells.
     """
 
     places: Places

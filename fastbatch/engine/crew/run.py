@@ -101,7 +101,7 @@ class CrewRun(Generic[ResponseT]):
         self._recorder = recorder
         self._bulk = bulk
         self._lines = lines and recorder is not None
-        self._losses = Losses(providers[0], asks=recorder is not None, choice=on_lost, notice=ears.notice)
+        self._losses = Losses(providers[0], choice=on_lost, notice=ears.notice)
         self._shares = shares
         self._hands: list[Hand] = []
         self._packed = b""
@@ -115,12 +115,7 @@ class CrewRun(Generic[ResponseT]):
         self._failure: BaseException | None = None
         self._broken = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._warned: set[str] = set()
-
-    @property
-    def pids(self) -> list[int]:
-        """The members' processes."""
-        return [hand.pid for hand in self._hands if hand.pid is not None]
+        self._told: set[str] = set()  # by members, to people
 
     async def blocks(self) -> AsyncGenerator[list[Job[ResponseT]], None]:
         """Finished jobs in blocks as they come; closing the generator ends the crew.
@@ -275,17 +270,19 @@ class CrewRun(Generic[ResponseT]):
             for index in back:
                 row = hand.rows[index]
                 row.leaving = False
-                assert self._recorder is not None
-                self._recorder.back(row.job)
+                if self._recorder is not None:
+                    self._recorder.back(row.job)
             if leaving:
                 self._leave(hand, leaving)
             hand.deal(lines=self._lines)
         elif what == "picture":
             self._ears.picture_of(hand.number, head[1])
         elif what == "notice":
-            self._ears.notice(head[1])
+            if self._new(head[1]):
+                self._ears.notice(head[1])
         elif what == "warning":
-            self._warn(*head[1:])
+            if self._new(head[2]):
+                logging.getLogger(head[1]).warning("%s", head[2])
         elif what == "outage":
             self._ears.outage(hand.number, *head[1:])
         elif what == "ended":
@@ -293,11 +290,11 @@ class CrewRun(Generic[ResponseT]):
         elif what == "bye":
             hand.bye = True
 
-    def _warn(self, name: str, text: str) -> None:
-        """What several members warn of is said once."""
-        if text not in self._warned:
-            self._warned.add(text)
-            logging.getLogger(name).warning("%s", text)
+    def _new(self, text: str) -> bool:
+        """Whether nobody has told it before: what several members tell is said once."""
+        new = text not in self._told
+        self._told.add(text)
+        return new
 
     def _take(self, hand: Hand, outcomes: list[Any], raw: bytes) -> None:
         """Outcomes have come: write them down, or hand them out."""
@@ -321,13 +318,14 @@ class CrewRun(Generic[ResponseT]):
             self._books.write(answered)
 
     def _leave(self, hand: Hand, leaving: list[list[int]]) -> None:
-        """Requests are about to leave: they do when that is on disk."""
-        assert self._recorder is not None
+        """Requests are about to leave: they do when that is on disk, where anybody wants that."""
         rows = []
         for index, attempt, prompt_tokens in leaving:
             row = hand.rows[index]
             row.leaving, row.attempt, row.prompt_tokens = True, attempt, prompt_tokens
             rows.append((row.job, attempt, prompt_tokens))
+        if self._recorder is None:
+            return
         link = hand.link  # that of this member; the answer may come when another has taken its place
         assert link is not None
         billed = self._recorder.leave(rows, lambda: link.send(["sent", len(rows), billed]))

@@ -51,7 +51,6 @@ class CrewSession(AbstractAsyncContextManager["CrewSession[ResponseT]"], Generic
         self.meter = Meter(self.counters, settings.clock)
         self._pictures = Pictures(self.counters)
         self._away: dict[str, set[int]] = {}  # the members that an endpoint is away for
-        self._said: set[str] = set()
         self._crowded = False
         self._members = min(settings.workers, settings.concurrency)
         progress = settings.progress
@@ -121,10 +120,7 @@ class CrewSession(AbstractAsyncContextManager["CrewSession[ResponseT]"], Generic
             self.outage(member, where, 0.0, over=True)
 
     def notice(self, text: str) -> None:
-        """A sentence for people; what several members say is said once."""
-        if text in self._said:
-            return
-        self._said.add(text)
+        """A sentence for people."""
         if self.listener is None:
             logger.warning(text)
         else:
