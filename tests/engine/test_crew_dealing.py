@@ -205,7 +205,7 @@ async def test_every_member_can_retry_at_the_start(monkeypatch, members, each):
     """However many share the retries that may be billed; one that takes a dead one's place, too."""
     given = []
 
-    async def start(hand, orders, retries, heard, ended):
+    async def start(hand, orders, retries, *rest):
         given.append(retries)
 
     monkeypatch.setattr(Hand, "start", start)
@@ -252,6 +252,23 @@ async def test_every_death_is_told(hand):
         run._hear(hand, ["notice", "the cache is broken"], b"")
         run._losses.left(hand, [], -9)
     assert len(ears.heard) == 3
+
+
+async def test_what_has_answered_one_is_told_to_all(hand, monkeypatch):
+    """To the others at once, and to one that takes a dead one's place with its orders."""
+    given = []
+
+    async def start(hand, orders, retries, reached, *rest):
+        given.append(set(reached))
+
+    monkeypatch.setattr(Hand, "start", start)
+    run, other = a_run(), Hand(2, 4, 50_000)
+    other.link = Line()
+    run._hands = [hand, other]
+    run._hear(hand, ["reached", 1], b"")
+    assert (hand.link.heads, other.link.heads) == ([], [["reached", [1]]])
+    await run._bury(hand)
+    assert given == [{1}]
 
 
 async def test_a_member_that_is_stuck_is_ended(hand, monkeypatch):

@@ -14,6 +14,7 @@ from fakes import Collected, FakeTransport, texts
 
 from fastbatch import OpenAIProvider, RequestManager
 from fastbatch.engine.crew.forms import write_error
+from fastbatch.engine.crew.run import CrewRun
 from fastbatch.engine.events import Notice, Progressed, RunFinished, RunStarted
 from fastbatch.errors import BadRequest, RunStopped, Uncertain
 
@@ -72,6 +73,24 @@ async def test_a_listener_hears_one_run():
     assert kinds == [RunStarted, RunFinished]
     last = listener.events[-1].snapshot
     assert (last.ok, last.sent, last.in_flight, last.total) == (50, 50, 0, 50)
+
+
+async def test_workers_tell_that_their_endpoint_answers(monkeypatch):
+    """By the number of its lane; a refusal is an answer, too: the endpoint is there."""
+    heard = []
+    hear = CrewRun._hear
+
+    def listen(run, hand, head, raw):
+        heard.append(head)
+        hear(run, hand, head, raw)
+
+    monkeypatch.setattr(CrewRun, "_hear", listen)
+    other = OpenAIProvider("key", base_url="http://other.test/v1", env={}, name="other")
+    for transport, numbers in ((FakeTransport, {0}), (crewfakes.elsewhere, {0, 1})):
+        one = manager(transport, fallback=[other])
+        assert all(result.ok for result in await one.run_async(prompts(*map(str, range(20)))))
+        assert {head[1] for head in heard if head[0] == "reached"} == numbers
+        heard.clear()
 
 
 async def test_nobody_is_started_for_nothing(tmp_path):

@@ -115,6 +115,7 @@ class CrewRun(Generic[ResponseT]):
         self._failure: BaseException | None = None
         self._broken = False
         self._tasks: set[asyncio.Task[None]] = set()
+        self._reached: set[int] = set()  # endpoints that have answered a member
         self._told: set[str] = set()  # by members, to people
 
     async def blocks(self) -> AsyncGenerator[list[Job[ResponseT]], None]:
@@ -242,7 +243,9 @@ class CrewRun(Generic[ResponseT]):
 
     async def _start(self, hand: Hand, retries: float) -> None:
         try:
-            await hand.start(self._packed, retries, partial(self._hear, hand), partial(self._lost, hand))
+            await hand.start(
+                self._packed, retries, self._reached, partial(self._hear, hand), partial(self._lost, hand)
+            )
         except OSError as refused:
             raise RunStopped(
                 f"Stopped: a worker process cannot be started ({refused}). What was answered is saved; run "
@@ -275,6 +278,11 @@ class CrewRun(Generic[ResponseT]):
             if leaving:
                 self._leave(hand, leaving)
             hand.deal(lines=self._lines)
+        elif what == "reached":
+            self._reached.add(head[1])
+            for other in self._hands:
+                if other is not hand:
+                    other.send("reached", [head[1]])
         elif what == "picture":
             self._ears.picture_of(hand.number, head[1])
         elif what == "notice":
