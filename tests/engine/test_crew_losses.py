@@ -92,3 +92,13 @@ async def test_at_the_end_nobody_is_asked_again(hand, said):
     """What was under way is left to the next run."""
     losses(said).left(hand, [a_row(1, leaving=True)], -9)
     assert "1 row under way is left unanswered, perhaps paid for: row-1" in said[0]
+
+
+async def test_who_is_ended_with_the_run_is_not_told_as_dead(hand, said):
+    """Only what it had under way is worth a word, and a death that is nobody's will."""
+    judge = losses(said)
+    judge.left(hand, [a_row(1, leaving=False)], 0)
+    assert said == []
+    judge.left(hand, [a_row(1, leaving=True)], 0)
+    judge.left(hand, [], -9)
+    assert len(said) == 2

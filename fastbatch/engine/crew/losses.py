@@ -67,8 +67,13 @@ class Losses:
         return again, finished
 
     def left(self, hand: Hand, rows: Sequence[Row], code: int) -> None:
-        """A member died when the run was about to end: its rows are the next run's."""
-        self._tell(hand, code, [row for row in rows if row.leaving], "left unanswered, perhaps paid for")
+        """A member died when the run was about to end: its rows are the next run's.
+
+        One that the run itself has ended (0) is told only for what it had under way.
+        """
+        under_way = [row for row in rows if row.leaving]
+        if under_way or code:
+            self._tell(hand, code, under_way, "left unanswered, perhaps paid for")
 
     def _tell(self, hand: Hand, code: int, under_way: Sequence[Row], what: str) -> None:
         said = _said(hand, code)
