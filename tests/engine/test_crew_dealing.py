@@ -181,6 +181,12 @@ class Ears:
     def notice(self, text):
         self.heard.append(text)
 
+    def sent(self, member, sent, retries):
+        self.heard.append((member, sent, retries))
+
+    def gone(self, member, sent, retries):
+        self.heard.append((member, sent, retries))
+
 
 def a_run(recorder=None, members=1, ears=None):
     """A run whose source brings nothing."""
@@ -225,7 +231,7 @@ async def test_leave_to_send_is_for_the_member_that_asked(hand):
     run = a_run(records)
     hand.backlog.extend(jobs(7))
     hand.deal(lines=False)
-    run._hear(hand, ["work", [], [], [[7, 1, 5]]], b"")
+    run._hear(hand, ["work", [], [], [[7, 1, 5]], [0, 0]], b"")
     assert (records.left, hand.rows[7].leaving) == ([7], True)
     before, hand.link = hand.link, Line()
     records.then[0]()
@@ -238,10 +244,25 @@ async def test_without_a_journal_leave_is_told_and_taken_back(hand):
     run = a_run()
     hand.backlog.extend(jobs(7))
     hand.deal(lines=False)
-    run._hear(hand, ["work", [], [], [[7, 1, 5]]], b"")
+    run._hear(hand, ["work", [], [], [[7, 1, 5]], [0, 0]], b"")
     assert (hand.rows[7].leaving, hand.rows[7].attempt, len(hand.link.heads)) == (True, 1, 1)
-    run._hear(hand, ["work", [], [7], []], b"")
+    run._hear(hand, ["work", [], [7], [], [1, 0]], b"")
     assert not hand.rows[7].leaving
+
+
+async def test_what_was_under_way_in_a_member_that_died_was_sent(hand):
+    """It has told how many requests have ended, and of which it was about to send."""
+    ears = Ears()
+    run = a_run(ears=ears)
+    hand.backlog.extend(jobs(7, 8, 9))
+    hand.deal(lines=False)
+    run._hear(hand, ["work", [], [], [[7, 1, 5], [8, 2, 5]], [6, 2]], b"")
+    hand.bye = True
+    run._lost(hand)
+    hand.bye = False
+    run._lost(hand)
+    assert ears.heard == [(1, 6, 2), (1, 0, 0), (1, 2, 1)]
+    await run._clear()
 
 
 async def test_every_death_is_told(hand):
@@ -297,6 +318,6 @@ async def test_a_frame_that_means_nothing_ends_the_run(hand):
     run = a_run()
     taking = asyncio.ensure_future(anext(run.blocks()))
     await asyncio.sleep(0)
-    run._hear(hand, ["work", [[99, 1, 0, 0, 0, 0, 0, 0]], [], []], b"")
+    run._hear(hand, ["work", [[99, 1, 0, 0, 0, 0, 0, 0]], [], [], [1, 0]], b"")
     with pytest.raises(KeyError):
         await taking

@@ -153,12 +153,13 @@ async def test_workers_that_cannot_live_end_the_run():
 
 
 async def test_a_row_that_kills_workers_fails_and_the_others_are_answered(tmp_path):
-    """It is not asked for ever."""
+    """It is not asked for ever; what the dead ones had sent is counted."""
     rows = [{"id": f"r{n}", "prompt": str(n)} for n in range(60)] + [{"id": "bad", "prompt": "poison"}]
     write_rows(tmp_path / "rows.jsonl", *rows)
     one_at_a_time = manager(crewfakes.poisoned, concurrency=2)
     summary = await one_at_a_time.run_file_async(tmp_path / "rows.jsonl", tmp_path / "out.jsonl")
     assert (summary.ok, summary.failed) == (60, 1)
+    assert (summary.sent, summary.usage.retries) == (60 + 3, 2)
     (failed,) = read_lines(tmp_path / "out.jsonl.errors.jsonl")
     assert (failed["custom_id"], failed["error"]["class"]) == ("bad", Uncertain.__name__)
 

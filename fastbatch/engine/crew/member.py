@@ -78,7 +78,7 @@ class Member:
         self._reached.begin([lane for place in settings.addresses for lane in place.lanes])
         try:
             async with Session(settings, title=given.title) as session:
-                self._reports.asks = given.asks
+                self._reports.asks, self._reports.counters = given.asks, session.counters
                 session.record_with(self._reports)
                 self._run = session.run(self._dealt.blocks())
                 if self._drains:

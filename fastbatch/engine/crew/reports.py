@@ -13,6 +13,7 @@ from typing import Any
 
 from fastbatch.engine.crew.forms import write_outcome
 from fastbatch.engine.crew.link import Link
+from fastbatch.engine.events import Counters
 from fastbatch.engine.job import Job
 
 
@@ -21,10 +22,12 @@ class Reports:
 
     Attributes:
         asks: requests leave when the parent has them on disk; else they are told, and leave at once.
+        counters: of the member's session; what was sent is told with each frame.
     """
 
     def __init__(self, link: Link) -> None:
         self.asks = True
+        self.counters = Counters()
         self._link = link
         self._loop = asyncio.get_running_loop()
         self._outcomes: list[Job[Any]] = []
@@ -99,7 +102,8 @@ class Reports:
             form, raw = write_outcome(job)
             forms.append(form)
             raws.append(raw)
-        self._link.send(["work", forms, self._back, self._leaving], b"".join(raws))
+        counted = [self.counters.sent, self.counters.retries]
+        self._link.send(["work", forms, self._back, self._leaving, counted], b"".join(raws))
         self._outcomes, self._back, self._leaving = [], [], []
 
     def _flush_soon(self) -> None:

@@ -47,8 +47,12 @@ class Ears(Protocol):
         """How things are with a member."""
         ...
 
-    def gone(self, member: int) -> None:
-        """A member has ended."""
+    def sent(self, member: int, sent: int, retries: int) -> None:
+        """A member has sent so many requests by now."""
+        ...
+
+    def gone(self, member: int, sent: int, retries: int) -> None:
+        """A member has ended, with so many requests under way."""
         ...
 
     def notice(self, text: str) -> None:
@@ -267,7 +271,8 @@ class CrewRun(Generic[ResponseT]):
         hand.silence = 0
         what = head[0]
         if what == "work":
-            _, outcomes, back, leaving = head
+            _, outcomes, back, leaving, counted = head
+            self._ears.sent(hand.number, *counted)
             if outcomes:
                 self._take(hand, outcomes, raw)
             for index in back:
@@ -342,7 +347,8 @@ class CrewRun(Generic[ResponseT]):
 
     def _lost(self, hand: Hand) -> None:
         """The line to a member has ended, and so has the member."""
-        self._ears.gone(hand.number)
+        under_way = [] if hand.bye else [row for row in hand.rows.values() if row.leaving]
+        self._ears.gone(hand.number, len(under_way), sum(row.attempt > 1 for row in under_way))
         self._spawn(self._bury(hand))
 
     async def _bury(self, hand: Hand) -> None:

@@ -113,9 +113,13 @@ class CrewSession(AbstractAsyncContextManager["CrewSession[ResponseT]"], Generic
         """How things are with a member."""
         self._pictures.take(member, told)
 
-    def gone(self, member: int) -> None:
-        """A member has ended."""
-        self._pictures.gone(member)
+    def sent(self, member: int, sent: int, retries: int) -> None:
+        """A member has sent so many requests by now."""
+        self._pictures.sent(member, sent, retries)
+
+    def gone(self, member: int, sent: int, retries: int) -> None:
+        """A member has ended, with so many requests under way."""
+        self._pictures.gone(member, sent, retries)
         for where in list(self._away):
             self.outage(member, where, 0.0, over=True)
 
