@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from fastbatch import LLMRequest, OpenAIProvider
+from fastbatch.engine.crew import run as crew_run
 from fastbatch.engine.crew.books import Answered, Books
 from fastbatch.engine.crew.forms import CACHED, OK, SHARED
 from fastbatch.engine.crew.hand import Hand
@@ -171,14 +172,23 @@ async def test_rows_that_are_given_up_are_gone():
     assert (books.alive, books.open, books.size) == (1, 1, 5)
 
 
-class Deaf:
-    """Hears nothing."""
+class Ears:
+    """Keeps what people would hear."""
+
+    def __init__(self):
+        self.heard = []
 
     def notice(self, text):
-        pass
+        self.heard.append(text)
+
+    def sent(self, member, sent, retries):
+        self.heard.append((member, sent, retries))
+
+    def gone(self, member, sent, retries):
+        self.heard.append((member, sent, retries))
 
 
-def a_run(recorder=None):
+def a_run(recorder=None, members=1, ears=None):
     """A run whose source brings nothing."""
 
     async def nothing():
@@ -188,12 +198,30 @@ def a_run(recorder=None):
     return CrewRun(
         nothing(),
         orders=None,
-        shares=[4],
+        shares=[4] * members,
         providers=[PROVIDER],
         counters=Counters(),
-        ears=Deaf(),
+        ears=ears or Ears(),
         recorder=recorder,
     )
+
+
+@pytest.mark.parametrize(("members", "each"), [(2, 5.0), (10, 1.0), (50, 1.0)])
+async def test_every_member_can_retry_at_the_start(monkeypatch, members, each):
+    """However many share the retries that may be billed; one that takes a dead one's place, too."""
+    given = []
+
+    async def start(hand, orders, retries, *rest):
+        given.append(retries)
+
+    monkeypatch.setattr(Hand, "start", start)
+    monkeypatch.setattr(crew_run, "packed", lambda orders: b"")
+    run = a_run(members=members)
+    run._engage()
+    await asyncio.sleep(0)
+    await run._bury(run._hands[0])
+    await run._clear()
+    assert given == [each] * members + [1.0]
 
 
 async def test_leave_to_send_is_for_the_member_that_asked(hand):
@@ -203,12 +231,65 @@ async def test_leave_to_send_is_for_the_member_that_asked(hand):
     run = a_run(records)
     hand.backlog.extend(jobs(7))
     hand.deal(lines=False)
-    run._hear(hand, ["work", [], [], [[7, 1, 5]]], b"")
+    run._hear(hand, ["work", [], [], [[7, 1, 5]], [0, 0]], b"")
     assert (records.left, hand.rows[7].leaving) == ([7], True)
     before, hand.link = hand.link, Line()
     records.then[0]()
     assert before.heads[-1] == ["sent", 1, []]
     assert hand.link.heads == []
+
+
+async def test_without_a_journal_leave_is_told_and_taken_back(hand):
+    """Nobody waits for an answer; what was refused has not left."""
+    run = a_run()
+    hand.backlog.extend(jobs(7))
+    hand.deal(lines=False)
+    run._hear(hand, ["work", [], [], [[7, 1, 5]], [0, 0]], b"")
+    assert (hand.rows[7].leaving, hand.rows[7].attempt, len(hand.link.heads)) == (True, 1, 1)
+    run._hear(hand, ["work", [], [7], [], [1, 0]], b"")
+    assert not hand.rows[7].leaving
+
+
+async def test_what_was_under_way_in_a_member_that_died_was_sent(hand):
+    """It has told how many requests have ended, and of which it was about to send."""
+    ears = Ears()
+    run = a_run(ears=ears)
+    hand.backlog.extend(jobs(7, 8, 9))
+    hand.deal(lines=False)
+    run._hear(hand, ["work", [], [], [[7, 1, 5], [8, 2, 5]], [6, 2]], b"")
+    hand.bye = True
+    run._lost(hand)
+    hand.bye = False
+    run._lost(hand)
+    assert ears.heard == [(1, 6, 2), (1, 0, 0), (1, 2, 1)]
+    await run._clear()
+
+
+async def test_every_death_is_told(hand):
+    """What several members say is said once; that one has died again is news."""
+    ears = Ears()
+    run = a_run(ears=ears)
+    for _ in range(2):
+        run._hear(hand, ["notice", "the cache is broken"], b"")
+        run._losses.left(hand, [], -9)
+    assert len(ears.heard) == 3
+
+
+async def test_what_has_answered_one_is_told_to_all(hand, monkeypatch):
+    """To the others at once, and to one that takes a dead one's place with its orders."""
+    given = []
+
+    async def start(hand, orders, retries, reached, *rest):
+        given.append(set(reached))
+
+    monkeypatch.setattr(Hand, "start", start)
+    run, other = a_run(), Hand(2, 4, 50_000)
+    other.link = Line()
+    run._hands = [hand, other]
+    run._hear(hand, ["reached", 1], b"")
+    assert (hand.link.heads, other.link.heads) == ([], [["reached", [1]]])
+    await run._bury(hand)
+    assert given == [{1}]
 
 
 async def test_a_member_that_is_stuck_is_ended(hand, monkeypatch):
@@ -237,6 +318,6 @@ async def test_a_frame_that_means_nothing_ends_the_run(hand):
     run = a_run()
     taking = asyncio.ensure_future(anext(run.blocks()))
     await asyncio.sleep(0)
-    run._hear(hand, ["work", [[99, 1, 0, 0, 0, 0, 0, 0]], [], []], b"")
+    run._hear(hand, ["work", [[99, 1, 0, 0, 0, 0, 0, 0]], [], [], [1, 0]], b"")
     with pytest.raises(KeyError):
         await taking

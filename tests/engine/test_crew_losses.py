@@ -22,8 +22,8 @@ def said():
     return []
 
 
-def losses(said, *, asks=True, choice="retry"):
-    return Losses(PROVIDER, asks=asks, choice=choice, notice=said.append)
+def losses(said, *, choice="retry"):
+    return Losses(PROVIDER, choice=choice, notice=said.append)
 
 
 def a_row(index, *, leaving):
@@ -60,14 +60,6 @@ async def test_skip_sends_nothing_twice(hand, said):
     assert "ended unexpectedly (exit code 1); 1 row under way is not asked again: row-1" in said[0]
 
 
-async def test_without_a_journal_nobody_knows(hand, said):
-    """Any row may have been under way, but no more than there was room for."""
-    rows = [a_row(index, leaving=False) for index in range(9)]
-    again, _ = losses(said, asks=False, choice="skip").sort(hand, rows, -11)
-    assert indices(again) == list(range(9))
-    assert "up to 4 rows under way" in said[0]
-
-
 async def test_a_row_that_kills_is_not_asked_for_ever(hand, said):
     """Three workers that died with it under way are enough; its neighbours go on."""
     judge = losses(said)
@@ -99,4 +91,14 @@ async def test_one_row_may_be_to_blame(hand, said, under_way, ends):
 async def test_at_the_end_nobody_is_asked_again(hand, said):
     """What was under way is left to the next run."""
     losses(said).left(hand, [a_row(1, leaving=True)], -9)
-    assert "1 row under way is told again when the run goes on: row-1" in said[0]
+    assert "1 row under way is left unanswered, perhaps paid for: row-1" in said[0]
+
+
+async def test_who_is_ended_with_the_run_is_not_told_as_dead(hand, said):
+    """Only what it had under way is worth a word, and a death that is nobody's will."""
+    judge = losses(said)
+    judge.left(hand, [a_row(1, leaving=False)], 0)
+    assert said == []
+    judge.left(hand, [a_row(1, leaving=True)], 0)
+    judge.left(hand, [], -9)
+    assert len(said) == 2

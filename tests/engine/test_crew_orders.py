@@ -1,5 +1,6 @@
 """What members are told, and what they cannot be told."""
 
+import ctypes
 import pickle
 import sys
 
@@ -40,6 +41,14 @@ def test_a_cache_on_disk_goes_by_its_place(tmp_path, kind):
     assert copy._given == cache._given
 
 
+class WithPointer(OpenAIProvider):
+    """Holds what its own library refuses to pickle."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.held = ctypes.pointer(ctypes.c_int(1))
+
+
 class OfTheProgram(OpenAIProvider):
     """As it would be if this file were the program."""
 
@@ -59,6 +68,13 @@ def test_what_cannot_be_shared_is_refused_at_once(options, words):
     """By an error that names it, when the manager is made."""
     with pytest.raises(ConfigError, match=words) as refused:
         manager(**options)
+    assert refused.value.key == "workers"
+
+
+def test_whatever_pickling_raises_is_told_as_what_it_means():
+    """Here a ValueError, which would name neither the option nor what is wrong with it."""
+    with pytest.raises(ConfigError, match=r"the provider.* cannot be given .*: ctypes") as refused:
+        RequestManager(WithPointer("key"), model="m", workers=2)
     assert refused.value.key == "workers"
 
 

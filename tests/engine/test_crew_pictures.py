@@ -55,6 +55,20 @@ def test_what_a_member_sent_stays_sent_when_it_is_gone(pictures, counters):
     assert pictures.weather().outage == 4.0
 
 
+def test_what_was_sent_is_known_without_a_picture(pictures, counters):
+    """With each frame of rows; and what a member that died had under way was sent, too."""
+    pictures.sent(1, 4, 1)
+    assert (counters.sent, counters.retries) == (4, 1)
+    pictures.take(1, told(5))
+    pictures.sent(1, 9, 2)
+    pictures.sent(2, 1, 0)
+    assert (counters.sent, counters.retries) == (10, 2)
+    pictures.gone(1, 3, 1)
+    assert (counters.sent, counters.retries) == (13, 3)
+    pictures.sent(1, 2, 0)
+    assert (counters.sent, counters.retries) == (15, 3)
+
+
 def test_limits_are_looked_at_together(pictures):
     """All members look at one account; the fullest look is the latest; the last one stays."""
     pictures.take(1, told(1, used=3.0))

@@ -14,6 +14,7 @@ from fakes import Collected, FakeTransport, texts
 
 from fastbatch import OpenAIProvider, RequestManager
 from fastbatch.engine.crew.forms import write_error
+from fastbatch.engine.crew.run import CrewRun
 from fastbatch.engine.events import Notice, Progressed, RunFinished, RunStarted
 from fastbatch.errors import BadRequest, RunStopped, Uncertain
 
@@ -72,6 +73,24 @@ async def test_a_listener_hears_one_run():
     assert kinds == [RunStarted, RunFinished]
     last = listener.events[-1].snapshot
     assert (last.ok, last.sent, last.in_flight, last.total) == (50, 50, 0, 50)
+
+
+async def test_workers_tell_that_their_endpoint_answers(monkeypatch):
+    """By the number of its lane; a refusal is an answer, too: the endpoint is there."""
+    heard = []
+    hear = CrewRun._hear
+
+    def listen(run, hand, head, raw):
+        heard.append(head)
+        hear(run, hand, head, raw)
+
+    monkeypatch.setattr(CrewRun, "_hear", listen)
+    other = OpenAIProvider("key", base_url="http://other.test/v1", env={}, name="other")
+    for transport, numbers in ((FakeTransport, {0}), (crewfakes.elsewhere, {0, 1})):
+        one = manager(transport, fallback=[other])
+        assert all(result.ok for result in await one.run_async(prompts(*map(str, range(20)))))
+        assert {head[1] for head in heard if head[0] == "reached"} == numbers
+        heard.clear()
 
 
 async def test_nobody_is_started_for_nothing(tmp_path):
@@ -134,14 +153,23 @@ async def test_workers_that_cannot_live_end_the_run():
 
 
 async def test_a_row_that_kills_workers_fails_and_the_others_are_answered(tmp_path):
-    """It is not asked for ever."""
+    """It is not asked for ever; what the dead ones had sent is counted."""
     rows = [{"id": f"r{n}", "prompt": str(n)} for n in range(60)] + [{"id": "bad", "prompt": "poison"}]
     write_rows(tmp_path / "rows.jsonl", *rows)
     one_at_a_time = manager(crewfakes.poisoned, concurrency=2)
     summary = await one_at_a_time.run_file_async(tmp_path / "rows.jsonl", tmp_path / "out.jsonl")
     assert (summary.ok, summary.failed) == (60, 1)
+    assert (summary.sent, summary.usage.retries) == (60 + 3, 2)
     (failed,) = read_lines(tmp_path / "out.jsonl.errors.jsonl")
     assert (failed["custom_id"], failed["error"]["class"]) == ("bad", Uncertain.__name__)
+
+
+async def test_without_a_journal_a_row_that_kills_workers_fails_alone():
+    """It is known which rows had left: the others that its worker had been dealt are answered."""
+    rows = prompts(*map(str, range(60)), "poison")
+    results = await manager(crewfakes.poisoned, concurrency=2).run_async(rows)
+    assert [result.ok for result in results] == [True] * 60 + [False]
+    assert isinstance(results[60].error, Uncertain)
 
 
 async def test_a_killed_worker_of_a_stream_is_replaced():
@@ -152,8 +180,7 @@ async def test_a_killed_worker_of_a_stream_is_replaced():
     async for _ in stream:
         count += 1
         if count == 100:
-            run = stream.ag_frame.f_locals["run"]
-            os.kill(run.pids[0], signal.SIGKILL)
+            os.kill(_children()[0], signal.SIGKILL)
     assert count == 2000
     told = [event.text for event in listener.events if isinstance(event, Notice)]
     assert any("ended unexpectedly (signal 9: Killed)" in text for text in told), told

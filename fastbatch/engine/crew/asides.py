@@ -6,19 +6,22 @@ import logging
 
 from fastbatch.engine.crew.link import Link
 from fastbatch.engine.crew.pictures import write_picture
+from fastbatch.engine.crew.reached import Reached
 from fastbatch.engine.events import Event, Notice, Outage, Progressed, RunFinished
 
 
 class Teller:
     """The listener of a member's session: pictures and what else concerns people go to the parent."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, reached: Reached) -> None:
         self._link = link
+        self._reached = reached
 
     def notify(self, event: Event) -> None:
         """Pass on one event."""
         if isinstance(event, Progressed | RunFinished):
             self._link.send(["picture", write_picture(event.snapshot)])
+            self._reached.look()
         elif isinstance(event, Notice):
             self._link.send(["notice", event.text])
         elif isinstance(event, Outage):

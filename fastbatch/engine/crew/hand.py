@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from pathlib import Path
 from typing import Any
 
@@ -75,15 +75,15 @@ class Hand:
         self.link: Link | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
-    @property
-    def pid(self) -> int | None:
-        """Its process."""
-        return None if self._process is None else self._process.pid
-
     async def start(
-        self, orders: bytes, retries: float, heard: Callable[[Head, bytes], None], ended: Callable[[], None]
+        self,
+        orders: bytes,
+        retries: float,
+        reached: Set[int],
+        heard: Callable[[Head, bytes], None],
+        ended: Callable[[], None],
     ) -> None:
-        """Start a process and give it its orders."""
+        """Start a process and give it its orders, with which endpoints have been `reached` until then."""
 
         def lost() -> None:
             self.link = None
@@ -100,7 +100,7 @@ class Hand:
         link = Link(heard, lost, ours.dup())
         await asyncio.get_running_loop().create_unix_connection(lambda: link, sock=ours)
         self.link = link
-        link.send(["orders", FORM, self.concurrency, retries, sys.path], orders)
+        link.send(["orders", FORM, self.concurrency, retries, sorted(reached), sys.path], orders)
 
     def deal(self, *, lines: bool) -> None:
         """Fill its window from the backlog, where that is worth a frame; `lines`: it makes output lines."""

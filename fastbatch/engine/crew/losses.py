@@ -21,16 +21,12 @@ class Losses:
 
     Args:
         provider: answers for rows that are not asked again.
-        asks: members ask before they send, so that it is known what was under way.
-        choice: what to do with rows that were.
+        choice: what to do with rows that were under way.
         notice: tells people.
     """
 
-    def __init__(
-        self, provider: Provider[Any], *, asks: bool, choice: Choice, notice: Callable[[str], None]
-    ) -> None:
+    def __init__(self, provider: Provider[Any], *, choice: Choice, notice: Callable[[str], None]) -> None:
         self._provider = provider
-        self._asks = asks
         self._choice = choice
         self._notice = notice
         self._deaths: dict[
@@ -55,11 +51,11 @@ class Losses:
         """The rows of a member that died: those to be asked again, and those that are finished by that."""
         again: list[Job[Any]] = []
         finished: list[Job[Any]] = []
-        under_way = [row for row in rows if row.leaving or not self._asks]
+        under_way = [row for row in rows if row.leaving]
         for row in under_way:
             row.job.attempts, row.job.maybe_billed = max(row.attempt, row.job.attempts), True
             self._deaths[row.job.index] = self._deaths.get(row.job.index, 0) + 1
-        skip = self._asks and self._choice == "skip"
+        skip = self._choice == "skip"
         self._tell(hand, code, under_way, "not asked again" if skip else "asked again, perhaps paid twice")
         ended = {id(row) for row in under_way if skip or self._deaths[row.job.index] >= _DEATHS}
         for row in rows:
@@ -71,18 +67,22 @@ class Losses:
         return again, finished
 
     def left(self, hand: Hand, rows: Sequence[Row], code: int) -> None:
-        """A member died when the run was about to end: its rows are the next run's."""
-        self._tell(hand, code, [row for row in rows if row.leaving], "told again when the run goes on")
+        """A member died when the run was about to end: its rows are the next run's.
+
+        One that the run itself has ended (0) is told only for what it had under way.
+        """
+        under_way = [row for row in rows if row.leaving]
+        if under_way or code:
+            self._tell(hand, code, under_way, "left unanswered, perhaps paid for")
 
     def _tell(self, hand: Hand, code: int, under_way: Sequence[Row], what: str) -> None:
         said = _said(hand, code)
-        count = len(under_way) if self._asks else min(len(under_way), hand.concurrency)
+        count = len(under_way)
         if not count:
             self._notice(said)
             return
         rows = "1 row under way is" if count == 1 else f"{count:,} rows under way are"
-        known = "" if self._asks else "up to "
-        self._notice(f"{said}; {known}{rows} {what}{_names(under_way)}")
+        self._notice(f"{said}; {rows} {what}{_names(under_way)}")
 
     def _end(self, job: Job[Any]) -> None:
         times = self._deaths[job.index]

@@ -24,12 +24,11 @@ from fastbatch.engine.crew.dealt import Dealt
 from fastbatch.engine.crew.forms import write_error
 from fastbatch.engine.crew.link import FORM, Head, Link
 from fastbatch.engine.crew.orders import Orders, unpacked
+from fastbatch.engine.crew.reached import Reached
 from fastbatch.engine.crew.reports import Reports
 from fastbatch.engine.run import Run
 from fastbatch.engine.session import Session
 from fastbatch.errors import FastbatchError, RunStopped, StorageError, UsageError
-
-_GATHER = 0.002  # seconds in which outcomes gather that nobody waits for; a frame costs as much as ten rows
 
 
 class Member:
@@ -43,6 +42,7 @@ class Member:
         self._given: Orders | None = None
         self._dealt = Dealt()
         self._reports = Reports(self._link)
+        self._reached = Reached(lambda number: self._link.send(["reached", number]))
         self._run: Run[Any] | None = None
         self._drains = False
         self._leaving = False
@@ -54,9 +54,10 @@ class Member:
         logging.getLogger("fastbatch").addHandler(Warnings(self._link))
         try:
             head, raw = await self._orders
-            _, form, concurrency, retries, path = head
-            if form != FORM:
-                raise RuntimeError(f"the parent speaks form {form} of the crew's language, this is {FORM}")
+            if head[1] != FORM:
+                raise RuntimeError(f"the parent speaks form {head[1]} of the crew's language, this is {FORM}")
+            _, _, concurrency, retries, reached, path = head
+            self._reached.hear(reached)
             sys.path[:] = path
             self._given = unpacked(raw)
             self._dealt.reads = self._given.reads
@@ -72,19 +73,19 @@ class Member:
         await self._over
 
     async def _work(self, given: Orders, concurrency: int, retries: float) -> None:
-        settings = given.settings(Teller(self._link), concurrency=concurrency, retries=retries)
+        teller = Teller(self._link, self._reached)
+        settings = given.settings(teller, concurrency=concurrency, retries=retries)
+        self._reached.begin([lane for place in settings.addresses for lane in place.lanes])
         try:
             async with Session(settings, title=given.title) as session:
-                if given.asks:
-                    session.record_with(self._reports)
+                self._reports.asks, self._reports.counters = given.asks, session.counters
+                session.record_with(self._reports)
                 self._run = session.run(self._dealt.blocks())
                 if self._drains:
                     self._run.drain()
                 async with aclosing(self._run.blocks()) as finished:
-                    async for block in finished:
-                        if not given.asks:
-                            self._reports.add(block)
-                            await asyncio.sleep(_GATHER)
+                    async for _ in finished:
+                        pass  # everything there is to do with them is done by the reports
         finally:
             if settings.cache is not None:
                 await settings.cache.close()
@@ -95,6 +96,8 @@ class Member:
             self._dealt.add(head[1], raw)
         elif what == "sent":
             self._reports.allowed(head[1], head[2])
+        elif what == "reached":
+            self._reached.hear(head[1])
         elif what == "orders":
             self._orders.set_result((head, raw))
         elif what == "end":

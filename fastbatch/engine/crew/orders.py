@@ -37,7 +37,7 @@ class Orders:
         places: where requests go; each member has its part of the concurrency.
         shared: where the account of the limits is; a folder for one that this run has to itself.
         reads: how rows of an input file are read; None where there is none.
-        asks: whether a member asks before it sends, since there is a journal.
+        asks: whether a member asks before it sends, since there is a journal; else it only tells.
     """
 
     places: Places
@@ -116,7 +116,7 @@ def packed(given: Orders) -> bytes:
     for name, what in _NAMES.items():
         try:
             _Packer(io.BytesIO()).dump(getattr(given, name))
-        except (pickle.PicklingError, TypeError, AttributeError, RecursionError) as refused:
+        except Exception as refused:  # noqa: BLE001  (objects of the user's say in their own way that they cannot)
             raise ConfigError(
                 f"{what} cannot be given to worker processes: {refused}", key="workers"
             ) from None

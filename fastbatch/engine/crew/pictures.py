@@ -8,16 +8,16 @@ from typing import Any
 from fastbatch.engine.events import Counters
 from fastbatch.models.stats import Saturation, Snapshot, Weather
 
-_COUNTED = ("in_flight", "waiting", "sent", "retries", "refused", "hedged", "fallbacks")
+_COUNTED = ("in_flight", "waiting", "refused", "hedged", "fallbacks")
 _MOMENTARY = ("in_flight", "waiting")  # nothing is left of these when a member is gone
 
 
 def write_picture(snapshot: Snapshot) -> dict[str, Any]:
     """What the parent needs of a member's picture."""
     weather = snapshot.weather
-    count = [snapshot.in_flight, snapshot.waiting, snapshot.sent, snapshot.retries]
     return {
-        "count": [*count, weather.refused, weather.hedged, weather.fallbacks],
+        "sent": [snapshot.sent, snapshot.retries],
+        "count": [snapshot.in_flight, snapshot.waiting, weather.refused, weather.hedged, weather.fallbacks],
         "limits": [
             [each.name, each.used, each.limit, _finite(each.per), each.utilisation, each.learned]
             for each in snapshot.saturation
@@ -41,6 +41,7 @@ class Pictures:
     def __init__(self, counters: Counters) -> None:
         self._counters = counters
         self._newest: dict[int, dict[str, Any]] = {}
+        self._sent: dict[int, tuple[int, int]] = {}  # requests, and how many of them were retries
         self._gone = dict.fromkeys(_COUNTED, 0)
         self._last: dict[str, Any] | None = None  # of the one that ended last
         self._limits: dict[str, Saturation] = {}
@@ -49,10 +50,21 @@ class Pictures:
     def take(self, member: int, picture: dict[str, Any]) -> None:
         """A member has told how things are."""
         self._newest[member] = picture
+        self.sent(member, *picture["sent"])
         self._count()
 
-    def gone(self, member: int) -> None:
-        """A member has ended: what it counted stays."""
+    def sent(self, member: int, sent: int, retries: int) -> None:
+        """A member has sent so many requests by now."""
+        before = self._sent.get(member, (0, 0))
+        self._sent[member] = sent, retries
+        self._counters.sent += sent - before[0]
+        self._counters.retries += retries - before[1]
+
+    def gone(self, member: int, sent: int = 0, retries: int = 0) -> None:
+        """A member has ended, with so many requests under way: what it counted stays."""
+        self._sent.pop(member, None)
+        self._counters.sent += sent
+        self._counters.retries += retries
         if (last := self._newest.pop(member, None)) is not None:
             for name, count in zip(_COUNTED, last["count"], strict=True):
                 if name not in _MOMENTARY:

@@ -13,13 +13,21 @@ from typing import Any
 
 from fastbatch.engine.crew.forms import write_outcome
 from fastbatch.engine.crew.link import Link
+from fastbatch.engine.events import Counters
 from fastbatch.engine.job import Job
 
 
 class Reports:
-    """What is told of rows, gathered into frames; the recorder of a run that asks before it sends."""
+    """What is told of rows, gathered into frames: the recorder of a member's run.
+
+    Attributes:
+        asks: requests leave when the parent has them on disk; else they are told, and leave at once.
+        counters: of the member's session; what was sent is told with each frame.
+    """
 
     def __init__(self, link: Link) -> None:
+        self.asks = True
+        self.counters = Counters()
         self._link = link
         self._loop = asyncio.get_running_loop()
         self._outcomes: list[Job[Any]] = []
@@ -46,10 +54,13 @@ class Reports:
 
     def leave(self, rows: Sequence[tuple[Job[Any], int, int]], then: Callable[[], None]) -> None:
         """As `sent` for several, each with its attempt and its tokens; `then` is called when it is done."""
-        for job, attempt, tokens in rows:
-            self._asked.append((job, None))
-            self._leaving.append((job.index, attempt, tokens))
-        self._asked[-1] = (job, then)
+        self._leaving += [(job.index, attempt, tokens) for job, attempt, tokens in rows]
+        if not self.asks:
+            self.tell()  # at once: the request may be the end of this process
+            then()
+            return
+        self._asked += [(job, None) for job, _, _ in rows]
+        self._asked[-1] = (rows[-1][0], then)
         self._flush_soon()
 
     def allowed(self, count: int, billed: list[int]) -> None:
@@ -91,13 +102,9 @@ class Reports:
             form, raw = write_outcome(job)
             forms.append(form)
             raws.append(raw)
-        self._link.send(["work", forms, self._back, self._leaving], b"".join(raws))
+        counted = [self.counters.sent, self.counters.retries]
+        self._link.send(["work", forms, self._back, self._leaving, counted], b"".join(raws))
         self._outcomes, self._back, self._leaving = [], [], []
-
-    def add(self, block: list[Job[Any]]) -> None:
-        """Finished jobs of a run that asks nobody."""
-        self._outcomes += block
-        self.tell()
 
     def _flush_soon(self) -> None:
         if not self._soon:

@@ -35,6 +35,9 @@ ResponseT = TypeVar("ResponseT")
 _AHEAD = 1024  # rows for each member that may wait to be dealt: keys do not fall to all of them in turn
 _LOOK = 1.0  # seconds between two looks at whether members are well
 _CANCELLED = 0.8  # seconds in which members that were cancelled may save what they have
+# Retries that may be billed, at least, that a member has at first: a row's retry must not depend on how many
+# members there are. A crew of more than ten has that many in place of ten, and one more for each that died.
+_RETRIES = 1.0
 
 
 class Ears(Protocol):
@@ -44,8 +47,12 @@ class Ears(Protocol):
         """How things are with a member."""
         ...
 
-    def gone(self, member: int) -> None:
-        """A member has ended."""
+    def sent(self, member: int, sent: int, retries: int) -> None:
+        """A member has sent so many requests by now."""
+        ...
+
+    def gone(self, member: int, sent: int, retries: int) -> None:
+        """A member has ended, with so many requests under way."""
         ...
 
     def notice(self, text: str) -> None:
@@ -98,7 +105,7 @@ class CrewRun(Generic[ResponseT]):
         self._recorder = recorder
         self._bulk = bulk
         self._lines = lines and recorder is not None
-        self._losses = Losses(providers[0], asks=recorder is not None, choice=on_lost, notice=ears.notice)
+        self._losses = Losses(providers[0], choice=on_lost, notice=ears.notice)
         self._shares = shares
         self._hands: list[Hand] = []
         self._packed = b""
@@ -112,12 +119,8 @@ class CrewRun(Generic[ResponseT]):
         self._failure: BaseException | None = None
         self._broken = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._warned: set[str] = set()
-
-    @property
-    def pids(self) -> list[int]:
-        """The members' processes."""
-        return [hand.pid for hand in self._hands if hand.pid is not None]
+        self._reached: set[int] = set()  # endpoints that have answered a member
+        self._told: set[str] = set()  # by members, to people
 
     async def blocks(self) -> AsyncGenerator[list[Job[ResponseT]], None]:
         """Finished jobs in blocks as they come; closing the generator ends the crew.
@@ -223,8 +226,9 @@ class CrewRun(Generic[ResponseT]):
         self._packed = packed(self._orders)
         space = self._space // len(self._shares)
         self._hands = [Hand(number, share, space) for number, share in enumerate(self._shares, 1)]
+        retries = max(_RETRIES, AT_FIRST / len(self._shares))
         for hand in self._hands:
-            self._spawn(self._start(hand, AT_FIRST / len(self._shares)))
+            self._spawn(self._start(hand, retries))
         self._spawn(self._watch())
 
     async def _watch(self) -> None:
@@ -243,7 +247,9 @@ class CrewRun(Generic[ResponseT]):
 
     async def _start(self, hand: Hand, retries: float) -> None:
         try:
-            await hand.start(self._packed, retries, partial(self._hear, hand), partial(self._lost, hand))
+            await hand.start(
+                self._packed, retries, self._reached, partial(self._hear, hand), partial(self._lost, hand)
+            )
         except OSError as refused:
             raise RunStopped(
                 f"Stopped: a worker process cannot be started ({refused}). What was answered is saved; run "
@@ -265,23 +271,31 @@ class CrewRun(Generic[ResponseT]):
         hand.silence = 0
         what = head[0]
         if what == "work":
-            _, outcomes, back, leaving = head
+            _, outcomes, back, leaving, counted = head
+            self._ears.sent(hand.number, *counted)
             if outcomes:
                 self._take(hand, outcomes, raw)
             for index in back:
                 row = hand.rows[index]
                 row.leaving = False
-                assert self._recorder is not None
-                self._recorder.back(row.job)
+                if self._recorder is not None:
+                    self._recorder.back(row.job)
             if leaving:
                 self._leave(hand, leaving)
             hand.deal(lines=self._lines)
+        elif what == "reached":
+            self._reached.add(head[1])
+            for other in self._hands:
+                if other is not hand:
+                    other.send("reached", [head[1]])
         elif what == "picture":
             self._ears.picture_of(hand.number, head[1])
         elif what == "notice":
-            self._ears.notice(head[1])
+            if self._new(head[1]):
+                self._ears.notice(head[1])
         elif what == "warning":
-            self._warn(*head[1:])
+            if self._new(head[2]):
+                logging.getLogger(head[1]).warning("%s", head[2])
         elif what == "outage":
             self._ears.outage(hand.number, *head[1:])
         elif what == "ended":
@@ -289,11 +303,11 @@ class CrewRun(Generic[ResponseT]):
         elif what == "bye":
             hand.bye = True
 
-    def _warn(self, name: str, text: str) -> None:
-        """What several members warn of is said once."""
-        if text not in self._warned:
-            self._warned.add(text)
-            logging.getLogger(name).warning("%s", text)
+    def _new(self, text: str) -> bool:
+        """Whether nobody has told it before: what several members tell is said once."""
+        new = text not in self._told
+        self._told.add(text)
+        return new
 
     def _take(self, hand: Hand, outcomes: list[Any], raw: bytes) -> None:
         """Outcomes have come: write them down, or hand them out."""
@@ -317,13 +331,14 @@ class CrewRun(Generic[ResponseT]):
             self._books.write(answered)
 
     def _leave(self, hand: Hand, leaving: list[list[int]]) -> None:
-        """Requests are about to leave: they do when that is on disk."""
-        assert self._recorder is not None
+        """Requests are about to leave: they do when that is on disk, where anybody wants that."""
         rows = []
         for index, attempt, prompt_tokens in leaving:
             row = hand.rows[index]
             row.leaving, row.attempt, row.prompt_tokens = True, attempt, prompt_tokens
             rows.append((row.job, attempt, prompt_tokens))
+        if self._recorder is None:
+            return
         link = hand.link  # that of this member; the answer may come when another has taken its place
         assert link is not None
         billed = self._recorder.leave(rows, lambda: link.send(["sent", len(rows), billed]))
@@ -332,7 +347,8 @@ class CrewRun(Generic[ResponseT]):
 
     def _lost(self, hand: Hand) -> None:
         """The line to a member has ended, and so has the member."""
-        self._ears.gone(hand.number)
+        under_way = [] if hand.bye else [row for row in hand.rows.values() if row.leaving]
+        self._ears.gone(hand.number, len(under_way), sum(row.attempt > 1 for row in under_way))
         self._spawn(self._bury(hand))
 
     async def _bury(self, hand: Hand) -> None:
@@ -349,7 +365,7 @@ class CrewRun(Generic[ResponseT]):
                 for job in finished:
                     self._read(job)
                     self._books.finish(job)
-                await self._start(hand, 0.0)
+                await self._start(hand, _RETRIES)
                 return
             self._fail(stop)
         self._books.give_up([*(row.job for row in rows), *hand.backlog])

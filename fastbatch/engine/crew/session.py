@@ -51,7 +51,6 @@ class CrewSession(AbstractAsyncContextManager["CrewSession[ResponseT]"], Generic
         self.meter = Meter(self.counters, settings.clock)
         self._pictures = Pictures(self.counters)
         self._away: dict[str, set[int]] = {}  # the members that an endpoint is away for
-        self._said: set[str] = set()
         self._crowded = False
         self._members = min(settings.workers, settings.concurrency)
         progress = settings.progress
@@ -114,17 +113,18 @@ class CrewSession(AbstractAsyncContextManager["CrewSession[ResponseT]"], Generic
         """How things are with a member."""
         self._pictures.take(member, told)
 
-    def gone(self, member: int) -> None:
-        """A member has ended."""
-        self._pictures.gone(member)
+    def sent(self, member: int, sent: int, retries: int) -> None:
+        """A member has sent so many requests by now."""
+        self._pictures.sent(member, sent, retries)
+
+    def gone(self, member: int, sent: int, retries: int) -> None:
+        """A member has ended, with so many requests under way."""
+        self._pictures.gone(member, sent, retries)
         for where in list(self._away):
             self.outage(member, where, 0.0, over=True)
 
     def notice(self, text: str) -> None:
-        """A sentence for people; what several members say is said once."""
-        if text in self._said:
-            return
-        self._said.add(text)
+        """A sentence for people."""
         if self.listener is None:
             logger.warning(text)
         else:
