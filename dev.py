@@ -6,7 +6,7 @@
   check               everything CI runs: style, types, contracts, the built wheel, the tests
   crash [options]     kill runs a thousand times and check what is left (minutes; --help lists the options)
   damage [options]    lose power at every byte, change bytes of files, and check what is left (the same)
-  faults [options]    every fault of the matrix at full length, or again and again (the same)
+  faults [options]    every fault of the matrix (at full length: --full), or again and again (the same)
   quota [options]     whole runs against strict servers, in fair and foul weather (the same)
   weigh [options]     count what small jobs execute, and say what grew since it was recorded (the same)
   cover               which branches of journal, cache and formats their tests go through (at least 90 %)

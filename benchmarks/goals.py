@@ -41,9 +41,15 @@ _PEERED = ("run", "limiter")
 
 
 class Figures:
-    """What the benchmarks left in a folder, one JSON each."""
+    """What the benchmarks left in a folder, one JSON each.
+
+    Raises:
+        RuntimeError: one is not there.
+    """
 
     def __init__(self, folder: Path) -> None:
+        if missing := [name for name in _BENCHMARKS if not (folder / f"{name}.json").is_file()]:
+            raise RuntimeError(f"{folder} has no {missing[0]}.json; without --again it is measured first")
         self._reports = {
             name: json.loads((folder / f"{name}.json").read_text("utf-8")) for name in _BENCHMARKS
         }
@@ -205,8 +211,8 @@ def _short(figure: float) -> str:
 def main() -> None:
     """Measure what was asked for, and judge."""
     options = _parser().parse_args()
-    options.folder.mkdir(parents=True, exist_ok=True)
     if not options.again:
+        options.folder.mkdir(parents=True, exist_ok=True)
         for name, arguments in _BENCHMARKS.items():
             _measure(name, arguments, options)
     figures = Figures(options.folder)

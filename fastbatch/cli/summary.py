@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import isinf
 
 from fastbatch.cli.words import counted, duration
@@ -37,7 +38,8 @@ def summary_lines(summary: Summary, output: str) -> list[str]:
     )
     unsent = sum(failure.count for failure in summary.failures if failure.kind == Uncertain.__name__)
     failures = [failure for failure in summary.failures if failure.kind != Uncertain.__name__]
-    lines += [_why_failed(failure) for failure in failures[:_SHOWN]]
+    for failure in failures[:_SHOWN]:
+        lines += _why_failed(failure)
     if len(failures) > _SHOWN:
         lines.append(f"  and {counted(len(failures) - _SHOWN, 'other way')} of failing")
     if unsent:
@@ -120,12 +122,14 @@ def cut_short_lines(when: str, status: RunStatus | None, output: str) -> list[st
     return lines
 
 
-def _why_failed(failure: Failure) -> str:
-    """`  3 × NotFound 404 (model_not_found): The model …`."""
+def _why_failed(failure: Failure) -> Iterator[str]:
+    """`  3 × NotFound 404 (model_not_found): The model …`, and what to do."""
     told = " ".join(str(part) for part in (failure.kind, failure.status) if part is not None)
     code = f" ({failure.code})" if failure.code and failure.code != str(failure.status) else ""
     message = " ".join(failure.message.split())
-    return f"  {failure.count:,} × {told}{code}: {message if len(message) <= 160 else message[:159] + '…'}"
+    yield f"  {failure.count:,} × {told}{code}: {message if len(message) <= 160 else message[:159] + '…'}"
+    if failure.cure:
+        yield f"    {failure.cure}"
 
 
 def _why_skipped(summary: Summary) -> str:

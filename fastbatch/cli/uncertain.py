@@ -59,7 +59,7 @@ class UncertainTeller:
 
 
 def _send_again() -> bool:
-    return typer.confirm("Send them again?", err=True)
+    return typer.confirm("Send them again (no: record them as failed rows)?", err=True)
 
 
 def uncertain_lines(

@@ -150,7 +150,7 @@ class Counters:
         self.fallbacks = 0  # rows that one answered
         self.prompt_tokens = self.cached_tokens = self.completion_tokens = self.reasoning_tokens = 0
 
-        self.failures: dict[tuple[str, int | None, str | None], list[Any]] = {}  # kind -> [count, message]
+        self.failures: dict[tuple[str, int | None, str | None], list[Any]] = {}  # -> [count, message, cure]
 
     @property
     def done(self) -> int:
@@ -164,7 +164,7 @@ class Counters:
         if way in self.failures:
             self.failures[way][0] += 1
         elif len(self.failures) < _WAYS:
-            self.failures[way] = [1, error.message]
+            self.failures[way] = [1, error.message, "" if error.retriable else error.cure]
 
     def usage(self) -> TokenStats:
         """The sums as a value."""
@@ -264,8 +264,8 @@ class Meter:
             left_out=count.left_out,
             replaced=replaced,
             failures=tuple(
-                Failure(*way, number, message)
-                for way, (number, message) in sorted(count.failures.items(), key=lambda item: -item[1][0])
+                Failure(*way, *told)
+                for way, told in sorted(count.failures.items(), key=lambda item: -item[1][0])
             ),
             gone=gone,
             interrupted=interrupted,

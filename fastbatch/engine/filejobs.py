@@ -80,10 +80,13 @@ class FileJobs(Generic[ResponseT]):
     async def blocks(
         self, answers: Answers, counters: Counters
     ) -> AsyncIterator[list[Job[ResponseT] | Candidate]]:
-        """The rows that are not answered yet, in blocks; counts the others as skipped."""
+        """The rows that are not answered yet, in blocks; counts the others as skipped.
+
+        What was appended to the input since its rows were counted belongs to them.
+        """
         touch = None if self._errors.touched is None else self._errors.touch
         block: list[Job[ResponseT] | Candidate] = []
-        size = 0
+        size = read = 0
         for skipped, rows in self._input.blocks(answers, answered=touch):
             counters.skipped += skipped
             if not self.not_again and set(map(type, rows)) <= _KNOWN:  # as usual: nothing to look at
@@ -110,6 +113,9 @@ class FileJobs(Generic[ResponseT]):
                     block.append(job)
             if self.interrupted:
                 break
+            read += skipped + len(rows)
+            if counters.total is not None and read > counters.total:
+                counters.total = read
             size += sum(map(_size, rows))
             whole = len(block) // _BLOCK * _BLOCK if size < _BYTES else len(block)
             if whole:

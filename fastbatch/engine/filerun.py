@@ -250,7 +250,7 @@ class FileRun(Generic[ResponseT]):
             raise
         journal.stop()
         # The session is closed, its connections' descriptors are free; the output is still held.
-        complete = stop is None and counters.done == total and not (self._interrupted and not total)
+        complete = stop is None and counters.done == counters.total and not (self._interrupted and not total)
         # Of an input that was not read to its end nobody can say what it does not hold.
         partly = self._interrupted or self._input.limited or self._input.replays
         await self._in_thread(lambda: errors.settle(whole=complete and not partly))

@@ -198,7 +198,7 @@ class InputFile:
         """The error that ends a run for a bad row."""
         return InputError(
             f"{problem.message.removesuffix('.')} ({sent}correct the line, or run with --on-bad-row record "
-            "or skip)",
+            "or skip, on_bad_row= in Python)",
             path=self.name,
             line=number,
         )

@@ -97,7 +97,7 @@ class RowIds:
             if problem is None and own is not None and not self._dedupe:
                 problem = InvalidRequest(
                     f"the id {own!r} stands on line {seen} already and again on line {number}; --dedupe "
-                    "tells such rows apart"
+                    "(dedupe=True in Python) tells such rows apart"
                 )
                 custom_id = f"{own}-line-{number}"  # so that a second row of one id never takes its place
                 place = table.place(id_number(custom_id))

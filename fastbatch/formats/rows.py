@@ -96,7 +96,7 @@ def read_row(row: Mapping[str, Any], settings: RowSettings) -> LLMRequest:
     endpoint, body, carried = row_parts(row, settings)
     request = LLMRequest(endpoint, body, custom_id=row_id(row), metadata=carried, checked=settings.checked)
     if settings.needs_model and body.get("model") is None:
-        raise InvalidRequest('no model: name one with -m or in the row ("model": "…")')
+        raise InvalidRequest('no model: name one with -m (model= in Python) or in the row ("model": "…")')
     return request
 
 
@@ -127,7 +127,7 @@ def row_parts(row: Mapping[str, Any], settings: RowSettings) -> RowParts:
     keys = ", ".join(repr(key) for key in row if key != "custom_id" and key not in _IGNORED) or "no keys"
     raise InvalidRequest(
         f"the row has none of prompt, messages, input or body (it has {keys}); "
-        'give --prompt "… {key} …" to make prompts from its keys'
+        '--prompt "… {key} …" (prompt= of run_file) makes prompts from the keys of a file\'s rows'
     )
 
 

@@ -148,13 +148,17 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Rows that failed in one way: the error's class, status and code, how many, the first one's message."""
+    """Rows that failed in one way: the error's class, status and code, how many, the first one's message.
+
+    `cure` is what to do, empty where there is nothing but to send them again.
+    """
 
     kind: str
     status: int | None
     code: str | None
     count: int
     message: str
+    cure: str = ""
 
 
 @dataclass(frozen=True, slots=True)

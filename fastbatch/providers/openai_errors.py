@@ -107,8 +107,11 @@ def advise(error: RequestError, body: Any, *, base_url: str, has_key: bool) -> N
             "(api_key= in Python)"
         )
     explained = isinstance(body, dict) and isinstance(body.get("error"), dict)
-    if isinstance(error, NotFound) and not explained and not base_url.endswith("/v1"):
-        error.advise("does the base URL end in /v1?")
+    if isinstance(error, NotFound) and not base_url.endswith("/v1"):
+        if error.code == "unknown_url":
+            error.cure = "Check the base URL: is /v1 missing?"
+        elif not explained:
+            error.advise("does the base URL end in /v1?")
 
 
 def _kind(status: int, code: str | None, group: str) -> type[RequestError]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -30,6 +31,8 @@ _SIZES = {
     "journal": "--rows 200 --concurrency 8 --rounds 1",
     "resume": "--rows 50 --repeats 1",
 }
+
+_NAMES = re.compile(r"`(\w[\w-]*)`")  # of contestants: neither options nor files
 
 Outcome = tuple[str, dict[str, Any]]
 
@@ -223,6 +226,16 @@ def test_goals_judge_what_was_measured(
     assert litellm.endswith("not measured       -")
 
 
+def test_goals_that_find_nothing_measured_say_so(tmp_path: Path) -> None:
+    """A folder without figures, which need not be there, costs a sentence and is not made."""
+    process = start("goals", "--again --folder nowhere", tmp_path)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert errors.endswith(": nowhere has no run.json; without --again it is measured first\n")
+    assert "Traceback" not in errors
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_goals_measure_each_benchmark_once(modules: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each with its JSON; peers and where they stay go to those that have them."""
     goals = modules("goals")
@@ -257,6 +270,13 @@ def test_a_goal_of_time_is_scaled_by_the_machine(
     figures = type("Figures", (), {"slowness": 2.0})()
     goal = modules("goals").Goal("a row", 10.0, "µs", lambda _: found, more, scaled)
     assert goal.line(figures) == ("a row", *line)
+
+
+def test_the_page_has_a_line_for_each_contestant(modules: Any) -> None:
+    """The names of its table are those that `--only` knows."""
+    page = (BENCHMARKS / "README.md").read_text("utf-8").split("## The contestants")[1].split("\n## ")[0]
+    names = [name for line in re.findall(r"^\| (`.*?) \|", page, re.M) for name in _NAMES.findall(line)]
+    assert sorted(names) == sorted(modules("contestants").names())
 
 
 def test_packages_that_cannot_be_installed_are_left_out(

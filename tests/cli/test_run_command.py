@@ -500,7 +500,26 @@ def test_the_summary_says_why_rows_failed(tmp_path):
         options = ["-o", "out.jsonl", "-m", "openai:m", "--base-url", server.url]
         ran = fastbatch("run", "rows.jsonl", *options, cwd=tmp_path)
     assert ran.code == 1
-    assert f"2 × NotFound 404 (model_not_found): {words}" in ran.err
+    told = f"  2 × NotFound 404 (model_not_found): {words}\n    Check the model's name and the base URL.\n"
+    assert told in ran.err
+
+
+def test_the_summary_asks_for_v1_where_it_is_missing(tmp_path):
+    """OpenAI's own words for a path that it does not know are long, and say nothing of `/v1`."""
+    write_rows(tmp_path / "rows.jsonl", {"prompt": "a"})
+    with Recorder(lambda request: error(404, "unknown_url", "Unknown request URL. " * 10)) as server:
+        options = ["-o", "out.jsonl", "-m", "openai:m", "--base-url", server.url.removesuffix("/v1")]
+        ran = fastbatch("run", "rows.jsonl", *options, cwd=tmp_path)
+    assert "…\n    Check the base URL: is /v1 missing?\n" in ran.err
+
+
+def test_the_summary_has_no_cure_but_another_try(tmp_path):
+    """Where sending a row again may help, its line says no more than what happened."""
+    write_rows(tmp_path / "rows.jsonl", {"prompt": "a"})
+    with Recorder(lambda request: error(500, "odd", "No.")) as server:
+        options = ["-o", "out.jsonl", "-m", "openai:m", "--base-url", server.url, "--max-attempts", "1"]
+        ran = fastbatch("run", "rows.jsonl", *options, cwd=tmp_path)
+    assert "  1 × ServerError 500 (odd): No.\nresults: " in ran.err
 
 
 def test_json_progress_is_json(run, tmp_path):

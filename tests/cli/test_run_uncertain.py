@@ -142,7 +142,7 @@ def test_a_terminal_is_asked(tmp_path: Path, provider: HeldProvider, case: str) 
     lost = die(tmp_path, provider)
     ended, shown = on_a_terminal(tmp_path, typed, *command(provider, *options))
     assert (ended, len(provider.requests)) == (code, sent), shown
-    assert ("Send them again? [y/N]" in shown) is asked
+    assert ("Send them again (no: record them as failed rows)? [y/N]" in shown) is asked
     if case == "Ctrl-C":
         assert "Nothing was sent." in shown
         assert fastbatch(*command(provider), cwd=tmp_path).code == 0

@@ -300,7 +300,13 @@ def test_check_names_failed_steps_before_pytest(
 
 @pytest.mark.parametrize(
     ("name", "folder"),
-    [("crash", "crashlab"), ("damage", "journal"), ("faults", "faults"), ("weigh", "weight")],
+    [
+        ("crash", "crashlab"),
+        ("damage", "journal"),
+        ("faults", "faults"),
+        ("quota", "quotalab"),
+        ("weigh", "weight"),
+    ],
 )
 def test_the_long_forms_of_tests_are_beside_them(
     dev: ModuleType, monkeypatch: pytest.MonkeyPatch, name: str, folder: str
@@ -311,6 +317,30 @@ def test_the_long_forms_of_tests_are_beside_them(
     assert dev.COMMANDS[name](["--seed", "7"]) == 1
     assert ran == [[dev.PYTHON, ROOT / "tests" / folder, "--seed", "7"]]
     assert (ROOT / "tests" / folder / "__main__.py").exists()
+
+
+@pytest.mark.parametrize(
+    ("folder", "options", "there_is"),
+    [
+        ("faults", "--only typo", "nothing is chosen; .*: stale connections, .*, descriptors$"),
+        ("faults", "--only clocks --fast", "nothing is chosen; "),
+        ("quotalab", "--scene typo", "no scene has 'typo' in its name; there are: .*; fair; "),
+        ("quotalab", "--only quotas --scene fair", "no scene has 'fair' in its name; there are: declared, "),
+    ],
+)
+def test_who_names_nothing_is_told_what_there_is(folder: str, options: str, there_is: str) -> None:
+    """A mistyped name is a mistake, and no success of nothing."""
+    command = [sys.executable, ROOT / "tests" / folder, *options.split()]
+    ran = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert re.search(there_is, ran.stderr, re.M)
+
+
+def test_faults_go_by_the_names_of_their_rows_too() -> None:
+    """`redirects` is in no entry's name."""
+    command = [sys.executable, ROOT / "tests" / "faults", "--only", "redirects", "--door", "stream"]
+    ran = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert "302 to a file [stream, " in ran.stdout
 
 
 def test_exit_code_is_that_of_the_command(dev: ModuleType) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import fastbatch
-from fastbatch import RequestManager
+from fastbatch import RequestManager, errors
 from fastbatch.simulator import SimulatorConfig
 from fastbatch.simulator.thread import SimulatorThread
 
@@ -81,3 +81,14 @@ def test_the_test_of_the_page_passes(tmp_path: Path) -> None:
 def test_every_argument_of_the_manager_is_told(name: str) -> None:
     """The table has a line for each."""
     assert f"\n| `{name}` |" in LIBRARY
+
+
+def test_names_come_from_where_the_page_says() -> None:
+    """Those of the first table from the package, the classes of errors from a module of their own."""
+    names, told = LIBRARY.split("\n## ")[0], LIBRARY.split("\n## Errors\n")[1].split("\n## ")[0]
+    assert "come from `fastbatch`" in names
+    assert "come from `fastbatch.errors`" in told
+    for line in re.findall(r"^\| (`.*?) \|", names, re.M):
+        assert {*re.findall(r"`(\w+)`", line)} <= {*fastbatch.__all__}
+    classes = re.findall(r"^\| `(\w+)`", told, re.M)
+    assert {"NotFound", "Uncertain"} <= {*classes} <= {*errors.__all__}

@@ -426,7 +426,7 @@ async def test_duplicate_ids_can_be_told_apart(rows, out):
         {"id": "a-2", "prompt": "3"},
         {"id": "a", "prompt": "4"},
     )
-    with pytest.raises(InputError, match="--dedupe tells such rows apart"):
+    with pytest.raises(InputError, match=r"--dedupe \(dedupe=True in Python\) tells such rows apart"):
         await manager_on(FakeTransport()).run_file_async(rows, out)
     await manager_on(FakeTransport()).run_file_async(rows, out, dedupe=True)
     answers = {line["custom_id"]: line["response"]["body"]["choices"][0]["message"] for line in read(out)}

@@ -57,7 +57,7 @@ async def test_a_bad_row_refuses_the_whole_input(rows, out, case):
     assert refused.value.message.startswith(f"{rows}, line 3: ")
     assert says in refused.value.message
     assert "nothing was sent" in refused.value.message
-    assert "--on-bad-row" in refused.value.message
+    assert "--on-bad-row record or skip, on_bad_row= in Python)" in refused.value.message
     assert (transport.calls, sorted(path.name for path in out.parent.iterdir())) == ([], ["rows.jsonl"])
 
 

@@ -470,3 +470,40 @@ async def test_rows_are_known_again_whatever_they_begin_with(rows, out, case):
     rows.write_bytes(b"\n".join(ODD[case]).replace(b'"x"', b'"new"'))
     summary = await run(transport, rows, out)
     assert (summary.skipped, transport.prompts, len(answers(out))) == (1, ["new"], 2)
+
+
+def appending(path, *late):
+    """A transport that appends rows with these prompts to the input when it is first called, and refuses
+    the one that asks for it.
+    """
+    lines = "".join(json.dumps({"id": prompt, "prompt": prompt}) + "\n" for prompt in late)
+
+    def answer(call):
+        if len(transport.calls) == 1:
+            with path.open("a") as file:
+                file.write(lines)
+        return refusal(401) if prompt_of(call) == "refused" else echo(call)
+
+    transport = FakeTransport(answer)
+    return transport
+
+
+MANY = [{"id": number, "prompt": str(number)} for number in range(2000)]  # more than are read ahead
+
+
+async def test_an_input_that_grows_is_answered_to_its_end(rows, out):
+    """Rows that are appended while others are asked are rows of this run, which is complete with them."""
+    write(rows, *MANY)
+    summary = await manager_on(appending(rows, "late")).run_file_async(rows, out)
+    assert (summary.ok, summary.total) == (2001, 2001)
+    assert answers(out)["late"] == "You said late"
+    assert not out.with_name("out.jsonl.journal").exists()
+
+
+async def test_a_run_that_stops_in_what_was_appended_is_not_complete(rows, out):
+    """All rows that there were are answered, and one of two new ones: the journal stays."""
+    write(rows, *MANY)
+    with pytest.raises(RunStopped) as stopped:
+        await manager_on(appending(rows, "late", "refused"), concurrency=1).run_file_async(rows, out)
+    assert (stopped.value.summary.ok, stopped.value.summary.total) == (2001, 2002)
+    assert out.with_name("out.jsonl.journal").exists()

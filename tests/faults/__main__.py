@@ -31,17 +31,25 @@ _OUTCOMES = {
 
 def main() -> int:
     """Do what the arguments say; 1 when something was not as promised."""
-    given = _arguments()
+    parser = _parser()
+    given = parser.parse_args()
+    if given.full and given.transport is None:
+        given.transport = "all"
+    matrix = faults(1.0 if given.full else CI)
     chosen = [
         (fault, door, transport)
-        for number, fault in enumerate(faults(1.0 if given.full else CI))
-        if given.only in fault.name and not (fault.tls and certificates.MISSING)
+        for number, fault in enumerate(matrix)
+        if given.only in fault.name or given.only in fault.row
+        if not (fault.tls and certificates.MISSING)
         if not (given.fast and fault.row in SLOW)
         for door in DOORS
         if given.door in (None, door)
         for transport in ((by_turns(number, door),) if given.transport is None else TRANSPORTS)
         if given.transport in (None, "all", transport)
     ]
+    if not chosen:
+        rows = ", ".join(dict.fromkeys(fault.row for fault in matrix))
+        parser.error(f"nothing is chosen; --only takes part of an entry's name, or of a row's: {rows}")
     outcomes: Counter[str] = Counter()
     began = time.monotonic()
     for _ in range(given.repeat):
@@ -67,24 +75,21 @@ def _told(fault: Fault, door: Door, transport: str, found: list[str], given: arg
     return outcome
 
 
-def _arguments() -> argparse.Namespace:
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="dev.py faults", description=__doc__)
     parser.add_argument("--full", action="store_true", help="storms, outages and stops at their full length")
     parser.add_argument(
         "--fast", action="store_true", help="without those that wait: storms, outages, slow replies, clocks"
     )
     parser.add_argument("--repeat", type=int, default=1, help="all of it so many times (1)")
-    parser.add_argument("--only", default="", help="entries whose name holds this")
+    parser.add_argument("--only", default="", help="entries whose name, or whose row's, holds this")
     parser.add_argument("--door", choices=DOORS, help="one of the three; all of them")
     parser.add_argument(
         "--transport", choices=(*TRANSPORTS, "all"), help="one of them, or all; by turns, and all with --full"
     )
     parser.add_argument("--quiet", action="store_true", help="say nothing of what holds")
     parser.add_argument("--verbose", action="store_true", help="say what is wrong with pending ones, too")
-    given = parser.parse_args()
-    if given.full and given.transport is None:
-        given.transport = "all"
-    return given
+    return parser
 
 
 if __name__ == "__main__":

@@ -169,10 +169,10 @@ def test_an_id_that_is_none_is_refused(given: Any) -> None:
 @pytest.mark.parametrize(
     ("row", "says"),
     [
-        ({}, "none of prompt, messages, input or body .it has no keys.; give --prompt"),
+        ({}, "none of prompt, messages, input or body .it has no keys.; --prompt .*prompt= of run_file"),
         ({"text": "x"}, "it has 'text'"),
         ({"body": {}, "text": 1}, "it has 'body', 'text'"),
-        ({"custom_id": "a", "text": 1, "error": {}, "fastbatch": {}}, "it has 'text'.; give --prompt"),
+        ({"custom_id": "a", "text": 1, "error": {}, "fastbatch": {}}, "it has 'text'.; --prompt"),
         ({"custom_id": "a", "fastbatch": {}}, "it has no keys"),
         ({"prompt": 5}, "prompt must be a string, not a number"),
         ({"prompt": None}, "prompt must be a string, not null"),
@@ -241,7 +241,7 @@ def test_a_column_of_that_name_is_no_broken_line() -> None:
 @pytest.mark.parametrize("row", [{"prompt": "Hi"}, {"url": CHAT, "body": {"messages": [USER]}}])
 def test_a_model_must_be_named_somewhere(row: dict[str, Any]) -> None:
     """In the row or by `-m`, unless a manager names it later."""
-    with pytest.raises(InvalidRequest, match="no model: name one with -m"):
+    with pytest.raises(InvalidRequest, match=r"no model: name one with -m \(model= in Python\)"):
         read_row(row, RowSettings())
     assert read_row(row, RowSettings(needs_model=False)).model is None
 

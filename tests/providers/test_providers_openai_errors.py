@@ -262,6 +262,16 @@ def test_a_404_that_is_no_answer_of_the_api_asks_for_v1(base_url: str, body: byt
     assert error.message.endswith("; does the base URL end in /v1?") == asked
 
 
+@pytest.mark.parametrize(("base_url", "asked"), [("http://h", True), ("http://h/v1", False)])
+def test_an_unknown_path_asks_for_v1(base_url: str, asked: bool) -> None:
+    """OpenAI explains such a 404 in words of its own, so that the question is the cure."""
+    reply = HTTPReply(404, {}, orjson.dumps(coded("unknown_url")))
+    error = OpenAIProvider("k", base_url=base_url, env={}).parse(reply).error
+    assert error is not None
+    assert error.message == "Words."
+    assert ("is /v1 missing?" in error.cure) == asked
+
+
 def test_a_cure_fits_behind_a_long_message() -> None:
     """The message gives way, not the cure, and the bound holds."""
     error = KEYLESS.parse(HTTPReply(401, {}, orjson.dumps({"error": {"message": "é" * 9000}}))).error

@@ -94,13 +94,16 @@ def main() -> int:
     parser.add_argument("--only", choices=parts, help="one half of it (default: both)")
     parser.add_argument("--scene", default="", metavar="TEXT", help="scenes with TEXT in their names")
     given = parser.parse_args()
+    scenes = [scene for part in ([given.only] if given.only else parts) for scene in parts[part]().items()]
+    chosen = [(name, scene) for name, scene in scenes if given.scene in name]
+    if not chosen:
+        names = "; ".join(name for name, _ in scenes)
+        parser.error(f"no scene has {given.scene!r} in its name; there are: {names}")
     lost = 0
-    for part in [given.only] if given.only else parts:
-        for name, scene in parts[part]().items():
-            if given.scene in name:
-                outcome = play(scene)
-                lost += outcome.failed
-                print(f"{name}\n    {outcome.told()}\n    {_lost_time(outcome)}", flush=True)
+    for name, scene in chosen:
+        outcome = play(scene)
+        lost += outcome.failed
+        print(f"{name}\n    {outcome.told()}\n    {_lost_time(outcome)}", flush=True)
     return int(lost > 0)
 
 
