@@ -140,6 +140,23 @@ class Gate(Generic[ResponseT]):
                 lane.weather.ended()
         self._admit()
 
+    def renewed(self, admission: Admission, weigh: Callable[[], Cost]) -> Admission | None:
+        """The admission by which a request leaves now that may have been held up since it was let through.
+
+        None: there is no room for it any more, and what it had is given back.
+        """
+        now, lane, ledger = self._clock.time(), admission.way.lane, admission.ledger
+        if admission.probe or not ledger.stale(admission.reservation, now):
+            return admission
+        cost = weigh() if ledger.counts_tokens else FREE
+        with lane.lock:
+            ledger.cancel(admission.reservation, now)
+            reservation = None if lane.weather.parked else ledger.reserve(cost, now)
+        if reservation is None:
+            self._admit()
+            return None
+        return admission._replace(reservation=reservation)
+
     def look(self) -> None:
         """Something changed: whoever waits may get through, or sooner than the timer says."""
         for line in self._lines.values():

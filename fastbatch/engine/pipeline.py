@@ -112,9 +112,10 @@ class Pipeline(Generic[ResponseT]):
             except BaseException:  # no service, a full disk, or cancelled: nothing leaves
                 self._gate.give_back(admission)
                 raise
-            if not admission.ledger.stale(admission.reservation, self._clock.time()):
+            renewed = gate.renewed(admission, weigh)
+            if renewed is not None:
+                admission = renewed
                 break
-            gate.give_back(admission)
         job.noted = False
         again = None if self._hedge is None else partial(self._again, job, line, weigh)
         return await self._exchange(job, admission, provider, call, again)

@@ -23,7 +23,8 @@ _TOLD = "the provider asked to wait"
 # Seconds of nothing but refusals that are a storm; it is forgotten when it is rare, which is that much longer
 # from one to the next.
 _STORM, _RARE = 1.2, 10.0
-_IN_TIME = 1 / 8  # of `transit`, which the way to the server needs for itself
+# Until a request leaves: this part of `transit`, and at least so many seconds.
+_IN_TIME, _AT_ONCE = 1 / 8, 0.05
 
 
 _ONE: Amounts = (1, 0, 0, 0)
@@ -121,7 +122,7 @@ class Ledger:
         elif declared is not None and declared.quantities:
             self._parts.insert(0, declared)
         self._ceiling = ceiling
-        self._in_time = transit * _IN_TIME
+        self._in_time = max(transit * _IN_TIME, _AT_ONCE)
         self._paused_until = float("-inf")
         self._paused_for = ""
         self.in_flight = 0

@@ -94,7 +94,7 @@ async def test_storing_is_group_commit():
     assert store.stored() == []
     cache.go.set()
     await store.flush()
-    assert cache.blocks == [200, 500, 500, 200]
+    assert cache.blocks == [200, 1000, 200]
     stored = store.stored()
     assert (len(stored), {"first", "7"} <= set(stored)) == (1400, True)
     assert store.stored() == [], "each is told once"
