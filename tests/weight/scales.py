@@ -45,7 +45,9 @@ def instructions(jobs: Sequence[str] = JOBS, sizes: tuple[int, int] = FEW) -> Fi
     with tempfile.TemporaryDirectory(prefix="fastbatch-weight-") as made:
         folder = Path(made)
         _child([sys.executable, *CHILD], "prepare", jobs, sizes, folder)
-        tool = ["valgrind", "--quiet", "--tool=callgrind", f"--callgrind-out-file={folder}/out.%p"]
+        # A child begins with what its parent has executed until the fork, which is none of its own.
+        tool = ["valgrind", "--quiet", "--tool=callgrind", "--zero-before=PyOS_AfterFork_Child"]
+        tool.append(f"--callgrind-out-file={folder}/out.%p")
         told = _child([*tool, sys.executable, *CHILD], "run", jobs, sizes, folder)
         for entry in told:
             entry["counts"] = {"instructions": _total((folder / f"out.{entry['pid']}").read_text("utf-8"))}
