@@ -1,20 +1,23 @@
 """Who is asking what just now: claims on keys, between processes that share a cache on one machine.
 
-A claim is an exclusive lock on one byte of a lock file beside the database, at an offset made of the key's
-hash. So there is no table to clean, no daemon and no time to live: the kernel lets go of everything that a
-process held when it ends, `kill -9` included.
+A claim is a number in a table that all of them have mapped into their memory: the hash of a key, written by
+whoever claims it into a section of the table that is its own. Each writes only there, and looks at what
+stands in the sections of others. A section is somebody's who holds a lock on one byte of the file; so there
+is no daemon and no time to live: the kernel lets go of the locks of a process when it ends, `kill -9`
+included, and what stands in a section that nobody has locked means nothing.
 """
 
 from __future__ import annotations
 
 import fcntl
 import logging
+import mmap
 import os
 import struct
 import sys
 import threading
 import weakref
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,36 +30,51 @@ logger = logging.getLogger(__name__)
 # Locks of an open file, not of a process: they hold between two caches of one process too, and do not go when
 # any other descriptor of the file is closed. Only Linux has them (open file description locks, since 3.15).
 _SET: int | None = getattr(fcntl, "F_OFD_SETLK", None) if sys.maxsize > 2**32 else None
+_GET: int = getattr(fcntl, "F_OFD_GETLK", 0)
 _LOCK = struct.Struct("hhqqi4x")  # struct flock: type, whence, start, length, pid (which must be 0)
-# The kernel keeps the locks of a file in a list that each call walks through: 2 µs with none, 20 with 2,000,
-# 290 with 10,000. Spread over this many files, 10,000 requests under way cost what 625 do: 7 µs.
-_FILES = 16
-_BITS = 62  # of the offset, which is signed and must have room for the length behind it
+
+_FILE = "table-1"  # another layout has another name
+# A byte a section, which is 1 while it is somebody's; behind them the sections, of numbers of 64 bits.
+_SECTIONS, _PLACES = 1024, 512  # half a million claims in all
+_HEAD, _PAGE = 4096, 8 * _PLACES
+_SIZE = _HEAD + _SECTIONS * _PAGE
+_ASK = 64  # looks at others, from one to the next in which it is asked anew whether they are alive
 
 
 class Claims:
     """The claims of one cache object, in `directory`; for any number of threads, and never waiting.
 
-    Two keys with one offset are taken for one: the second waits for the first, which does no harm.
+    Two keys with one hash are taken for one: the second waits for the first, which does no harm. Where two
+    objects claim a key in the same instant, perhaps neither gets it, and both come again.
 
-    Locking a byte is a matter of the kernel's memory, so it is done in the caller's thread: in the cache's
-    own thread every single lock would hand the interpreter over and back.
+    Claiming is writing to memory, so it is done in the caller's thread: in the cache's own thread every block
+    of claims would hand the interpreter over and back.
     """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._lock = threading.Lock()  # never held over a wait
-        self._files: list[int] = []
-        self._held: set[int] = set()
-        self._places: dict[str, int] = {}  # of the keys for which they are held
         self._works = _SET is not None
         self._closing = False
+        self._nothing()
+
+    def _nothing(self) -> None:
+        """Nothing is open, and nothing is held."""
+        self._file: int | None = None
+        self._map: mmap.mmap | None = None
+        self._places: memoryview[int] = memoryview(b"").cast("Q")  # of all sections, one behind the other
+        self._own: set[int] = set()  # sections
+        self._free: list[int] = []  # places in them
+        self._held: dict[int, int] = {}  # the hashes of what is claimed, and where they stand
+        self._hashes: dict[str, int] = {}  # of the keys for which they are held
+        self._alive: set[int] = set()  # sections of others who were when they were asked
+        self._looks = 0
 
     def open(self) -> None:
-        """Open the lock files, made (mode 0600, in a directory of 0700) when they are not there."""
+        """Map the table, made (mode 0600, in a directory of 0700) when it is not there."""
         with self._lock:
             self._closing = False
-            if self._works and not self._files:
+            if self._works and self._file is None:
                 self._open()
 
     def take(self, keys: Collection[str]) -> set[str] | None:
@@ -64,65 +82,158 @@ class Claims:
 
         The others are held: by another process, another cache object, or another caller of this one.
         """
-        taken: set[str] = set()
         with self._lock:
-            if self._works and not self._files:  # closed by one run while another one goes on
+            if self._works and self._file is None:  # closed by one run while another one goes on
                 self._open()
             if not self._works:
                 return None
-            assert _SET is not None
-            held, places, files, lock = self._held, self._places, self._files, _LOCK.pack
-            for key in keys:
-                place = _place(key)
-                if place in held:
-                    continue
-                try:
-                    fcntl.fcntl(files[place % _FILES], _SET, lock(fcntl.F_WRLCK, os.SEEK_SET, place, 1, 0))
-                except (BlockingIOError, PermissionError):  # EAGAIN or EACCES, as the system likes
-                    continue
-                except OSError as error:  # no locks on this file system, or no room for more
-                    self._give_up(error)
-                    return None
-                held.add(place)
-                places[key] = place
-                taken.add(key)
-        return taken
+            try:
+                return self._take(keys)
+            except OSError as error:  # no locks on this file system, or no room for more
+                self._give_up(error)
+                return None
 
     def release(self, keys: Collection[str]) -> None:
         """Let go of `keys`, which the caller has taken; what is not held is passed over."""
         with self._lock:
-            files, lock = self._files, _LOCK.pack
-            for key in keys:
-                place = self._places.pop(key, None)
-                if place is None:
-                    continue
-                self._held.discard(place)
-                if files:
-                    assert _SET is not None
-                    fcntl.fcntl(files[place % _FILES], _SET, lock(fcntl.F_UNLCK, os.SEEK_SET, place, 1, 0))
+            self._release(keys)
             if self._closing and not self._held:
-                self._forget()
+                self._close()
 
     def close(self) -> None:
-        """Close the files: now, or when the last claim is let go of."""
+        """Close the file: now, or when the last claim is let go of."""
         with self._lock:
             self._closing = True
             if not self._held:
-                self._forget()
+                self._close()
 
     def abandon(self) -> None:
         """In a forked child: the claims are the parent's, and must not outlive it here."""
         self._lock = threading.Lock()
-        self._held.clear()
-        self._places.clear()
         self._forget()
+
+    # Claiming is writing first and looking at the others then: of two who do so at once, one at least sees
+    # the other, and whoever sees another lets go.
+
+    def _take(self, keys: Collection[str]) -> set[str]:
+        places, held, hashes = self._places, self._held, self._hashes
+        taken: set[str] = set()
+        for key in keys:
+            number = _hash(key)
+            if number in held:
+                continue
+            if not self._free:
+                self._add_section()
+            place = self._free.pop()
+            places[place] = number
+            held[number] = place
+            hashes[key] = number
+            taken.add(key)
+        if taken and (others := self._others()):
+            lost = {key for key in taken if hashes[key] in others}
+            self._release(lost)
+            taken -= lost
+        return taken
+
+    def _release(self, keys: Collection[str]) -> None:
+        places, held, free = self._places, self._held, self._free
+        for key in keys:
+            number = self._hashes.pop(key, None)
+            if number is not None:
+                place = held.pop(number)
+                places[place] = 0
+                free.append(place)
+
+    def _others(self) -> set[int]:
+        """The hashes of what others claim."""
+        # A processor may read before others see what it has written, but not across a lock of the kernel.
+        self._fcntl(_GET, fcntl.F_WRLCK, 0)
+        found: set[int] = set()
+        self._looks += 1
+        if self._looks % _ASK == 0:
+            self._alive.clear()
+        for section in self._used():
+            if section in self._own:
+                continue
+            begin = section * _PLACES
+            there = set(self._places[begin : begin + _PLACES])
+            if (section in self._alive and there.isdisjoint(self._held)) or not self._swept(section):
+                self._alive.add(section)
+                found |= there
+        return found
+
+    # Sections
+
+    def _used(self) -> Iterator[int]:
+        """The sections that are somebody's, or were when somebody was killed."""
+        assert self._map is not None
+        head = self._map[:_SECTIONS]
+        section = head.find(1)
+        while section >= 0:
+            yield section
+            section = head.find(1, section + 1)
+
+    def _add_section(self) -> None:
+        """Make one's own the first section that is nobody's.
+
+        Raises:
+            OSError: there is none, the file system has no locks, or the disk is full.
+        """
+        assert self._map is not None
+        assert self._file is not None
+        for section in range(_SECTIONS):
+            if section not in self._own and self._locked(section):
+                break
+        else:
+            raise OSError("all sections are taken")
+        # What is written to a mapped page for which the disk has no room is a signal, not an error.
+        os.posix_fallocate(self._file, _HEAD + section * _PAGE, _PAGE)
+        self._clear(section)
+        self._own.add(section)
+        self._map[section] = 1
+        begin = section * _PLACES
+        self._free += range(begin + _PLACES - 1, begin - 1, -1)
+
+    def _swept(self, section: int) -> bool:
+        """Whether it is nobody's any more; then it is made free of what a killed process left there."""
+        assert self._map is not None
+        if not self._locked(section):
+            return False
+        self._clear(section)
+        self._map[section] = 0
+        self._fcntl(_SET, fcntl.F_UNLCK, section)
+        return True
+
+    def _clear(self, section: int) -> None:
+        assert self._map is not None
+        begin = _HEAD + section * _PAGE
+        self._map[begin : begin + _PAGE] = bytes(_PAGE)
+
+    def _locked(self, section: int) -> bool:
+        """Whether the lock of a section could be had, and is."""
+        try:
+            self._fcntl(_SET, fcntl.F_WRLCK, section)
+        except (BlockingIOError, PermissionError):  # EAGAIN or EACCES, as the system likes
+            return False
+        return True
+
+    def _fcntl(self, verb: int | None, kind: int, section: int) -> None:
+        assert self._file is not None
+        assert verb is not None
+        fcntl.fcntl(self._file, verb, _LOCK.pack(kind, os.SEEK_SET, section, 1, 0))
+
+    # Opening and closing
 
     def _open(self) -> None:
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for number in range(_FILES):
-                path = self._directory / f"{number:x}"
-                self._files.append(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            file = self._file = os.open(self._directory / _FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            if os.fstat(file).st_size < _SIZE:
+                os.truncate(file, _SIZE)
+                os.posix_fallocate(file, 0, _HEAD)
+            self._map = mmap.mmap(file, _SIZE)
+            self._places = memoryview(self._map)[_HEAD:].cast("Q")
+            self._add_section()
         except OSError as error:
             self._give_up(error)
         else:
@@ -131,29 +242,36 @@ class Claims:
     def _give_up(self, error: OSError) -> None:
         logger.info("no claims in %s: %s", self._directory, error)
         self._works = False
-        self._held.clear()
-        self._places.clear()
+        self._close()
+
+    def _close(self) -> None:
+        """Leave nothing behind."""
+        if self._map is not None:
+            for section in self._own:
+                self._clear(section)
+                self._map[section] = 0
         self._forget()
 
     def _forget(self) -> None:
-        files, self._files = self._files, []
-        _close(files)
+        """Let go of the file, and of its locks where nobody else has it."""
+        file, table, places = self._file, self._map, self._places
+        self._nothing()
+        places.release()
+        if table is not None:
+            table.close()
+        if file is not None:
+            with suppress(OSError):
+                os.close(file)
 
     def __del__(self) -> None:
-        _close(self._files)
+        self._forget()
 
 
 _opened: weakref.WeakSet[Claims] = weakref.WeakSet()
 
 
-def _close(files: list[int]) -> None:
-    for file in files:
-        with suppress(OSError):
-            os.close(file)
-
-
-def _place(key: str) -> int:
-    return xxh3_64_intdigest(key.encode("utf-8", "surrogatepass")) >> (64 - _BITS)
+def _hash(key: str) -> int:
+    return xxh3_64_intdigest(key.encode("utf-8", "surrogatepass")) or 1
 
 
 def _abandon_all() -> None:

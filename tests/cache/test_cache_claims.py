@@ -14,6 +14,7 @@ import textwrap
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -36,6 +37,11 @@ def descriptors(folder: Path) -> int:
         with suppress(OSError):
             found += link.readlink().is_relative_to(folder)
     return found
+
+
+def used_sections(folder: Path) -> int:
+    """How many there are that somebody has, or had when it was killed."""
+    return (folder / claims._FILE).read_bytes()[: claims._SECTIONS].count(1)
 
 
 def test_what_one_holds_another_does_not_get(folder: Path) -> None:
@@ -71,7 +77,7 @@ def test_any_text_is_a_key(folder: Path) -> None:
 
 def test_keys_with_one_place_wait_for_each_other(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two keys whose hashes meet are taken for one, which costs a wait and no more."""
-    monkeypatch.setattr(claims, "_place", lambda key: 7)
+    monkeypatch.setattr(claims, "_hash", lambda key: 7)
     one = Claims(folder)
     assert one.take(["a", "b"]) == {"a"}
     one.release(["a"])
@@ -163,6 +169,59 @@ HOLD = """
 """
 
 
+RIVAL = """
+    import mmap, os, random, sys
+    from pathlib import Path
+    from fastbatch.cache.claims import Claims
+    folder, number = Path(sys.argv[1]), int(sys.argv[2])
+    with open(folder.parent / "holders", "r+b") as file:
+        holders = mmap.mmap(file.fileno(), 0)
+    keys = [str(key) for key in range(len(holders))]
+    claims, choose = Claims(folder), random.Random(number).sample
+    sys.stdin.read(1)
+    taken = 0
+    for _ in range(1500):
+        mine = claims.take(choose(keys, 24))
+        found = [holders[int(key)] for key in mine]
+        for key in mine:
+            holders[int(key)] = number
+        os.sched_yield()
+        kept = [holders[int(key)] for key in mine]
+        for key in mine:
+            holders[int(key)] = 0
+        if any(found) or set(kept) - {number}:
+            sys.exit(f"{number} met {found} and {kept}")
+        claims.release(mine)
+        taken += len(mine)
+    print(taken)
+"""
+
+
+def test_rivals_never_hold_the_same(folder: Path) -> None:
+    """Four processes that claim the same keys as fast as they can, each of which writes down what it holds."""
+    (folder.parent / "holders").write_bytes(bytes(64))
+    rivals = [
+        subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(RIVAL), str(folder), str(number)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in (1, 2, 3, 4)
+    ]
+    said = []
+    for rival in rivals:
+        assert rival.stdin is not None
+        rival.stdin.write("!")
+        rival.stdin.flush()
+    for rival in rivals:
+        out, problem = rival.communicate()
+        assert rival.returncode == 0, problem
+        said.append(int(out))
+    assert min(said) > 0, "nobody starves"
+
+
 @pytest.fixture(params=["alone", "forked"])
 def holder(request: pytest.FixtureRequest, folder: Path) -> Iterator[subprocess.Popen[str]]:
     """A process that holds "a", and perhaps a child of it that lives on."""
@@ -182,6 +241,56 @@ def holder(request: pytest.FixtureRequest, folder: Path) -> Iterator[subprocess.
     process.kill()
     process.wait()
     process.stdout.close()
+
+
+def test_one_object_may_claim_more_than_a_section_holds(folder: Path) -> None:
+    """It takes sections as it needs them, and gives them back when it is closed."""
+    one, other = Claims(folder), Claims(folder)
+    keys = [str(number) for number in range(3 * claims._PLACES)]
+    assert one.take(keys) == set(keys)
+    assert other.take(["1535", "1536"]) == {"1536"}
+    one.release(keys)
+    one.close()
+    assert other.take(keys) == set(keys)
+    assert used_sections(folder) == 4, "one's own are gone, and the other has one more"
+
+
+def test_where_all_sections_are_taken(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who finds no section makes no claims any more, and takes nobody else's."""
+    monkeypatch.setattr(claims, "_SECTIONS", 1)
+    one, other = Claims(folder), Claims(folder)
+    assert one.take(["a"]) == {"a"}
+    assert other.take(["b"]) is None
+    assert one.take(["b"]) == {"b"}
+    assert one.take([str(number) for number in range(claims._PLACES)]) is None
+
+
+def test_where_the_disk_is_full(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Room for what is mapped is asked for, since a page that finds none ends the process."""
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(os, "posix_fallocate", Mock(side_effect=full))
+    assert Claims(folder).take(["a"]) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"\1" * 100, b"\1" * 100_000], ids=["empty", "short", "rubbish"])
+def test_a_table_of_rubbish_is_made_good(folder: Path, content: bytes) -> None:
+    """What no living process stands for means nothing."""
+    folder.mkdir()
+    (folder / claims._FILE).write_bytes(content)
+    one, other = Claims(folder), Claims(folder)
+    assert one.take(["a", "b"]) == {"a", "b"}
+    assert other.take(["b", "c"]) == {"c"}
+
+
+def test_what_a_killed_process_left_is_swept(folder: Path, holder: subprocess.Popen[str]) -> None:
+    """Its section is nobody's, and whoever meets a claim in it makes it free."""
+    mine = Claims(folder)
+    mine.take(["d"])
+    before = used_sections(folder)
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    assert mine.take(["a"]) == {"a"}
+    assert used_sections(folder) == before - 1
 
 
 def test_a_process_that_is_killed_holds_nothing(folder: Path, holder: subprocess.Popen[str]) -> None:
