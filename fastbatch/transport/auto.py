@@ -23,7 +23,7 @@ from fastbatch.transport.base import (
 )
 from fastbatch.transport.proxies import proxy_for
 from fastbatch.transport.timeout import Timeout
-from fastbatch.transport.tls import context
+from fastbatch.transport.tls import check
 
 _ADDRESSES = 1024  # addresses that are remembered
 
@@ -47,7 +47,7 @@ class AutoTransport:
         Raises:
             ConfigError: the file of certificate authorities cannot be used.
         """
-        context(self._ca_file)
+        check(self._ca_file)
         self._connections = connections
 
     def send(self, call: HTTPCall, timeout: Timeout) -> Coroutine[Any, Any, HTTPReply]:

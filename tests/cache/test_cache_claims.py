@@ -198,7 +198,7 @@ RIVAL = """
 
 
 def test_rivals_never_hold_the_same(folder: Path) -> None:
-    """Four processes that claim the same keys as fast as they can, each of which writes down what it holds."""
+    """Four processes claim the same keys as fast as they can, and each writes down what it holds."""
     (folder.parent / "holders").write_bytes(bytes(64))
     rivals = [
         subprocess.Popen(

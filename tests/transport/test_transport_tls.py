@@ -104,7 +104,11 @@ async def test_a_handshake_that_breaks_off_may_work_the_next_time(make: Make, ho
 
 @pytest.mark.parametrize(
     ("content", "why"),
-    [(None, "No such file or directory"), ("no certificate", "no certificates")],
+    [
+        (None, "No such file or directory"),
+        ("no certificate", "no certificates"),
+        ("-----BEGIN CERTIFICATE-----\nrubbish\n", "no certificates"),
+    ],
 )
 async def test_a_file_of_authorities_that_cannot_be_used(
     make: Make,

@@ -19,11 +19,15 @@ Key = tuple[str, int]
 
 
 class Dialler:
-    """Connects to hosts, with what names are known to stand for; `trusted`: None is the system's trust."""
+    """Connects to hosts, with what names are known to stand for.
 
-    def __init__(self, trusted: ssl.SSLContext | None, loop: asyncio.AbstractEventLoop) -> None:
+    Attributes:
+        trusted: set before the first host that is reached through TLS.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.resolver = Resolver()
-        self._trusted = trusted
+        self.trusted: ssl.SSLContext | None = None
         self._loop = loop
         self._known: dict[Key, tuple[float, list[Address]]] = {}
         self._asked: dict[Key, asyncio.Task[list[Address]]] = {}
@@ -57,7 +61,7 @@ class Dialler:
                 await self._loop.create_connection(
                     protocol,
                     sock=raw,
-                    ssl=self._context(),
+                    ssl=self.trusted,
                     server_hostname=name,
                     ssl_handshake_timeout=patience,
                 )
@@ -65,12 +69,6 @@ class Dialler:
             with suppress(OSError):  # uvloop has closed it in some cases
                 raw.close()
             raise
-
-    def _context(self) -> ssl.SSLContext:
-        if self._trusted is None:
-            self._trusted = ssl.create_default_context()
-            self._trusted.set_alpn_protocols(("http/1.1",))
-        return self._trusted
 
     async def _addresses(self, host: str, port: int) -> list[Address]:
         for family in (socket.AF_INET, socket.AF_INET6):

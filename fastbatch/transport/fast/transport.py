@@ -13,7 +13,7 @@ from fastbatch.transport.fast.dialling import Dialler
 from fastbatch.transport.fast.pool import Pool
 from fastbatch.transport.fast.request import Target
 from fastbatch.transport.timeout import Timeout
-from fastbatch.transport.tls import context
+from fastbatch.transport.tls import check, context, system_context
 
 _TARGETS = 1024  # addresses that are remembered
 
@@ -37,8 +37,9 @@ class FastTransport:
         Raises:
             ConfigError: the file of certificate authorities cannot be used.
         """
+        check(self._ca_file)
         loop = asyncio.get_running_loop()
-        self._dialler = Dialler(context(self._ca_file), loop)
+        self._dialler = Dialler(loop)
         self._pool = Pool(connections, self._bound, self._dialler, loop)
 
     async def send(self, call: HTTPCall, timeout: Timeout) -> HTTPReply:
@@ -94,5 +95,8 @@ class FastTransport:
     def _target(self, url: str) -> Target:
         if len(self._targets) >= _TARGETS:
             self._targets.clear()
-        made = self._targets[url] = Target(url)
+        made = Target(url)
+        if made.origin.tls and self._dialler.trusted is None:
+            self._dialler.trusted = context(self._ca_file) or system_context()
+        self._targets[url] = made
         return made
