@@ -144,7 +144,6 @@ class FileRun(Generic[ResponseT]):
         """
         self._refuse_impossible()
         journal = self._journal()
-        began = False
         try:
             self._errors.look()
             answers, total = await self._in_thread(lambda: self._look(journal))
@@ -155,10 +154,9 @@ class FileRun(Generic[ResponseT]):
             uncertain = journal.uncertain
             if not self._interrupted:
                 self._jobs.not_again = rows_not_again(uncertain, self._options.on_uncertain)
-            began = True
             return await self._recorded(journal, answers, total, uncertain)
         finally:
-            if not began:
+            if not journal.started:
                 journal.undo()
             journal.close()
 

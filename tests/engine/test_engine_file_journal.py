@@ -417,6 +417,26 @@ async def test_a_refused_input_leaves_an_unfinished_run_as_it_is(rows, out):
     assert (plan.uncertain, plan.answered) == (2, 1)
 
 
+class Unopened(FakeTransport):
+    """Cannot be used, as with a bad file of authorities."""
+
+    async def open(self, *, connections):
+        raise ConfigError("cannot be used", key="ca_file")
+
+
+async def test_a_transport_that_does_not_open_leaves_nothing_behind(rows, out):
+    """Nothing was done; of an unfinished run it is known what was."""
+    write(rows, *numbered(3))
+    with pytest.raises(ConfigError):
+        await manager_on(Unopened()).run_file_async(rows, out)
+    assert beside(out) == []
+    await died(rows, out, 1)
+    with pytest.raises(ConfigError):
+        await manager_on(Unopened()).run_file_async(rows, out)
+    plan = await manager_on(FakeTransport()).file_run(rows, out).plan()
+    assert (plan.uncertain, plan.answered) == (2, 1)
+
+
 async def test_duplicate_ids_can_be_told_apart(rows, out):
     """By a number, the same in every run; one that is taken already is passed over."""
     write(

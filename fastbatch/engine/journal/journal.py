@@ -69,6 +69,9 @@ class Journal:
         company: answers and requests that are written together at once; fewer wait a moment for others.
         durability: `power` syncs, so that what is acknowledged survives a power failure; `process` only
             writes, which survives the end of the process.
+
+    Attributes:
+        started: whether anything was, or could have been, written for the run.
     """
 
     def __init__(
@@ -94,6 +97,7 @@ class Journal:
         self._count: Callable[[], Counted] = Counted
         self._answers = self._failures = 0  # written by this run
         self._before: tuple[About, Counted] | None = None
+        self.started = False
 
     # Opening
 
@@ -161,6 +165,7 @@ class Journal:
             count: the run's counters now.
             errors: where the records of failed rows are appended.
         """
+        self.started = True
         self._recorded, self._failed, self._count = recorded, failed, count
         self._errors_path = errors
         self._loop = asyncio.get_running_loop()
