@@ -34,10 +34,10 @@ _GET: int = getattr(fcntl, "F_OFD_GETLK", 0)
 _LOCK = struct.Struct("hhqqi4x")  # struct flock: type, whence, start, length, pid (which must be 0)
 
 _FILE = "table-1"  # another layout has another name
-# A byte a section, which is 1 while it is somebody's; behind them the sections, of numbers of 64 bits.
+# A byte a section, which is 1 while it is somebody's; behind them the sections, of numbers of 64 bits, as far
+# as any was ever used.
 _SECTIONS, _PLACES = 1024, 512  # half a million claims in all
 _HEAD, _PAGE = 4096, 8 * _PLACES
-_SIZE = _HEAD + _SECTIONS * _PAGE
 _ASK = 64  # looks at others, from one to the next in which it is asked anew whether they are alive
 
 
@@ -116,7 +116,7 @@ class Claims:
     # the other, and whoever sees another lets go.
 
     def _take(self, keys: Collection[str]) -> set[str]:
-        places, held, hashes = self._places, self._held, self._hashes
+        held, hashes = self._held, self._hashes
         taken: set[str] = set()
         for key in keys:
             number = _hash(key)
@@ -125,7 +125,7 @@ class Claims:
             if not self._free:
                 self._add_section()
             place = self._free.pop()
-            places[place] = number
+            self._places[place] = number
             held[number] = place
             hashes[key] = number
             taken.add(key)
@@ -156,6 +156,8 @@ class Claims:
             if section in self._own:
                 continue
             begin = section * _PLACES
+            if begin >= len(self._places):
+                self._remap()
             there = set(self._places[begin : begin + _PLACES])
             if (section in self._alive and there.isdisjoint(self._held)) or not self._swept(section):
                 self._alive.add(section)
@@ -188,6 +190,8 @@ class Claims:
             raise OSError("all sections are taken")
         # What is written to a mapped page for which the disk has no room is a signal, not an error.
         os.posix_fallocate(self._file, _HEAD + section * _PAGE, _PAGE)
+        if section * _PLACES >= len(self._places):
+            self._remap()
         self._clear(section)
         self._own.add(section)
         self._map[section] = 1
@@ -205,9 +209,9 @@ class Claims:
         return True
 
     def _clear(self, section: int) -> None:
-        assert self._map is not None
-        begin = _HEAD + section * _PAGE
-        self._map[begin : begin + _PAGE] = bytes(_PAGE)
+        begin = section * _PLACES
+        for place in range(begin, min(begin + _PLACES, len(self._places))):
+            self._places[place] = 0
 
     def _locked(self, section: int) -> bool:
         """Whether the lock of a section could be had, and is."""
@@ -228,16 +232,28 @@ class Claims:
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             file = self._file = os.open(self._directory / _FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            if os.fstat(file).st_size < _SIZE:
-                os.truncate(file, _SIZE)
-                os.posix_fallocate(file, 0, _HEAD)
-            self._map = mmap.mmap(file, _SIZE)
-            self._places = memoryview(self._map)[_HEAD:].cast("Q")
+            os.posix_fallocate(file, 0, _HEAD)
+            self._remap()
             self._add_section()
         except OSError as error:
             self._give_up(error)
         else:
             _opened.add(self)
+
+    def _remap(self) -> None:
+        """Have all of the file mapped that is there by now."""
+        assert self._file is not None
+        self._unmap()
+        size = os.fstat(self._file).st_size - _HEAD
+        self._map = mmap.mmap(self._file, _HEAD + min(size // _PAGE, _SECTIONS) * _PAGE)
+        self._places = memoryview(self._map)[_HEAD:].cast("Q")
+
+    def _unmap(self) -> None:
+        self._places.release()
+        self._places = memoryview(b"").cast("Q")
+        if self._map is not None:
+            self._map.close()
+            self._map = None
 
     def _give_up(self, error: OSError) -> None:
         logger.info("no claims in %s: %s", self._directory, error)
@@ -254,14 +270,11 @@ class Claims:
 
     def _forget(self) -> None:
         """Let go of the file, and of its locks where nobody else has it."""
-        file, table, places = self._file, self._map, self._places
-        self._nothing()
-        places.release()
-        if table is not None:
-            table.close()
-        if file is not None:
+        self._unmap()
+        if self._file is not None:
             with suppress(OSError):
-                os.close(file)
+                os.close(self._file)
+        self._nothing()
 
     def __del__(self) -> None:
         self._forget()

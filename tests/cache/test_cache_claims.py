@@ -246,9 +246,11 @@ def holder(request: pytest.FixtureRequest, folder: Path) -> Iterator[subprocess.
 def test_one_object_may_claim_more_than_a_section_holds(folder: Path) -> None:
     """It takes sections as it needs them, and gives them back when it is closed."""
     one, other = Claims(folder), Claims(folder)
+    other.open()
     keys = [str(number) for number in range(3 * claims._PLACES)]
     assert one.take(keys) == set(keys)
     assert other.take(["1535", "1536"]) == {"1536"}
+    assert other.take(keys) == set(), "the table has grown since it was opened"
     one.release(keys)
     one.close()
     assert other.take(keys) == set(keys)
