@@ -84,7 +84,7 @@ class DiskCache:
 
         def look() -> dict[str, bytes]:
             found = store.get(tuple(keys))
-            claims.open()  # in this thread: it touches the disk, which `claim_many` never does again
+            claims.open()  # in this thread: it makes files, which `claim_many` seldom has to
             return found
 
         return await worker.call(look)
@@ -145,5 +145,11 @@ class DiskCache:
         Claims are kept until they are released: they belong to runs that go on.
         """
         worker, store = self._rooms.here()
-        self._claims.here().close()
-        await worker.close(store.close)
+        claims = self._claims.here()
+        claims.close()
+
+        def last() -> None:
+            store.close()
+            claims.close()  # a lookup that nobody waited for may have opened them again
+
+        await worker.close(last)

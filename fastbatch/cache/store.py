@@ -89,8 +89,12 @@ class Store:
         return found
 
     def put(self, entries: Sequence[tuple[str, bytes]]) -> None:
-        """Store `entries` (distinct keys), 1,000 in a transaction."""
+        """Store `entries` (distinct keys), 1,000 in a transaction.
+
+        In the order of their keys, so that each page of a large index is written once.
+        """
         now = self._time()
+        entries = sorted(entries)
         self._absent.difference_update([key for key, _ in entries])
         for start in range(0, len(entries), _WRITE_BLOCK):
             rows: list[Row] = []

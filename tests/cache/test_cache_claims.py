@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import fcntl
 import gc
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -62,7 +64,7 @@ def test_a_released_key_is_free(folder: Path) -> None:
 
 
 def test_two_callers_of_one_object_exclude_each_other(folder: Path) -> None:
-    """Two runs on one cache object are two askers: the kernel alone would let the second one in."""
+    """Two runs on one cache object are two askers."""
     shared = Claims(folder)
     assert shared.take(["a"]) == {"a"}
     assert shared.take(["a", "b"]) == {"b"}
@@ -267,11 +269,70 @@ def test_where_all_sections_are_taken(folder: Path, monkeypatch: pytest.MonkeyPa
     assert one.take([str(number) for number in range(claims._PLACES)]) is None
 
 
-def test_where_the_disk_is_full(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Room for what is mapped is asked for, since a page that finds none ends the process."""
+@pytest.mark.parametrize("how", ["an error", "a short write"])
+def test_where_the_disk_is_full(folder: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    """Nothing more is claimed; what is held stays so until it is let go of."""
     full = OSError(errno.ENOSPC, "No space left on device")
-    monkeypatch.setattr(os, "posix_fallocate", Mock(side_effect=full))
-    assert Claims(folder).take(["a"]) is None
+    before = descriptors(folder)
+    one, other = Claims(folder), Claims(folder)
+    assert one.take(["a", "b"]) == {"a", "b"}
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", Mock(side_effect=full) if how == "an error" else Mock(return_value=7))
+        assert one.take(["c"]) is None
+    assert other.take(["a", "b"]) == set()
+    one.release(["a"])
+    assert other.take(["a", "b"]) == {"a"}
+    one.release(["b"])
+    assert other.take(["b"]) == {"b"}
+    assert one.take(["d"]) is None
+    other.release(["a", "b"])
+    other.close()
+    assert descriptors(folder) == before
+
+
+def test_a_claim_that_cannot_be_written_off_ends_with_the_last(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stands there until the file is closed, and with it the lock that makes it mean something."""
+    one, other = Claims(folder), Claims(folder)
+    assert one.take(["a", "b"]) == {"a", "b"}
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", Mock(side_effect=OSError(errno.EIO, "Input/output error")))
+        one.release(["a"])
+        assert other.take(["a", "b"]) is None
+        one.release(["b"])
+    assert Claims(folder).take(["a", "b"]) == {"a", "b"}
+
+
+def test_what_was_claimed_when_ctrl_c_came_is_free(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that is broken off has taken nothing."""
+    one, other = Claims(folder), Claims(folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(one, "_others", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            one.take(["a"])
+    assert one.take(["a"]) == {"a"}
+    assert other.take(["a"]) == set()
+
+
+def test_a_table_that_is_cut_short_ends_nobody(folder: Path) -> None:
+    """Whatever others do to the file, who has it open goes on."""
+    one, other = Claims(folder), Claims(folder)
+    assert one.take(["a"]) == {"a"}
+    os.truncate(folder / claims._FILE, 0)
+    assert other.take(["b"]) == {"b"}
+    one.release(["a"])
+    assert one.take(["a", "c"]) == {"a", "c"}
+
+
+def test_a_directory_that_is_removed_is_left(folder: Path) -> None:
+    """Who holds nothing there opens the new one with the next lookup, as the cache does."""
+    one, other = Claims(folder), Claims(folder)
+    one.release(one.take(["a"]) or ())
+    shutil.rmtree(folder)
+    assert other.take(["a"]) == {"a"}
+    one.open()
+    assert one.take(["a"]) == set()
 
 
 @pytest.mark.parametrize("content", [b"", b"\1" * 100, b"\1" * 100_000], ids=["empty", "short", "rubbish"])
@@ -339,5 +400,17 @@ async def test_looking_up_opens_the_files(tmp_path: Path, monkeypatch: pytest.Mo
     assert cache.claim_many(["a"]) == {"a"}
     monkeypatch.undo()
     cache.release_many(["a"])
+    await cache.close()
+    assert descriptors(tmp_path) == before
+
+
+async def test_a_lookup_that_nobody_waits_for_opens_nothing_for_good(tmp_path: Path) -> None:
+    """It may come after the claims were closed, and before the thread is."""
+    before = descriptors(tmp_path)
+    cache = DiskCache(tmp_path)
+    await cache.put_many({"a": b"1"})
+    looking = asyncio.create_task(cache.get_many(["a"]))
+    await asyncio.sleep(0)
+    looking.cancel()
     await cache.close()
     assert descriptors(tmp_path) == before
