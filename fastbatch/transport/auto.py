@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
 
-from fastbatch.errors import InvalidRequest
+from fastbatch.errors import ConfigError, InvalidRequest
 from fastbatch.models.http import HTTPCall, HTTPReply
 from fastbatch.transport.base import (
     MAX_RESPONSE_BYTES,
@@ -21,6 +21,7 @@ from fastbatch.transport.base import (
     HTTPStream,
     Transport,
 )
+from fastbatch.transport.failures import no_authorities
 from fastbatch.transport.proxies import proxy_for
 from fastbatch.transport.timeout import Timeout
 from fastbatch.transport.tls import check
@@ -100,20 +101,23 @@ class AutoTransport:
         if why:
             if host:
                 self._notes[host] = f"aiohttp sends to {host}: {why}"
-            chosen = self._complete = self._complete or await self._opened(_complete())
+            chosen = self._complete = self._complete or await self._opened(_complete(), host)
         else:
-            chosen = self._fast = self._fast or await self._opened(_fast())
+            chosen = self._fast = self._fast or await self._opened(_fast(), host)
             self._dispatching = chosen if isinstance(chosen, Dispatching) else None
         if len(self._chosen) >= _ADDRESSES:
             self._chosen.clear()
         self._chosen[url] = chosen
         return chosen
 
-    async def _opened(self, kind: Any) -> Transport:
+    async def _opened(self, kind: Any, where: str) -> Transport:
         """A transport of that kind; opening them does not wait, so that nobody comes between."""
         transport: Transport = kind(max_response_bytes=self._bound, ca_file=self._ca_file)
         assert self._connections is not None
-        await transport.open(connections=self._connections)
+        try:
+            await transport.open(connections=self._connections)
+        except ConfigError as error:  # since it was looked at
+            raise no_authorities(where, error) from None
         return transport
 
 

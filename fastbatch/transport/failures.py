@@ -8,6 +8,7 @@ import socket
 
 from fastbatch.errors import (
     BadResponse,
+    ConfigError,
     ConnectFailed,
     ConnectionLost,
     ConnectTimeout,
@@ -64,6 +65,11 @@ def no_tls(where: str, error: BaseException) -> ConnectFailed:
     """The handshake failed: for good where the other side has no TLS, else for this time."""
     kind = TLSFailed if speaks_none(error) else ConnectFailed
     return kind(f"TLS with {where} failed: {first_words(error)}")
+
+
+def no_authorities(where: str, error: ConfigError) -> TLSFailed:
+    """Whom to trust is found out when TLS is first needed, and then it was no good."""
+    return TLSFailed(f"no TLS with {where}: {error}", fault="you")
 
 
 def not_connected(target: str, error: OSError) -> ConnectFailed:

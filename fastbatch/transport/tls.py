@@ -23,6 +23,7 @@ _PROBLEMS = {
     64: "its certificate is for another address",
 }
 
+_LONG = 1 << 16  # bytes of authorities; one has some two thousand
 _BEGIN, _END = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
 
 # What a server says that has no TLS, or none that is safe enough, on this port.
@@ -60,7 +61,7 @@ class Named(NamedTuple):
 
 
 def check(ca_file: str | None, environment: Mapping[str, str] | None = None) -> None:
-    """Refuse a file of authorities that is none: where the first is good, all are taken to be.
+    """Refuse a file of authorities that is none; of a long one the first is looked at.
 
     Taking a system's apart takes 20 ms, which a run that never uses TLS has no reason to wait for.
 
@@ -68,13 +69,19 @@ def check(ca_file: str | None, environment: Mapping[str, str] | None = None) -> 
         ConfigError: it cannot be read, or holds no certificate.
     """
     named = _named(ca_file, environment)
-    if named.file is not None:
-        try:
-            content = Path(named.file).read_bytes()
-            first = content[content.find(_BEGIN) : content.find(_END) + len(_END)]
-            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=first.decode("ascii"))
-        except (OSError, ValueError):
-            context(ca_file, environment)  # knows more kinds of files, and why this is none
+    if named.file is not None and not _begins_well(Path(named.file)):
+        context(ca_file, environment)  # knows more kinds of files, and why this is none
+
+
+def _begins_well(file: Path) -> bool:
+    """Whether it is a long file, and the first of it is a certificate."""
+    try:
+        content = file.read_bytes()
+        first = content[content.find(_BEGIN) : content.find(_END) + len(_END)]
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=first.decode("ascii"))
+    except (OSError, ValueError):  # ssl.SSLError is one of the former
+        return False
+    return len(content) >= _LONG
 
 
 def context(ca_file: str | None, environment: Mapping[str, str] | None = None) -> ssl.SSLContext | None:
@@ -89,12 +96,8 @@ def context(ca_file: str | None, environment: Mapping[str, str] | None = None) -
     try:
         made = ssl.create_default_context(cafile=named.file, capath=named.folder)
     except (OSError, ssl.SSLError) as error:
-        why = (
-            "no certificates"
-            if isinstance(error, ssl.SSLError) or not error.errno
-            else os.strerror(error.errno)
-        )
-        raise named.refused(why) from None
+        no_file = not isinstance(error, ssl.SSLError) and error.errno
+        raise named.refused(os.strerror(no_file) if no_file else "no certificates") from None
     made.set_alpn_protocols(("http/1.1",))
     return made
 
@@ -108,7 +111,10 @@ def system_context() -> ssl.SSLContext:
 
 def _named(ca_file: str | None, environment: Mapping[str, str] | None) -> Named:
     if ca_file is not None:
-        return Named(ca_file, None, "ca_file", "")
+        named = Named(ca_file, None, "ca_file", "")
+        if not ca_file:
+            raise named.refused("it names nothing")
+        return named
     environment = os.environ if environment is None else environment
     file, folder = environment.get("SSL_CERT_FILE"), environment.get("SSL_CERT_DIR")
     return Named(file or None, folder or None, "SSL_CERT_FILE", "the environment")

@@ -12,9 +12,12 @@ from faults.certificates import MISSING, context, make
 from faultserver import FaultServer, Line
 from transports import Make
 
-from fastbatch.errors import ConfigError, ConnectFailed, NameNotResolved, TLSFailed
+from fastbatch import OpenAIProvider, RequestManager
+from fastbatch.errors import ConfigError, ConnectFailed, NameNotResolved, RunStopped, TLSFailed
 from fastbatch.models.http import HTTPCall, HTTPReply
+from fastbatch.transport import tls
 from fastbatch.transport.aiohttp import AiohttpTransport
+from fastbatch.transport.fast import FastTransport
 from fastbatch.transport.timeout import Timeout
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=MISSING or "openssl is there")
@@ -126,6 +129,39 @@ async def test_a_file_of_authorities_that_cannot_be_used(
     monkeypatch.setenv("SSL_CERT_FILE", str(file))
     with pytest.raises(ConfigError, match=r"^SSL_CERT_FILE = '.*' \(from the environment\)"):
         await ask(make, "https://127.0.0.1:1/v1")
+
+
+async def test_an_authority_must_be_named(make: Make) -> None:
+    """No name is a mistake, and not the system's authorities."""
+    with pytest.raises(ConfigError, match=r"^ca_file: cannot be used \(it names nothing\)$"):
+        await make(ca_file="").open(connections=1)
+
+
+async def test_a_long_file_of_authorities_whose_end_is_none(
+    authority: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its beginning was good, so it is found out when TLS is needed; nothing was sent, or could be billed."""
+    good = (authority / "authority.pem").read_text()
+    bad = tmp_path / "authorities.pem"
+    bad.write_text(good * (tls._LONG // len(good) + 1) + "-----BEGIN CERTIFICATE-----\nrubbish\n")
+    rows, out = tmp_path / "rows.jsonl", tmp_path / "out.jsonl"
+    rows.write_text('{"model": "m", "prompt": "a"}\n{"model": "m", "prompt": "b"}\n')
+    provider = OpenAIProvider("sk-test", base_url="https://127.0.0.1:9/v1", env={})
+    for _ in range(2):
+        with pytest.raises(RunStopped, match=r"SSL_CERT_FILE = '.*authorities\.pem' .* cannot be used"):
+            await RequestManager(provider).run_file_async(rows, out)
+    plan = await RequestManager(provider).file_run(rows, out).plan()
+    assert (plan.uncertain, plan.answered) == (0, 0)
+
+
+async def test_a_transport_that_is_opened_again(authority: Path) -> None:
+    """It trusts whom it trusted before."""
+    transport = FastTransport(ca_file=str(authority / "authority.pem"))
+    async with FaultServer(behave, tls=context(authority, "good")) as server:
+        for _ in range(2):
+            await transport.open(connections=1)
+            assert (await transport.send(HTTPCall(server.url, {}, b"{}"), Timeout(5.0))).status == 200
+            await transport.close()
 
 
 @asynccontextmanager

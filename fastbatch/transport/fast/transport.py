@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
+from fastbatch.errors import ConfigError
 from fastbatch.models.http import HTTPCall, HTTPReply
 from fastbatch.transport.base import MAX_RESPONSE_BYTES, Answer, Dispatched, HTTPStream
+from fastbatch.transport.failures import no_authorities
 from fastbatch.transport.fast.connection import Connection
 from fastbatch.transport.fast.dialling import Dialler
 from fastbatch.transport.fast.pool import Pool
@@ -38,6 +40,7 @@ class FastTransport:
             ConfigError: the file of certificate authorities cannot be used.
         """
         check(self._ca_file)
+        self._targets.clear()
         loop = asyncio.get_running_loop()
         self._dialler = Dialler(loop)
         self._pool = Pool(connections, self._bound, self._dialler, loop)
@@ -97,6 +100,9 @@ class FastTransport:
             self._targets.clear()
         made = Target(url)
         if made.origin.tls and self._dialler.trusted is None:
-            self._dialler.trusted = context(self._ca_file) or system_context()
+            try:
+                self._dialler.trusted = context(self._ca_file) or system_context()
+            except ConfigError as error:
+                raise no_authorities(made.origin.where, error) from None
         self._targets[url] = made
         return made
