@@ -23,6 +23,9 @@ from fastbatch.transport.timeout import Timeout
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=MISSING or "openssl is there")
 
 
+_RUBBISH = "-----BEGIN CERTIFICATE-----\nrubbish\n-----END CERTIFICATE-----\n"
+
+
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("authority")
@@ -110,7 +113,7 @@ async def test_a_handshake_that_breaks_off_may_work_the_next_time(make: Make, ho
     [
         (None, "No such file or directory"),
         ("no certificate", "no certificates"),
-        ("-----BEGIN CERTIFICATE-----\nrubbish\n", "no certificates"),
+        (_RUBBISH, "no certificates"),
     ],
 )
 async def test_a_file_of_authorities_that_cannot_be_used(
@@ -143,7 +146,7 @@ async def test_a_long_file_of_authorities_whose_end_is_none(
     """Its beginning was good, so it is found out when TLS is needed; nothing was sent, or could be billed."""
     good = (authority / "authority.pem").read_text()
     bad = tmp_path / "authorities.pem"
-    bad.write_text(good * (tls._LONG // len(good) + 1) + "-----BEGIN CERTIFICATE-----\nrubbish\n")
+    bad.write_text(good * (tls._LONG // len(good) + 1) + _RUBBISH)
     rows, out = tmp_path / "rows.jsonl", tmp_path / "out.jsonl"
     rows.write_text('{"model": "m", "prompt": "a"}\n{"model": "m", "prompt": "b"}\n')
     provider = OpenAIProvider("sk-test", base_url="https://127.0.0.1:9/v1", env={})
