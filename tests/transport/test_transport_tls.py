@@ -147,6 +147,7 @@ async def test_a_long_file_of_authorities_whose_end_is_none(
     good = (authority / "authority.pem").read_text()
     bad = tmp_path / "authorities.pem"
     bad.write_text(good * (tls._LONG // len(good) + 1) + _RUBBISH)
+    monkeypatch.setenv("SSL_CERT_FILE", str(bad))
     rows, out = tmp_path / "rows.jsonl", tmp_path / "out.jsonl"
     rows.write_text('{"model": "m", "prompt": "a"}\n{"model": "m", "prompt": "b"}\n')
     provider = OpenAIProvider("sk-test", base_url="https://127.0.0.1:9/v1", env={})
