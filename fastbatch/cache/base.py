@@ -79,7 +79,8 @@ class Claiming(Protocol):
 
     A claim holds until it is released or its process ends, however it ends. Whoever has claimed a key and
     then does not find it may be sure that nobody stores it meanwhile; whoever could not claim one tries
-    again until it is released, and looks it up then. Both verbs return at once, and neither raises.
+    again until it is released, and looks it up then; so do two who came in the same instant, if neither got
+    it. Neither verb waits for others, or raises.
     """
 
     def claim_many(self, keys: Collection[str]) -> set[str] | None:

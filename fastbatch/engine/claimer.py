@@ -22,7 +22,7 @@ ResponseT = TypeVar("ResponseT")
 
 logger = logging.getLogger(__name__)
 
-_AGAIN = 0.1  # seconds between two looks at what others are asking; a look is 2 to 5 µs a row
+_AGAIN = 0.1  # seconds between two looks at what others are asking; a look is a microsecond a row
 _BLOCK = 256  # rows claimed at once; the loop stands still meanwhile, for a millisecond at most
 # A claim is a lookup, too: where several in a row last less than so many seconds, more is claimed at once.
 _SOON, _TIMES = 0.05, 4
