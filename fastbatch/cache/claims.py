@@ -43,6 +43,7 @@ _FILE = "table-1"  # another layout has another name
 _SECTIONS, _PLACES = 1024, 512  # half a million claims in all
 _HEAD, _PAGE = 4096, 8 * _PLACES
 _EMPTY = bytes(_PAGE)
+_PASSING = frozenset((errno.EMFILE, errno.ENFILE))  # errors that say nothing of the file system
 _SWEEP = 64  # looks at others, in one of which all their sections are swept that are nobody's
 
 
@@ -267,9 +268,9 @@ class Claims:
             return True
 
     def _give_up(self, error: OSError, taken: Collection[str] = ()) -> None:
-        """Claim nothing more. What is held stays so, but for what was `taken` last."""
+        """Claim nothing more, or for now. What is held stays so, but for what was `taken` last."""
         logger.info("no claims in %s: %s", self._path.parent, error)
-        self._works, self._closing = False, True
+        self._works, self._closing = error.errno in _PASSING, True
         with suppress(OSError):
             self._release(taken)
         if not self._held:

@@ -304,6 +304,15 @@ def test_a_claim_that_cannot_be_written_off_ends_with_the_last(
     assert Claims(folder).take(["a", "b"]) == {"a", "b"}
 
 
+def test_where_no_descriptor_is_left(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That passes, and says nothing of the file system."""
+    claim = Claims(folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", Mock(side_effect=OSError(errno.EMFILE, "Too many open files")))
+        assert claim.take(["a"]) is None
+    assert claim.take(["a"]) == {"a"}
+
+
 def test_what_was_claimed_when_ctrl_c_came_is_free(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A call that is broken off has taken nothing."""
     one, other = Claims(folder), Claims(folder)
