@@ -91,7 +91,7 @@ class Claims:
         with self._lock:
             if self._works and self._file is None:  # closed by one run while another one goes on
                 self._open()
-            if not self._works:
+            if not self._works or self._file is None:
                 return None
             taken: set[str] = set()
             try:
