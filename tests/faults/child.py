@@ -50,11 +50,11 @@ def be(job: dict[str, Any]) -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (job["files"], job["files"]))
         warnings.simplefilter("always", ResourceWarning)
         warnings.simplefilter("always", RuntimeWarning)
+        _put_in(job["transport"])
         watch = Watch()
         if job["clock"]:
             _jump(job["clock"])
         told: dict[str, Any] = {}
-        _put_in(job["transport"])
         code = (_command if job["door"] == "command" else _library)(job, told)
         told.update(watch.report())
         Path("report.json").write_text(json.dumps(told))
@@ -151,12 +151,17 @@ def _jump(seconds: float) -> None:
 
 
 def _put_in(transport: str) -> None:
-    """Let runs have this transport by default, which they import when they start."""
+    """Let runs have this transport by default, which they import when they start, and this loop."""
     from transports import REAL
 
     import fastbatch.transport.auto
+    from fastbatch.cli import running
+    from fastbatch.engine import bridge
 
-    fastbatch.transport.auto.AutoTransport = REAL[transport]  # type: ignore[assignment,misc]
+    name, without, _ = transport.partition(" without ")
+    fastbatch.transport.auto.AutoTransport = REAL[name]  # type: ignore[assignment,misc]
+    if without:
+        bridge.new_loop = running.new_loop = asyncio.new_event_loop
 
 
 def _command(job: dict[str, Any], told: dict[str, Any]) -> int:

@@ -16,13 +16,14 @@ Door = Literal["command", "run_file", "stream"]
 
 DOORS: tuple[Door, ...] = ("command", "run_file", "stream")
 
-TRANSPORTS = ("aiohttp", "fast")
-"""As `transports.REAL` has them."""
+TRANSPORTS = ("aiohttp", "fast", "aiohttp without uvloop", "fast without uvloop")
+"""As `transports.REAL` has them, on uvloop where it is installed, and on asyncio's own loop."""
 
 
 def by_turns(number: int, door: Door) -> str:
-    """The transport of the entry of this number at this door: each entry meets both, at different doors."""
-    return TRANSPORTS[(number + DOORS.index(door) // 2) % 2]
+    """What the entry of this number meets at this door: each meets both transports, and both loops."""
+    turn = DOORS.index(door) // 2
+    return TRANSPORTS[(number + turn) % 2 + 2 * ((number // 2 + turn) % 2)]
 
 
 STALL = 0.05  # seconds of the loop's time that one thing may take
