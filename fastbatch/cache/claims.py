@@ -77,7 +77,7 @@ class Claims:
     def open(self) -> None:
         """Open the table, made (mode 0600, in a directory of 0700) when it is not there, or not any more."""
         with self._lock:
-            self._closing = False
+            self._closing = not self._works
             if self._file is not None and not self._held and self._removed():
                 self._close()
             if self._works and self._file is None:
@@ -198,7 +198,7 @@ class Claims:
         self._changed.add(section)
 
     def _flush(self) -> None:
-        """Have others see what was written."""
+        """Have others see what was written; what stood there is written again as it was, and never missing."""
         while self._changed:
             section = self._changed.pop()
             self._put(self._own[section], _HEAD + section * _PAGE)
