@@ -198,7 +198,7 @@ class Claims:
         self._changed.add(section)
 
     def _flush(self) -> None:
-        """Have others see what was written; what stood there is written again as it was, and never missing."""
+        """Have others see what was written; what stood there is written as it was, and is never missing."""
         while self._changed:
             section = self._changed.pop()
             self._put(self._own[section], _HEAD + section * _PAGE)

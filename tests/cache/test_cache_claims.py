@@ -302,6 +302,7 @@ def test_a_claim_that_cannot_be_written_off_ends_with_the_last(
         assert other.take(["a", "b"]) is None
         one.open()  # as with the next lookup
         one.release(["b"])
+    assert descriptors(folder) == 0
     assert Claims(folder).take(["a", "b"]) == {"a", "b"}
 
 
