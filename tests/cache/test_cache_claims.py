@@ -300,8 +300,8 @@ def test_a_claim_that_cannot_be_written_off_ends_with_the_last(
         patch.setattr(os, "pwrite", Mock(side_effect=OSError(errno.EIO, "Input/output error")))
         one.release(["a"])
         assert other.take(["a", "b"]) is None
-        one.open()  # as with the next lookup
-        one.release(["b"])
+    one.open()  # as with the next lookup
+    one.release(["b"])
     assert descriptors(folder) == 0
     assert Claims(folder).take(["a", "b"]) == {"a", "b"}
 
