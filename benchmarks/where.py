@@ -3,7 +3,9 @@
     python benchmarks/where.py [--rows 30000] [--concurrency 64] [--functions 25] [--json OUT]
 
 A sample each millisecond of CPU, on every thread; work in C counts for the function that called it, and what
-is in no file of ours for the package that it is in. Looking costs something itself: quote the shares.
+is in no file of ours for the package that it is in. Python hears of a sample at the next call or turn of a
+loop, so that neighbours take each other's share: trust rooms more than functions. Looking costs something
+itself: quote the shares.
 """
 
 from __future__ import annotations
