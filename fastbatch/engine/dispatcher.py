@@ -271,6 +271,8 @@ class Dispatcher(Generic[ResponseT]):
         job.attempts -= 1
         job.tries -= 1
         self._gate.give_back(departure.admission)
+        if self._pipeline.witness is not None and not job.maybe_billed:
+            self._pipeline.witness.back(job)
         self._broke(error, job)
 
     def _come_back(self, departures: Sequence[Departure[ResponseT]]) -> None:

@@ -303,7 +303,7 @@ async def test_a_provider_that_answers_rubbish_ends_the_run_and_loses_nothing(wh
 
 
 async def test_a_call_that_is_none_ends_the_run_and_loses_nothing(tmp_path):
-    """What is in flight beside it comes back and is recorded."""
+    """What is in flight beside it comes back and is recorded; its own row has cost nothing for certain."""
     held = Held()
 
     class Strict(FakeTransport):
@@ -321,6 +321,10 @@ async def test_a_call_that_is_none_ends_the_run_and_loses_nothing(tmp_path):
         await run
     assert len((tmp_path / "out.jsonl").read_bytes().splitlines()) == 7
     assert_clean(manager, ManualClock())  # the run had a clock of its own
+    journal = Journal(tmp_path / "out.jsonl")
+    journal.open(input="", model="")
+    assert journal.uncertain == ()
+    journal.close()
 
 
 async def test_a_call_that_cannot_be_written_is_its_rows_error(clock):
