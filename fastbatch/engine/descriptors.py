@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import resource
 
-_KEPT_BACK = 32  # for files, the cache (6), the loop, and whatever the program beside us opens meanwhile
+_KEPT_BACK = 32  # for files, the cache (5), the loop, and whatever the program beside us opens meanwhile
 _FOLDERS = ("/proc/self/fd", "/dev/fd")
 
 

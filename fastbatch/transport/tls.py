@@ -96,8 +96,8 @@ def context(ca_file: str | None, environment: Mapping[str, str] | None = None) -
     try:
         made = ssl.create_default_context(cafile=named.file, capath=named.folder)
     except (OSError, ssl.SSLError) as error:
-        no_file = not isinstance(error, ssl.SSLError) and error.errno
-        raise named.refused(os.strerror(no_file) if no_file else "no certificates") from None
+        number = None if isinstance(error, ssl.SSLError) else error.errno
+        raise named.refused(os.strerror(number) if number else "no certificates") from None
     made.set_alpn_protocols(("http/1.1",))
     return made
 
