@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
 from subprocess import Popen
 
 import pytest
@@ -89,17 +89,15 @@ def test_what_is_answered_during_the_drain_is_saved(
 
 
 @SIGNALS
-def test_the_second_signal_ends_it_within_a_second(
+def test_the_second_signal_ends_it_at_once(
     tmp_path: Path, rows: Path, provider: HeldProvider, number: int, code: int
 ) -> None:
     """What was answered is saved, what was given up is told now and listed before anything is sent again."""
     with running(tmp_path, provider) as process:
         process.send_signal(number)
         stopping(process, "30" if number == signal.SIGINT else "10")
-        began = time.monotonic()
         process.send_signal(number)
-        _, stderr = process.communicate(timeout=20)
-        assert time.monotonic() - began < 1.0
+        _, stderr = process.communicate(timeout=8)  # the drain alone would take longer
     assert process.returncode == code
     assert "Stopped at once; what was answered before is saved" in stderr
     assert "2 of 20 rows: 2 ok, 0 failed" in stderr
@@ -300,14 +298,20 @@ def test_a_run_that_still_reads_its_input_ends_at_once(tmp_path: Path, provider:
     assert last == "Interrupted before anything was sent; run the same command again to go on."
 
 
+def spent(pid: int) -> float:
+    """Seconds that a process of ours has computed so far; others may hold the processors meanwhile."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) / os.sysconf("SC_CLK_TCK")
+
+
 def interrupted_early(folder: Path, provider: HeldProvider, *options: object) -> tuple[int, str]:
     """Exit code and last line of a run that is interrupted while it looks through its input."""
     write_rows(folder / "rows.jsonl", *({"prompt": str(n)} for n in range(400_000)))
     process = start(*command(provider, *options), cwd=folder)
     while not (folder / "out.jsonl.journal").exists():
         os.sched_yield()
-    began = time.monotonic()
+    before, others = spent(process.pid), getrusage(RUSAGE_CHILDREN).ru_utime
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=30)
-    assert time.monotonic() - began < 1.0
+    assert getrusage(RUSAGE_CHILDREN).ru_utime - others - before < 1.0  # half of what all rows take
     return process.returncode, stderr.splitlines()[-1]

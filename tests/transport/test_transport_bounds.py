@@ -259,9 +259,9 @@ async def both(make: Make, size: int) -> tuple[BaseException | None, BaseExcepti
     await transport.open(connections=2)
     async with FaultServer(server.behave) as there:
         call = HTTPCall(there.url, {}, b"")
-        first = asyncio.create_task(transport.send(call, Timeout(1.0)))
+        first = asyncio.create_task(transport.send(call, Timeout(3.0)))
         await server.paused.wait()
-        second = asyncio.create_task(transport.send(call, Timeout(0.5, idle=0.25)))
+        second = asyncio.create_task(transport.send(call, Timeout(1.5, idle=0.75)))
         await asyncio.wait([first, second])
     await transport.close()
     return first.exception(), second.exception()

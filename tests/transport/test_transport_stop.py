@@ -27,7 +27,7 @@ url, loop, calls = sys.argv[1], sys.argv[2], int(sys.argv[3])
 
 async def call(transport):
     try:
-        reply = await transport.send(HTTPCall(url, {}, b"{}"), Timeout(0.5, idle=0.4))
+        reply = await transport.send(HTTPCall(url, {}, b"{}"), Timeout(0.9, idle=0.8))
     except RequestError as error:
         return type(error).__name__
     return f"{reply.status} {len(reply.body)}"
@@ -72,7 +72,7 @@ class Stopped:
             os.kill(client.pid, signal.SIGSTOP)
             self.stopped.set()
             # The one place where time has to pass: the client's deadlines, while it cannot look.
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(1.3)
             assert self.answered == self.calls
             os.kill(client.pid, signal.SIGCONT)
             told, _ = await client.communicate()
