@@ -38,6 +38,18 @@ class ReplyReader(Protocol[ResponseT_co]):
         """The reply as the provider's own type."""
         ...
 
+    def message(self, body: Any) -> dict[str, Any] | None:
+        """The answer as an assistant's message in OpenAI's form, tool calls included; None where it is none.
+
+        Sent back in a conversation it means what it meant: what a provider wants to see again (signed
+        thinking) is in it, in keys of its own.
+        """
+        ...
+
+    def finish_reason(self, body: Any) -> str | None:
+        """Why it ends, in OpenAI's words (`stop`, `length`, `tool_calls`, `content_filter`), if it says."""
+        ...
+
 
 class ResponseWrapper(Generic[ResponseT]):
     """The outcome of one request.
@@ -157,6 +169,19 @@ class ResponseWrapper(Generic[ResponseT]):
     def text(self) -> str | None:
         """The answer's text; None for an error, and for answers without text (embeddings, tool calls)."""
         return None if self.error is not None else self.reader.text(self.body)
+
+    @property
+    def message(self) -> dict[str, Any] | None:
+        """The answer as an assistant's message in OpenAI's form, whoever gave it, to go on talking with.
+
+        `tool_calls` are in it. None for an error, and for what is no message (embeddings).
+        """
+        return None if self.error is not None else self.reader.message(self.body)
+
+    @property
+    def finish_reason(self) -> str | None:
+        """Why the answer ends, in OpenAI's words: `stop`, `length`, `tool_calls`, `content_filter`."""
+        return None if self.error is not None else self.reader.finish_reason(self.body)
 
     @property
     def response(self) -> ResponseT:

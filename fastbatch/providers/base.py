@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 from fastbatch.limits.cost import Cost
 from fastbatch.limits.stated import Stated
@@ -12,6 +12,29 @@ from fastbatch.models.request import LLMRequest
 from fastbatch.models.response import ReplyReader, ResponseWrapper, Usage
 
 ResponseT = TypeVar("ResponseT")
+
+Structured = Literal["strict", "tool", "json", "prompt"]
+"""How an answer gets a shape: by a schema that the server enforces, as the arguments of a tool, as some JSON
+object that the prompt describes, or by the prompt alone."""
+
+
+class Model(NamedTuple):
+    """A model that a provider offers; what it does not say is 0 or empty."""
+
+    name: str
+    context: int = 0
+    """Tokens of prompt and answer together, or of the prompt where that is counted alone."""
+    output: int = 0
+    """The longest answer in tokens."""
+    kind: str = ""
+    """What it is for, in the provider's words: `chat`, `embedding`, …"""
+
+
+class ModelPage(NamedTuple):
+    """Some of the models, and how to ask for more; `next` is empty on the last page."""
+
+    models: tuple[Model, ...]
+    next: str = ""
 
 
 class Provider(Protocol[ResponseT]):
@@ -22,6 +45,9 @@ class Provider(Protocol[ResponseT]):
         identity: what the endpoint is, for the request hash: its base URL, or a local model's digest.
         reader: how its replies are read (text, typed form).
         credential: tells one key from another without telling any (a digest); "" where there is none.
+        check: refuses what `build` would, with the same `InvalidRequest`, before anything of a run is sent;
+            None where every request can be said.
+        structured: how answers can be given a shape, the best way first.
     """
 
     @property
@@ -36,8 +62,14 @@ class Provider(Protocol[ResponseT]):
     @property
     def credential(self) -> str: ...  # noqa: D102
 
-    def build(self, request: LLMRequest) -> HTTPCall:
-        """The HTTP call that asks for `request`.
+    @property
+    def check(self) -> Callable[[LLMRequest], None] | None: ...  # noqa: D102
+
+    @property
+    def structured(self) -> tuple[Structured, ...]: ...  # noqa: D102
+
+    def build(self, request: LLMRequest, *, stream: bool = False) -> HTTPCall:
+        """The HTTP call that asks for `request`; with `stream` a `StreamedCall`.
 
         Raises:
             InvalidRequest: the body cannot be said in this provider's dialect.
@@ -60,6 +92,22 @@ class Provider(Protocol[ResponseT]):
         """The limits that a reply's headers state; empty where they state none.
 
         Called for every reply; `refused` tells those that say "too many".
+        """
+        ...
+
+    def ask_models(self, after: str = "") -> HTTPCall:
+        """The call that asks which models there are; `after` is a page's `next`.
+
+        Raises:
+            ConfigError: the provider tells nobody.
+        """
+        ...
+
+    def read_models(self, reply: HTTPReply) -> ModelPage:
+        """The models that a reply to `ask_models` names.
+
+        Raises:
+            RequestError: it is another reply.
         """
         ...
 

@@ -127,6 +127,32 @@ def responses_text(body: dict[str, Any]) -> str | None:
     return "".join(parts) if parts else None
 
 
+def responses_message(body: dict[str, Any]) -> dict[str, Any]:
+    """What a Responses reply says as one message of a chat."""
+    message: dict[str, Any] = {"role": "assistant", "content": responses_text(body)}
+    calls = [
+        {
+            "id": item.get("call_id"),
+            "type": "function",
+            "function": {"name": item.get("name"), "arguments": item.get("arguments")},
+        }
+        for item in _list(body.get("output"))
+        if isinstance(item, dict) and item.get("type") == "function_call"
+    ]
+    return {**message, "tool_calls": calls} if calls else message
+
+
+def responses_end(body: dict[str, Any]) -> str | None:
+    """Why a Responses reply ends, in the words of a chat."""
+    if body.get("status") == "incomplete":
+        details = body.get("incomplete_details")
+        reason = details.get("reason") if isinstance(details, dict) else None
+        return "content_filter" if reason == "content_filter" else "length"
+    if body.get("status") != "completed":
+        return None
+    return "tool_calls" if responses_message(body).get("tool_calls") else "stop"
+
+
 def _joined(content: Any, kind: str) -> str | None:
     """The texts of the parts of one kind, joined; None where there is none."""
     parts = [
@@ -156,6 +182,29 @@ class OpenAIReader:
         content = message.get("content") if isinstance(message, dict) else first.get("text")
         # Some servers answer in parts, thinking beside text.
         return content if isinstance(content, str) else _joined(content, "text")
+
+    def message(self, body: Any) -> dict[str, Any] | None:
+        """The first choice's message as it stands; of a Responses reply its text and calls as one."""
+        if not isinstance(body, dict):
+            return None
+        first = next(iter(_list(body.get("choices"))), None)
+        if isinstance(first, dict):
+            message = first.get("message")
+            if isinstance(message, dict):
+                return {"role": "assistant", **message}
+            text = first.get("text")
+            return {"role": "assistant", "content": text} if isinstance(text, str) else None
+        return responses_message(body) if "output" in body else None
+
+    def finish_reason(self, body: Any) -> str | None:
+        """The first choice's; of a Responses reply what its status means."""
+        if not isinstance(body, dict):
+            return None
+        first = next(iter(_list(body.get("choices"))), None)
+        if isinstance(first, dict):
+            reason = first.get("finish_reason")
+            return reason if isinstance(reason, str) else None
+        return responses_end(body) if "output" in body else None
 
     def typed(self, raw: bytes) -> OpenAIReply:
         """The reply as one of the types above.
