@@ -7,7 +7,7 @@
         assert simulator.stats().repeated_bodies == 0
 
 Under pytest the fixtures `fastbatch_simulator` and `fastbatch_simulators` are there without an import (see
-`plugin.py`).
+`plugin.py`). A provider of your own is tested by a class that inherits `ProviderContract` (see `providers`).
 
 Laws: names load when they are first used, because pytest imports this package in every project where
 fastbatch is installed; nothing here is needed to run fastbatch, and nothing in fastbatch imports it.
@@ -30,9 +30,11 @@ if TYPE_CHECKING:
         Spell,
     )
     from fastbatch.testing.clock import ManualClock
+    from fastbatch.testing.providers import ProviderContract
 
 __all__ = [
     "ManualClock",
+    "ProviderContract",
     "SimulatedLimit",
     "Simulator",
     "SimulatorConfig",
@@ -41,7 +43,10 @@ __all__ = [
     "Spell",
 ]
 
-_HOMES = dict.fromkeys(__all__, "fastbatch.simulator") | {"ManualClock": "fastbatch.testing.clock"}
+_HOMES = dict.fromkeys(__all__, "fastbatch.simulator") | {
+    "ManualClock": "fastbatch.testing.clock",
+    "ProviderContract": "fastbatch.testing.providers",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,107 @@
+"""What an API sends, as its documentation shows it, and what that means: the examples a contract goes by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import orjson
+
+from fastbatch.errors import RequestError
+from fastbatch.limits.stated import Stated
+from fastbatch.models.params import CHAT
+from fastbatch.models.response import Usage
+from fastbatch.providers.base import Model
+
+
+class Answer(NamedTuple):
+    """A reply that answers, and what is in it.
+
+    Attributes:
+        body: the reply's JSON.
+        text: what `reader.text` finds; None where the answer has none (embeddings, tool calls).
+        usage: its tokens: the prompt's with cached ones, the completion's with those of reasoning.
+        finish_reason: why it ends, in OpenAI's words.
+        message: the answer as an assistant's message in OpenAI's form; without it only the text is compared.
+    """
+
+    body: Any
+    text: str | None
+    usage: Usage
+    finish_reason: str | None = "stop"
+    message: Mapping[str, Any] | None = None
+
+    @property
+    def raw(self) -> bytes:
+        """The reply's bytes."""
+        return orjson.dumps(self.body)
+
+
+class Failure(NamedTuple):
+    """A reply that is an error, and which one.
+
+    Attributes:
+        status: of the reply.
+        body: the reply's JSON.
+        kind: the class of the error.
+        headers: of the reply, in lower case.
+        retry_after: the seconds to wait that it states.
+        daily: a day's quota is used up.
+    """
+
+    status: int
+    body: Any
+    kind: type[RequestError]
+    headers: Mapping[str, str] = {}
+    retry_after: float | None = None
+    daily: bool = False
+
+    @property
+    def raw(self) -> bytes:
+        """The reply's bytes."""
+        return orjson.dumps(self.body)
+
+
+class Stream(NamedTuple):
+    """A streamed reply, and the whole one it stands for.
+
+    Attributes:
+        sent: its bytes; some hundred, since they are cut in every place.
+        whole: the JSON of the reply that would have come at once.
+        first: the first piece of the answer's text; empty where it has none.
+        endpoint: what was asked, as OpenAI batch files write it.
+    """
+
+    sent: bytes
+    whole: Any
+    first: str
+    endpoint: str = CHAT
+
+
+class BrokenStream(NamedTuple):
+    """A stream in which the server says that it failed, and which error that is."""
+
+    sent: bytes
+    kind: type[RequestError]
+    endpoint: str = CHAT
+
+
+class Catalogue(NamedTuple):
+    """A page of models, as the API lists them.
+
+    Attributes:
+        body: the reply's JSON.
+        models: what it names.
+        next: what to ask for the next page with; empty where there is none.
+    """
+
+    body: Any
+    models: tuple[Model, ...]
+    next: str = ""
+
+
+class LimitHeaders(NamedTuple):
+    """The headers of a reply that state limits, in lower case, and the limits."""
+
+    headers: Mapping[str, str]
+    stated: tuple[Stated, ...]

@@ -1,0 +1,143 @@
+"""What a fold promises: the whole reply out of a stream, however the bytes are cut, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import orjson
+import pytest
+
+from fastbatch.errors import BadResponse
+from fastbatch.models.http import HTTPReply
+from fastbatch.models.params import CHAT, COMPLETIONS, RESPONSES
+from fastbatch.models.request import LLMRequest
+from fastbatch.models.stream import Delta, Fold, StreamedCall
+from fastbatch.testing.providers.examples import BrokenStream, Stream
+from fastbatch.testing.providers.subject import Subject, parsed
+
+_HEADERS = {"x-okapi": "zorilla"}
+_ASKED: dict[str, dict[str, Any]] = {
+    CHAT: {"messages": [{"role": "user", "content": "Capital of France?"}]},
+    COMPLETIONS: {"prompt": "The capital of France is"},
+    RESPONSES: {"input": "Capital of France?"},
+}
+
+
+class Streaming(Subject):
+    """Replies that come in pieces."""
+
+    def fold(self, endpoint: str) -> Fold:
+        """What puts a reply of this endpoint together."""
+        request = LLMRequest(endpoint, {"model": self.model, **_ASKED[endpoint]})
+        call = self.make().build(request, stream=True)
+        assert isinstance(call, StreamedCall), f"build gave no StreamedCall for {endpoint}"
+        return call.fold()
+
+    def test_a_stream_is_the_reply_that_would_have_come_whole(self, stream: Stream) -> None:
+        """However its bytes are cut, the same reply comes of it, which parses."""
+        for pieces in cuts(stream.sent):
+            reply, _ = _folded(self.fold(stream.endpoint), pieces)
+            where = f"cut after {len(pieces[0])} bytes" if len(pieces) == 2 else f"in {len(pieces)} pieces"
+            assert reply is not None, f"{where} it is no whole reply"
+            assert reply.status == 200, f"{where} it has the status {reply.status}"
+            assert orjson.loads(reply.body) == stream.whole, f"{where} it is {reply.body!r}"
+            assert reply.headers.get("x-okapi") == "zorilla", "the headers are lost"
+        assert parsed(self.make(), orjson.dumps(stream.whole)).error is None, "the whole reply is no answer"
+
+    def test_deltas_add_up_to_the_answer(self, stream: Stream) -> None:
+        """In OpenAI's form: text, calls and the reason for the end, however the bytes are cut."""
+        outcome = parsed(self.make(), orjson.dumps(stream.whole))
+        message = outcome.message or {"content": outcome.text}
+        for pieces in cuts(stream.sent):
+            _, deltas = _folded(self.fold(stream.endpoint), pieces)
+            said = "".join(text for text in map(text_of, deltas))
+            assert said == (outcome.text or ""), f"the pieces of text are {said!r}, not {outcome.text!r}"
+            reasons = [delta.finish_reason for delta in deltas if delta.choice == 0 and delta.finish_reason]
+            assert reasons == [outcome.finish_reason] * bool(outcome.finish_reason), f"it ends by {reasons}"
+            called = _calls(deltas)
+            expected = [_call(call) for call in message.get("tool_calls") or ()]
+            assert called == expected, f"the pieces of calls are {called}, not {expected}"
+
+    def test_the_first_text_comes_first(self, stream: Stream) -> None:
+        """As soon as its bytes are there: the time to the first token is measured by it."""
+        fold, texts = self.fold(stream.endpoint), []
+        for byte in stream.sent:
+            texts += [text for delta in fold.feed(bytes([byte])) if (text := text_of(delta))]
+        assert (texts or [""])[0] == stream.first, f"the first text is {texts[:1]}"
+
+    def test_a_stream_that_breaks_off_is_no_reply(self, stream: Stream) -> None:
+        """Cut after any byte it is the whole reply, or nothing, or an error; half of it is never a reply."""
+        complete = False
+        for length in range(len(stream.sent)):
+            try:
+                reply, _ = _folded(self.fold(stream.endpoint), [stream.sent[:length]])
+            except BadResponse:
+                continue
+            if reply is not None:
+                assert orjson.loads(reply.body) == stream.whole, f"after {length} bytes it is {reply.body!r}"
+                complete = True
+            else:
+                assert not complete, f"after {length} bytes it is complete no longer"
+        half, _ = _folded(self.fold(stream.endpoint), [stream.sent[: len(stream.sent) // 2]])
+        assert half is None, "half of the stream is a whole reply"
+
+    def test_a_stream_of_something_else_is_no_reply(self) -> None:
+        """A page, JSON, nothing: None, or BadResponse, never another exception."""
+        if self.streams is None:
+            pytest.skip("this provider has no streams")
+        for sent in (b"", b"<html>\n\n</html>\n", b"data: <html>\n\n", b"data: [7]\n\n", b"7\n", b"\xff\n\n"):
+            for endpoint in {stream.endpoint for stream in self.streams.values()}:
+                try:
+                    reply, _ = _folded(self.fold(endpoint), [sent])
+                except BadResponse:
+                    continue
+                assert reply is None or reply.status >= 400, f"{sent!r} is a reply: {reply.body!r}"
+
+    def test_a_failure_in_a_stream(self, broken_stream: BrokenStream) -> None:
+        """What the server says in the stream is a reply with an error's status, of the right kind."""
+        for pieces in cuts(broken_stream.sent):
+            reply, _ = _folded(self.fold(broken_stream.endpoint), pieces)
+            assert reply is not None, "the failure was taken for a stream that broke off"
+            error = parsed(self.make(), reply.body, reply.status, reply.headers).error
+            assert type(error) is broken_stream.kind, f"it is {error!r}"
+
+
+def cuts(sent: bytes) -> Iterator[list[bytes]]:
+    """The bytes at once, one by one, in small pieces, and divided into two at each place."""
+    yield [sent]
+    for size in (1, 3, 16):
+        yield [sent[start : start + size] for start in range(0, len(sent), size)]
+    for place in range(1, len(sent)):
+        yield [sent[:place], sent[place:]]
+
+
+def text_of(delta: Delta) -> str:
+    """The text that a piece adds to the first answer."""
+    text = delta.delta.get("content")
+    return text if isinstance(text, str) and delta.choice == 0 else ""
+
+
+def _folded(fold: Fold, pieces: Sequence[bytes]) -> tuple[HTTPReply | None, list[Delta]]:
+    deltas: list[Delta] = []
+    for piece in pieces:
+        deltas += fold.feed(piece)
+    return fold.end(200, _HEADERS), deltas
+
+
+def _calls(deltas: Sequence[Delta]) -> list[tuple[str, Any]]:
+    """The calls that the pieces add up to: names with their arguments."""
+    calls: dict[int, list[str]] = {}
+    for delta in deltas:
+        for piece in delta.delta.get("tool_calls") or () if delta.choice == 0 else ():
+            function = piece.get("function") or {}
+            call = calls.setdefault(piece["index"], ["", ""])
+            call[0] += function.get("name") or ""
+            call[1] += function.get("arguments") or ""
+    made = [calls[index] for index in sorted(calls)]
+    return [_call({"function": {"name": name, "arguments": arguments}}) for name, arguments in made]
+
+
+def _call(call: dict[str, Any]) -> tuple[str, Any]:
+    function = call["function"]
+    return function["name"], orjson.loads(function["arguments"] or "{}")
