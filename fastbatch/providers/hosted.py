@@ -8,7 +8,7 @@ from typing import Any, Generic, NamedTuple, Self, TypeVar
 import orjson
 
 from fastbatch import __version__
-from fastbatch.errors import BadResponse, ConfigError, RequestError
+from fastbatch.errors import BadResponse, ConfigError, RateLimited, RequestError
 from fastbatch.limits.cost import Cost
 from fastbatch.limits.stated import Stated
 from fastbatch.limits.tokens import output_allowance
@@ -23,6 +23,8 @@ from fastbatch.providers.address import (
     secrets_in,
 )
 from fastbatch.providers.limit_headers import LimitHeaders
+from fastbatch.providers.statuses import error_kind, plain_words
+from fastbatch.providers.waits import read_retry_after, read_wait
 
 ResponseT = TypeVar("ResponseT")
 
@@ -157,6 +159,21 @@ class HostedProvider(Generic[ResponseT]):
             provider_request_id=self.request_id(reply.headers),
             error=error,
         )
+
+    def failed(self, reply: HTTPReply, said: str = "", code: str | None = None) -> RequestError:
+        """The error that a reply's status means, with what its body `said` and the wait that it asks for."""
+        kind, headers = error_kind(reply.status), reply.headers
+        fields: dict[str, Any] = {
+            "status": reply.status,
+            "code": code,
+            "provider": self.name,
+            "request_id": self.request_id(headers),
+        }
+        message = said or plain_words(reply.status, headers, reply.body)
+        if kind is not RateLimited:
+            return kind(message, retry_after=read_retry_after(headers), **fields)
+        wait = read_wait(headers)
+        return RateLimited(message, retry_after=wait.seconds, daily=wait.daily, **fields)
 
     def broken(self, reply: HTTPReply, problem: str) -> BadResponse:
         """The error of a reply that is no answer, with how it begins."""

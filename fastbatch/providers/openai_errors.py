@@ -14,9 +14,8 @@ from fastbatch.errors import (
     QuotaExhausted,
     RateLimited,
     RequestError,
-    RequestTooLarge,
-    ServerError,
 )
+from fastbatch.providers.statuses import error_kind, plain_words
 from fastbatch.providers.waits import read_google_wait, read_retry_after, read_wait
 
 # Codes that mean "no money left" whatever their status (402 or 429).
@@ -31,18 +30,6 @@ _QUOTA_CODES = frozenset(
     )
 )
 _SPEND_LIMIT = "_spend_limit_exceeded"
-
-_BY_STATUS: dict[int, type[RequestError]] = {
-    401: AuthenticationFailed,
-    402: QuotaExhausted,
-    403: PermissionDenied,
-    404: NotFound,
-    408: ServerError,
-    409: ServerError,  # a lock timeout, retried by OpenAI's own client
-    413: RequestTooLarge,
-    429: RateLimited,
-    529: Overloaded,
-}
 
 # `error.type` where the status tells nothing, since it is that of a success.
 _BY_TYPE: dict[str, type[RequestError]] = {
@@ -89,7 +76,7 @@ def classify(
         "request_id": request_id,
         "retriable": _should_retry(headers),
     }
-    said = message or _plain_words(status, headers, raw)
+    said = message or plain_words(status, headers, raw)
     if kind is not RateLimited:
         return kind(said, retry_after=read_retry_after(headers), **fields)
     wait = read_wait(headers)
@@ -123,9 +110,7 @@ def _kind(status: int, code: str | None, group: str) -> type[RequestError]:
         return RateLimited
     if status >= 500 and (code in _NO_ROOM or group in _NO_ROOM):
         return Overloaded
-    if found := _BY_TYPE.get(group) if status < 300 else _BY_STATUS.get(status):
-        return found
-    return ServerError if status >= 500 or status < 300 else BadRequest
+    return (_BY_TYPE.get(group) if status < 300 else None) or error_kind(status)
 
 
 def _means_quota(code: str) -> bool:
@@ -136,14 +121,3 @@ def _should_retry(headers: Mapping[str, str]) -> bool | None:
     """OpenAI's own word on it (`x-should-retry`), which wins; None where it says nothing."""
     said = headers.get("x-should-retry")
     return {"true": True, "false": False}.get(said) if said else None
-
-
-def _plain_words(status: int, headers: Mapping[str, str], raw: bytes) -> str:
-    """A sentence for a reply without an error object."""
-    if 300 <= status < 400:
-        return (
-            f"HTTP {status}: a redirect to {headers.get('location', 'nowhere')}, which is not followed; "
-            "correct the base URL"
-        )
-    start = raw[:1500].decode("utf-8", "replace").strip()
-    return f"HTTP {status}: {start}" if start else f"HTTP {status} without a body"
