@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -54,7 +55,14 @@ _NUMBERS = (int, float, int | None, float | None)
 OneOrMore = Annotated[str | list[str] | None, BeforeValidator(_one_or_more)]
 
 
-class RunOptions(BaseModel):
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", UserWarning)  # pydantic had the name for itself once, and warns
+
+    class _Named(BaseModel):
+        schema: str | None = None  # type: ignore[assignment]
+
+
+class RunOptions(_Named):
     """The options of `fastbatch run`, checked. Times are seconds; None means "not limited" or "not given"."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -83,6 +91,9 @@ class RunOptions(BaseModel):
     max_wait: float = Field(600.0, ge=0, allow_inf_nan=False)
     max_outage: float = Field(600.0, ge=0, allow_inf_nan=False)
     hedge: float = Field(0.0, ge=0, le=1, allow_inf_nan=False)
+    structured: Literal["auto", "strict", "tool", "json", "prompt"] = "auto"
+    reasks: int = Field(2, ge=0, le=100)
+    stream: bool = False
     limit: int | None = Field(None, ge=0)
     on_bad_row: Literal["fail", "record", "skip"] = "fail"
     dedupe: bool = False

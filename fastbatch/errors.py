@@ -28,6 +28,7 @@
         ├── ConnectionLost        it broke after the request left; retried, maybe billed
         ├── RequestTimeout        no complete reply in time; retried, maybe billed
         ├── BadResponse           a reply that is no answer; retried once, maybe billed
+        ├── InvalidAnswer         an answer that does not fit its shape; asked again with what is wrong
         ├── ResponseTooLarge      a reply above the size bound, maybe billed
         └── Uncertain             sent by a run that died, and not sent again; maybe billed
 
@@ -58,6 +59,7 @@ What a `RequestError` says of itself, as fields of its class that an error may o
     ConnectionLost         network    yes         yes     -           maybe
     RequestTimeout         provider   yes         yes     -           maybe
     BadResponse            provider   yes         yes     -           maybe
+    InvalidAnswer          provider   yes         yes     -           none
     ResponseTooLarge       provider   -           yes     -           none
     Uncertain              us         -           yes     -           none
 
@@ -87,6 +89,7 @@ __all__ = [
     "ConnectionLost",
     "FastbatchError",
     "InputError",
+    "InvalidAnswer",
     "InvalidRequest",
     "MissingExtra",
     "NameNotResolved",
@@ -282,6 +285,7 @@ class RequestError(FastbatchError):
     stops_run: bool = False
     bills: ClassVar[bool] = False  # whether this kind of failure may have been billed
     effect: Effect = "none"
+    answered: ClassVar[bool] = False  # whether there is an answer all the same, though none of use
     cure: str = ""
 
     def __init__(
@@ -349,6 +353,7 @@ class RequestError(FastbatchError):
         """Build the error again from `to_dict()`; an unknown class becomes a plain `RequestError`."""
         kind = _BY_NAME.get(str(record.get("class")), RequestError)
         retriable, fault = record.get("retriable"), record.get("fault")
+        beside: dict[str, Any] = {"text": str(record.get("text", ""))} if kind is InvalidAnswer else {}
         return kind(
             str(record.get("message", "")),
             status=record.get("status"),
@@ -357,6 +362,7 @@ class RequestError(FastbatchError):
             maybe_billed=bool(record.get("maybe_billed")),
             retriable=retriable if isinstance(retriable, bool) else None,
             fault=fault if fault in _FAULTS else None,
+            **beside,
         )
 
 
@@ -516,6 +522,33 @@ class BadResponse(RequestError):
     effect = "maybe"
 
 
+class InvalidAnswer(RequestError):
+    """The model answered, and what it said does not fit the shape that was asked for; it was paid for.
+
+    Attributes:
+        text: what it said.
+        why: what is wrong with it.
+        final: asking again would not help (cut off by a limit, refused).
+    """
+
+    retriable = True
+    bills = True
+    answered = True
+    cure = "Ask a stronger model, allow more re-asks, or ask for a simpler shape."
+
+    def __init__(
+        self, message: str, *, text: str = "", why: str = "", final: bool = False, **fields: Any
+    ) -> None:
+        super().__init__(message, **fields)
+        self.text = text
+        self.why = why
+        self.final = final
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record, with what the model said."""
+        return {**super().to_dict(), **({"text": self.text} if self.text else {})}
+
+
 class ResponseTooLarge(RequestError):
     """The reply is larger than `max_response_bytes`; it was cut off."""
 
@@ -549,6 +582,7 @@ _BY_NAME: dict[str, type[RequestError]] = {
         ConnectionLost,
         RequestTimeout,
         BadResponse,
+        InvalidAnswer,
         ResponseTooLarge,
         Uncertain,
     )

@@ -74,7 +74,14 @@ def test_exit_codes(name: str, code: int) -> None:
 def test_what_may_have_been_billed() -> None:
     """Only failures after the body went out may cost money."""
     billed = {name for name, kind in REQUEST_ERRORS.items() if kind("x").maybe_billed}
-    assert billed == {"ConnectionLost", "RequestTimeout", "BadResponse", "ResponseTooLarge", "Uncertain"}
+    assert billed == {
+        "ConnectionLost",
+        "RequestTimeout",
+        "BadResponse",
+        "InvalidAnswer",
+        "ResponseTooLarge",
+        "Uncertain",
+    }
     assert RateLimited("x", maybe_billed=True).maybe_billed
     assert not BadResponse("x", maybe_billed=False).maybe_billed
 

@@ -117,6 +117,25 @@ class Flags(TypedDict):
             metavar="share|sample", help="Equal rows share one answer, or each buys its own [default: share]."
         ),
     ]
+    schema: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="A JSON schema that answers have to fit; they are checked."),
+    ]
+    structured: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|strict|tool|json|prompt",
+            help="How the model is told of the schema [default: auto, the best way that the provider has].",
+        ),
+    ]
+    reasks: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Times a row is asked again whose answer does not fit [default: 2]."),
+    ]
+    stream: Annotated[
+        bool | None,
+        typer.Option(help="Have answers come in pieces, so that the time to the first token is known."),
+    ]
     limit: Annotated[int | None, typer.Option(metavar="N", help="Only the first N rows.")]
     on_bad_row: Annotated[
         str | None,

@@ -13,7 +13,7 @@ from fastbatch.errors import UsageError, mask_secrets
 from fastbatch.formats.lines import numbered_lines
 
 # Options that decide what a row asks, and of whom; beside them the key's name, and the order of the output.
-_ASKED = ("model", "base_url", "prompt", "system", "param", "identical", "fallback")
+_ASKED = ("model", "base_url", "prompt", "system", "param", "identical", "fallback", "schema", "structured")
 _KEPT = (*_ASKED, "api_key_env", "ordered")
 _OMITTED = "omitted"  # names of options that were given and are not remembered
 _ROOM = 2048  # bytes in every error record

@@ -6,7 +6,10 @@ import asyncio
 import gc
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+import orjson
 
 from fastbatch import __version__, registry
 from fastbatch.assembly import open_cache, open_route
@@ -74,6 +77,10 @@ def _manager(model: str, resolved: Resolved, listener: Listener | None) -> tuple
         ),
         max_outage=options.max_outage,
         hedge=options.hedge,
+        response_format=None if options.schema is None else _schema(options.schema),
+        structured=options.structured,
+        reasks=options.reasks,
+        streamed=options.stream,
         shared=options.shared_limits_url or options.shared_limits,
         identical=options.identical,
         progress=listener,
@@ -90,6 +97,19 @@ def _listener(resolved: Resolved) -> Listener | None:
         raise resolved.refused("progress", f"is none of {', '.join(registry.names('progress'))}, off")
     listener: Listener = registry.find("progress", name)()
     return listener
+
+
+def _schema(path: str) -> Any:
+    """The JSON schema in a file."""
+    try:
+        found = orjson.loads(Path(path).expanduser().read_bytes())
+    except OSError as problem:
+        raise ConfigError(f"cannot be read: {problem.strerror}", key="schema", value=path) from None
+    except orjson.JSONDecodeError as problem:
+        raise ConfigError(f"is not JSON: {problem}", key="schema", value=path) from None
+    if not isinstance(found, dict):
+        raise ConfigError("holds no JSON schema, which is an object", key="schema", value=path)
+    return found
 
 
 def _windows(resolved: Resolved) -> tuple[Window, ...]:

@@ -29,6 +29,8 @@ def summary_lines(summary: Summary, output: str) -> list[str]:
     sent = f"{counted(summary.sent, 'request')} sent"
     if summary.usage.retries:
         sent += f", {summary.usage.retries:,} of them retries"
+    if summary.usage.reasks:
+        sent += f", {summary.usage.reasks:,} since an answer did not fit the schema"
     lines.append("; ".join([sent, *spared]))
     lines += _weather_lines(summary)
     usage = summary.usage
@@ -90,6 +92,11 @@ def _weather_lines(summary: Summary) -> list[str]:
         lines.append(
             f"half of the answers came within {weather.latency_p50:.2g} s, 99 % within "
             f"{weather.latency_p99:.2g} s"
+        )
+    if weather.first_token_p99:
+        lines.append(
+            f"the first token came within {weather.first_token_p50:.2g} s for half of them, "
+            f"{weather.first_token_p99:.2g} s for 99 %"
         )
     return lines
 

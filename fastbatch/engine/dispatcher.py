@@ -329,13 +329,16 @@ class Dispatcher(Generic[ResponseT]):
         assert departure.began is not None
         try:
             outcome = departure.provider.parse(reply)
-            if outcome.error is not None:
+            if outcome.error is not None or job.reasks:
                 return None
             outcome.of(job.request, index=job.index, key=job.key)
             if job.asked is not job.request:
                 outcome.model = job.asked.body.get("model")
             outcome.latency = now - departure.began
             outcome.attempts = job.attempts
+            shape = job.asked.shape
+            if shape is not None and shape.problem(outcome) is not None:
+                return None
         except Exception:  # noqa: BLE001  (a foreign provider: it is met again where it can be told)
             return None
         return job, departure.admission, reply, outcome

@@ -131,6 +131,7 @@ class Counters:
         "left_out",
         "ok",
         "prompt_tokens",
+        "reasks",
         "reasoning_tokens",
         "refused",
         "retries",
@@ -147,6 +148,7 @@ class Counters:
         self.elsewhere = 0  # waiting for the answer to what another process is asking
         self.in_flight = self.waiting = self.sent = self.retries = self.hedged = 0
         self.refused = 0  # by a limit
+        self.reasks = 0  # questions asked once more, since the answer did not fit
         self.fallbacks = 0  # rows that one answered
         self.prompt_tokens = self.cached_tokens = self.completion_tokens = self.reasoning_tokens = 0
 
@@ -177,6 +179,7 @@ class Counters:
             cache_hits=self.cached,
             retries=self.retries,
             unpriced=self.ok - self.cached - self.shared,
+            reasks=self.reasks,
         )
 
 
@@ -225,6 +228,7 @@ class Meter:
             waiting=count.waiting,
             sent=count.sent,
             retries=count.retries,
+            reasks=count.reasks,
             prompt_tokens=count.prompt_tokens,
             completion_tokens=count.completion_tokens,
             rows_per_s=rate,

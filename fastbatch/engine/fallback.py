@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from contextlib import suppress
+from typing import TypeVar
 
 from fastbatch.engine.job import Job
 from fastbatch.engine.lane import Group
+from fastbatch.errors import InvalidRequest
 from fastbatch.hashing import compute_request_hash
-from fastbatch.models.request import LLMRequest
+from fastbatch.models.telling import Structured
 
 ResponseT = TypeVar("ResponseT")
 
@@ -26,23 +28,21 @@ def elsewhere(groups: Sequence[Group[ResponseT]], number: int, now: float) -> in
     return next((place for place, group in enumerate(groups) if group.open), None)
 
 
-def readdress(job: Job[ResponseT], group: Group[ResponseT], *, sample: bool) -> None:
+def readdress(
+    job: Job[ResponseT], group: Group[ResponseT], *, sample: bool, way: Structured | None = None
+) -> None:
     """Write on `job` what is asked of `group`, and under which key that is kept.
 
-    The answer stays the row's own, under the row's own key; in the cache it is the fallback's.
+    The answer stays the row's own, under the row's own key; in the cache it is the fallback's. `way` is how
+    models of the group are told of a shape.
     """
     request = job.request
+    if way is not None:
+        with suppress(InvalidRequest):  # it has been told in one way; the fallback is asked in that one, too
+            request = request.told(way)
     if group.model is not None and request.body.get("model") != group.model:
-        body: dict[str, Any] = {**request.body, "model": group.model}
-        job.asked = LLMRequest(
-            request.endpoint,
-            body,
-            custom_id=request.custom_id,
-            metadata=request.metadata,
-            request_id=request.request_id,
-        )
-    else:
-        job.asked = request
+        request = request.asking({**request.body, "model": group.model})
+    job.asked = request
     # A sample's own key holds its number, which is all that tells it from its twins.
     occurrence = int(job.key[:15], 16) if sample and job.key else 0
     identity = group.provider.identity

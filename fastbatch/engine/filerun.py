@@ -99,6 +99,7 @@ class FileRun(Generic[ResponseT]):
             seed=_seed(settings, rows),
             dedupe=options.dedupe,
             key=row_keys(settings),
+            sayable=settings.provider.check,
         )
         self._output = output
         self._errors = ErrorsFile(real_file(output))
@@ -306,6 +307,8 @@ def _seed(settings: Settings[Any], rows: RowSettings) -> int:
     template = None if rows.template is None else rows.template.text
     what: list[Any] = [SCHEME.decode(), settings.provider.identity, rows.model, template, rows.system]
     what += [dict(rows.params), settings.identical]
+    if rows.shape is not None:
+        what.append(rows.shape.said)
     try:
         said = orjson.dumps(what)
     except TypeError:  # parameters that are no JSON are refused where a row has them

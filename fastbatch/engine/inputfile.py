@@ -62,6 +62,7 @@ class InputFile:
         ahead: rows that `check` looks through.
         key: computes the hash of a request from its endpoint, its body and its row's id; without it rows
             have none.
+        sayable: refuses a request that the provider cannot be asked; None where every one can be.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class InputFile:
         dedupe: bool = False,
         ahead: int = AHEAD,
         key: Callable[[str, dict[str, Any], str], str] | None = None,
+        sayable: Callable[[LLMRequest], None] | None = None,
     ) -> None:
         self.path = path
         self.name = name or str(path)
@@ -86,6 +88,7 @@ class InputFile:
         self._check = RowCheck(settings).check
         self._ahead = ahead
         self._key = key
+        self._sayable = sayable
         self._looked = Looked()
         self._begins = BEGINS[0]
         self.replays = False  # whether rows come from an errors file, with the lines that are on record
@@ -175,6 +178,8 @@ class InputFile:
         if problem is None:
             try:
                 endpoint, body, carried = self._check(content)
+                if self._sayable is not None:
+                    self._sayable(LLMRequest(endpoint, body, checked=True))
                 if self._key is not None and not held:
                     key = self._key(endpoint, body, custom_id)
                     if "error" not in content and type(line) is bytes:
@@ -279,11 +284,24 @@ class InputFile:
 
     def _request(self, known: Known, content: dict[str, Any]) -> LLMRequest:
         body = content.get("body")
-        if not known.carries and type(body) is dict and body.get("model") and "url" in content:
+        if (
+            not known.carries
+            and type(body) is dict
+            and body.get("model")
+            and "url" in content
+            and self._trusted.shape is None
+        ):
             endpoint, carried = content["url"], None  # a usual batch line, which is its request
         else:
             endpoint, body, carried = row_parts(content, self._trusted)
-        return LLMRequest(endpoint, body, custom_id=known.custom_id, metadata=carried, checked=True)
+        return LLMRequest(
+            endpoint,
+            body,
+            custom_id=known.custom_id,
+            metadata=carried,
+            checked=True,
+            shape=self._trusted.shape_of(body),
+        )
 
     def row(self, known: Known) -> Row:
         """The whole of a row that was known without reading it again."""
@@ -316,8 +334,15 @@ class InputFile:
             try:
                 endpoint, body, carried = row_parts(content, self._trusted) if key else self._check(content)
                 request = LLMRequest(
-                    endpoint, body, custom_id=row_id(content), metadata=carried, checked=True
+                    endpoint,
+                    body,
+                    custom_id=row_id(content),
+                    metadata=carried,
+                    checked=True,
+                    shape=self._trusted.shape_of(body),
                 )
+                if not key and self._sayable is not None:
+                    self._sayable(request)
                 if not key and self._key is not None:
                     key = self._key(endpoint, body, custom_id)
             except InvalidRequest as refused:

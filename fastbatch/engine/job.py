@@ -9,7 +9,7 @@ from fastbatch.limits.cost import Cost
 from fastbatch.limits.weather import RowWeather
 from fastbatch.models.params import CHAT
 from fastbatch.models.request import LLMRequest
-from fastbatch.models.response import ResponseWrapper
+from fastbatch.models.response import ResponseWrapper, Usage
 
 ResponseT = TypeVar("ResponseT")
 
@@ -52,6 +52,10 @@ class Job(Generic[ResponseT]):
     reader: Callable[[Any], LLMRequest] | None = None
     """Makes the request of the tag when somebody needs it; until then `UNREAD` stands there."""
     followers: list[Job[ResponseT]] | None = None
+    reasks = 0
+    """Times it was asked again since its answer did not fit."""
+    spent = Usage()
+    """What the answers before took that did not fit."""
     outcome: ResponseWrapper[ResponseT] | None = None
 
     def __init__(self, request: LLMRequest, index: int, key: str, tag: Any = None, size: int = 0) -> None:

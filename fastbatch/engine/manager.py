@@ -8,7 +8,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, Self
+from typing import Any, Generic, Literal, Self
 
 from typing_extensions import TypeVar
 
@@ -23,7 +23,7 @@ from fastbatch.engine.inputfile import OnBadRow
 from fastbatch.engine.journal.journal import Durability
 from fastbatch.engine.keeper import open_account
 from fastbatch.engine.lane import LimitsByModel
-from fastbatch.engine.session import Identical, Settings, default_transport, guarded
+from fastbatch.engine.session import REASKS, Identical, Settings, default_transport, guarded
 from fastbatch.engine.source import Rows
 from fastbatch.engine.streaming import Driven, blocks
 from fastbatch.engine.uncertain import OnUncertain
@@ -35,7 +35,9 @@ from fastbatch.limits.tokens import TokenEstimator
 from fastbatch.limits.weather import MAX_OUTAGE
 from fastbatch.models.request import LLMRequest
 from fastbatch.models.response import ResponseWrapper
+from fastbatch.models.shape import Shape
 from fastbatch.models.stats import Summary
+from fastbatch.models.telling import WAYS, Structured
 from fastbatch.providers.base import Provider
 from fastbatch.retry import RetryPolicy
 from fastbatch.transport.base import Transport
@@ -73,6 +75,13 @@ class RequestManager(Generic[ResponseT]):
         hedge: ask stragglers a second time, which may be paid twice: further requests as a share of all
             (0.05: at most one in twenty).
         identical: `share` sends equal requests once, `sample` sends each of them.
+        response_format: what answers have to look like: a pydantic model, another type that pydantic reads
+            or a JSON schema; for requests that ask for no format of their own. `result.parsed` is the value.
+        structured: how models are told of it: `strict` (a schema that the provider enforces), `tool` (as the
+            arguments of one), `json` (some JSON object, the schema in words) or `prompt` (in words alone);
+            `auto` is the first of these that the provider has.
+        reasks: how often a row is asked again, with what is wrong, whose answer does not fit.
+        streamed: have replies come in pieces, so that the time to the first token is known.
         progress: a listener, or the name of one (`auto`, `rich`, `plain`, `json`); None shows nothing.
         transport: makes the transport of a run.
         workers: processes that share the work of a run; what they are given must be picklable.
@@ -101,6 +110,10 @@ class RequestManager(Generic[ResponseT]):
         max_outage: float = MAX_OUTAGE,
         hedge: float = 0.0,
         identical: Identical = "share",
+        response_format: Any = None,
+        structured: Structured | Literal["auto"] = "auto",
+        reasks: int = REASKS,
+        streamed: bool = False,
         progress: str | Listener | None = None,
         transport: Callable[[], Transport] = default_transport,
         workers: int = 1,
@@ -120,6 +133,10 @@ class RequestManager(Generic[ResponseT]):
             raise ConfigError(problem, key="cache", value=cache)
         if retry is not None and not isinstance(retry, RetryPolicy):
             raise ConfigError("must be a RetryPolicy", key="retry", value=retry)
+        if structured not in ("auto", *WAYS):
+            raise ConfigError(f"must be auto, {', '.join(WAYS)}", key="structured", value=structured)
+        if type(reasks) is not int or reasks < 0:
+            raise ConfigError("must be a whole number of 0 or more", key="reasks", value=reasks)
         declared = limits.values() if isinstance(limits, Mapping) else [limits] if limits is not None else []
         if not all(isinstance(each, Limits) for each in declared):
             raise ConfigError("must be Limits, or a mapping from model to Limits", key="limits", value=limits)
@@ -150,9 +167,15 @@ class RequestManager(Generic[ResponseT]):
             hedge=hedge,
             shared=shared,
             transport=transport,
+            structured=structured,
+            reasks=reasks,
+            streamed=bool(streamed),
             workers=workers,
             places=places,
         )
+        if response_format is not None:
+            way = self._settings.way(self._settings.provider)
+            self._settings = replace(self._settings, shape=Shape(response_format, way=way))
         if workers > 1:
             from fastbatch.engine.crew.folder import OwnFolder
             from fastbatch.engine.crew.orders import check
@@ -198,7 +221,7 @@ class RequestManager(Generic[ResponseT]):
             blocks(
                 self._settings,
                 rows,
-                RowSettings(self._model, params=self._params),
+                RowSettings(self._model, params=self._params, shape=self._settings.shape),
                 title=self._title,
                 journal=journal,
                 on_uncertain=on_uncertain,
@@ -277,7 +300,7 @@ class RequestManager(Generic[ResponseT]):
             self._settings,
             Path(input),
             Path(output),
-            RowSettings(self._model, template, system, self._params),
+            RowSettings(self._model, template, system, self._params, shape=self._settings.shape),
             title=self._title,
             options=options,
         )

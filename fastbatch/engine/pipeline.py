@@ -13,19 +13,26 @@ from fastbatch.engine.gate import Elsewhere, Gate, GateShut
 from fastbatch.engine.hedge import Again, Hedge
 from fastbatch.engine.job import Job
 from fastbatch.engine.lane import Group
+from fastbatch.engine.latencies import Latencies
 from fastbatch.engine.line import Admission, Line
 from fastbatch.engine.settler import Settler
-from fastbatch.engine.verdict import ELSEWHERE, Judge
+from fastbatch.engine.verdict import ELSEWHERE, Judge, ask_again
 from fastbatch.errors import ConnectFailed, RequestError
 from fastbatch.limits.cost import Cost
 from fastbatch.models.http import HTTPCall, HTTPReply
+from fastbatch.models.params import EMBEDDINGS, MODERATIONS
 from fastbatch.models.response import ResponseWrapper
+from fastbatch.models.stream import StreamedReply
 from fastbatch.providers.base import Provider
 from fastbatch.retry import RetryDecision
 from fastbatch.transport.base import Transport
 from fastbatch.transport.timeout import Timeout
 
 ResponseT = TypeVar("ResponseT")
+
+
+WHOLE = frozenset((EMBEDDINGS, MODERATIONS))
+"""Endpoints whose replies come in one piece always."""
 
 
 class Witness(Protocol):
@@ -62,8 +69,12 @@ class Pipeline(Generic[ResponseT]):
         counters: Counters,
         clock: Clock,
         timeout: Timeout,
+        reasks: int = 0,
+        first_tokens: Latencies | None = None,
     ) -> None:
         self._groups = groups
+        self._reasks = reasks
+        self._first_tokens = first_tokens  # None where replies come in one piece
         self._transport = transport
         self._gate = gate
         self._judge = judge
@@ -101,7 +112,7 @@ class Pipeline(Generic[ResponseT]):
             try:
                 way = admission.way
                 provider = way.endpoint.provider if way.endpoint.ready else await way.endpoint.open()
-                call = provider.build(job.asked)
+                call = self._build(provider, job)
                 if self.witness is not None and not job.noted:
                     await self.witness.sent(job, len(call.body) // 4)
                     job.noted = True
@@ -173,6 +184,10 @@ class Pipeline(Generic[ResponseT]):
                     if job.asked is not job.request:
                         outcome.model = job.asked.body.get("model")
                     outcome.latency = now - began
+                    if isinstance(came, StreamedReply) and came.first_token is not None:
+                        outcome.first_token = came.first_token
+                        if self._first_tokens is not None and outcome.error is None:
+                            self._first_tokens.add(came.first_token)
                     over = outcome.error is None and second is None
                     cost = self._settler.heard(job, second or admission, came, outcome, now, over=over)
                 except RequestError as broken:
@@ -197,12 +212,16 @@ class Pipeline(Generic[ResponseT]):
                 cost = None
         if sent:
             counters.sent += 1
-            counters.retries += job.attempts > 1
+            counters.retries += job.attempts > 1 + job.reasks
         outcome.attempts = job.attempts
         job.outcome = outcome
         decision = None
         if outcome.error is not None:  # judged before the next one is let through: it may have to wait
+            outcome.tokens, outcome.reasks = job.spent, job.reasks
             decision = self._judge.judge(outcome.error, job, second or admission, now)
+        elif job.asked.shape is not None:
+            decision = ask_again(job, self._reasks)
+            counters.reasks += decision is not None
         if over:
             gate.look()
         elif sent:
@@ -224,7 +243,13 @@ class Pipeline(Generic[ResponseT]):
         if admission.probe or not endpoint.ready:
             self._gate.give_back(admission)
             return None
-        return admission, endpoint.provider.build(job.asked)
+        return admission, self._build(endpoint.provider, job)
+
+    def _build(self, provider: Provider[ResponseT], job: Job[ResponseT]) -> HTTPCall:
+        """The call that asks what the job asks; a streamed one only where one can be streamed."""
+        if self._first_tokens is None or job.asked.endpoint in WHOLE:
+            return provider.build(job.asked)
+        return provider.build(job.asked, stream=True)
 
     def waiting_reason(self) -> str:
         """Why requests stand still, empty when they do not."""

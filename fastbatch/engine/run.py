@@ -368,6 +368,8 @@ class Run(Generic[ResponseT]):
             assert outcome is not None
             if outcome.error is not None:
                 counters.fail(outcome.error)
+                if (outcome.error.answered or job.reasks) and not outcome.shared:
+                    bought.append(outcome.tokens)
             elif outcome.recorded:
                 counters.skipped += 1
             else:

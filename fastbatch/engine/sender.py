@@ -13,7 +13,7 @@ from fastbatch.engine.events import Counters
 from fastbatch.engine.gate import GateShut
 from fastbatch.engine.job import Job
 from fastbatch.engine.pipeline import Pipeline
-from fastbatch.engine.verdict import AT_ONCE, ELSEWHERE, stopped
+from fastbatch.engine.verdict import ASK_AGAIN, AT_ONCE, ELSEWHERE, stopped
 from fastbatch.retry import RetryDecision
 
 ResponseT = TypeVar("ResponseT")
@@ -211,7 +211,7 @@ class Sender(Generic[ResponseT]):
             self._counters.waiting += 1
             self._later[job] = self._clock.call_at(self._clock.time() + decision.wait, self._send_again, job)
             return
-        if decision.pause or decision is AT_ONCE:  # it waits at the gate, if at all
+        if decision.pause or decision in (AT_ONCE, ASK_AGAIN):  # it waits at the gate, if at all
             self._ready.appendleft(job)
         else:  # in an outage each probe is another row
             self._ready.append(job)

@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
 
 from fastbatch import registry
 from fastbatch.cache.base import CacheProvider
@@ -33,11 +33,14 @@ from fastbatch.engine.room import room_for_rows
 from fastbatch.engine.run import PATIENCE, Recorder, Run
 from fastbatch.engine.settler import Settler
 from fastbatch.engine.store import AnswerStore, RecentAnswers
+from fastbatch.engine.streamed import StreamedTransport
 from fastbatch.engine.verdict import Judge
 from fastbatch.hashing import hash_and_size
 from fastbatch.limits.tokens import TokenEstimator
 from fastbatch.models.request import LLMRequest
+from fastbatch.models.shape import Shape
 from fastbatch.models.stats import Saturation, Snapshot, Weather
+from fastbatch.models.telling import Structured
 from fastbatch.providers.base import Provider
 from fastbatch.retry import RetryPolicy
 from fastbatch.transport.base import Choosing, Dispatching, Transport
@@ -55,6 +58,9 @@ Identical = Literal["share", "sample"]
 # Bytes. Without a cache a run still remembers some thousand of its own answers, so that identical rows share
 # them; more would be a run's memory growing with its input.
 _OWN_MEMORY = 8 * 1024 * 1024
+
+REASKS = 2
+"""Times that a row is asked again whose answer does not fit."""
 
 
 def default_transport() -> Transport:
@@ -81,6 +87,10 @@ class Settings(Generic[ResponseT]):
     transport: Callable[[], Transport] = default_transport
     clock: Clock = field(default_factory=SystemClock)
     dice: Callable[[], float] = random.random
+    shape: Shape | None = None  # of answers whose requests ask for no format of their own
+    structured: Structured | Literal["auto"] = "auto"  # how models are told of shapes
+    reasks: int = REASKS
+    streamed: bool = False  # whether replies come in pieces
     workers: int = 1
     folder: OwnFolder | None = None  # the account of the limits of several workers
     places: Places | None = None  # what the addresses were made of; processes make their own of it
@@ -89,6 +99,10 @@ class Settings(Generic[ResponseT]):
     def provider(self) -> Provider[ResponseT]:
         """What names the endpoint, and identifies it in request hashes: the first of several."""
         return self.addresses[0].lanes[0].provider
+
+    def way(self, provider: Provider[Any]) -> Structured:
+        """How a model of `provider` is told of a shape."""
+        return provider.structured[0] if self.structured == "auto" else self.structured
 
     def key(self, request: LLMRequest, occurrence: int = 0) -> str:
         """The request's hash at this endpoint.
@@ -132,7 +146,10 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
             waits=None if self._keeper is None else self._keeper.wake,
         )
         self._transport = settings.transport()
+        if settings.streamed:
+            self._transport = StreamedTransport(self._transport, settings.clock.time)
         self._latencies = Latencies()
+        self._first_tokens = Latencies()
         hedge = (
             Hedge(settings.hedge, self._latencies, self.counters, settings.clock) if settings.hedge else None
         )
@@ -147,6 +164,8 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
             counters=self.counters,
             clock=settings.clock,
             timeout=settings.timeout,
+            reasks=settings.reasks,
+            first_tokens=self._first_tokens if settings.streamed else None,
         )
         progress = settings.progress
         found = registry.find("progress", progress)() if isinstance(progress, str) else progress
@@ -248,7 +267,9 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
 
     def _readdress(self, job: Job[ResponseT]) -> Provider[ResponseT]:
         group = self._groups[job.group]
-        readdress(job, group, sample=self._settings.identical == "sample")
+        settings = self._settings
+        way = None if job.request.shape is None else settings.way(group.provider)
+        readdress(job, group, sample=settings.identical == "sample", way=way)
         return group.provider
 
     def _clamped(self, concurrency: int) -> int:
@@ -316,6 +337,8 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
             pace=self._gate.pace(),
             latency_p50=self._latencies.percentile(50),
             latency_p99=self._latencies.percentile(99),
+            first_token_p50=self._first_tokens.percentile(50),
+            first_token_p99=self._first_tokens.percentile(99),
             notes=self._transport.notes() if isinstance(self._transport, Choosing) else (),
         )
 

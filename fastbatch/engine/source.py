@@ -35,6 +35,9 @@ class JobSource:
         self._rows = rows
         self._reader = settings.provider.reader
         self._provider = settings.provider.name
+        self._check = settings.provider.check
+        self._way = settings.way(settings.provider)
+        self._alone = settings.workers == 1
         self._meet: Callable[[Job[Any]], None] | None = None
         self._samples = NumberTable() if settings.identical == "sample" else None
 
@@ -121,6 +124,10 @@ class JobSource:
                 request = row.with_defaults(self._rows.model, self._rows.params)
                 if request.body.get("model") is None:
                     raise InvalidRequest("no model: name one in the request or give the manager model=")
+                if request.shape is not None:
+                    request = self._told(request)
+                elif self._rows.shape is not None:
+                    request = request.shaped(self._rows.shape)
             elif isinstance(row, Mapping):
                 # A program may fill one dictionary anew for each row, which is sent a good while later.
                 request = read_row(_own(dict(row)), self._rows)
@@ -129,6 +136,8 @@ class JobSource:
                     f"a row must be an LLMRequest or a mapping, not {type(row).__name__}; "
                     "LLMRequest.from_prompt(text) makes one from a string"
                 )
+            if self._check is not None:
+                self._check(request)
             key, size = self._key_and_size(request)
             if self._samples is not None:
                 named = request.custom_id
@@ -143,6 +152,14 @@ class JobSource:
             )
             job.outcome = outcome.of(stand_in, index=index, key="")
             return job
+
+    def _told(self, request: LLMRequest) -> LLMRequest:
+        """A request that has a shape of its own, which its model is told in the way it understands."""
+        if not self._alone and request.shape != self._rows.shape:
+            raise InvalidRequest(
+                "with several workers the manager has the shape of answers; give response_format to it"
+            )
+        return request.told(self._way)
 
 
 def _own(value: Any) -> Any:

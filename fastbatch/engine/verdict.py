@@ -19,6 +19,7 @@ from fastbatch.errors import (
     ServerError,
 )
 from fastbatch.limits.weather import RowWeather
+from fastbatch.models.response import Usage
 from fastbatch.retry import RetryDecision, RetryPolicy
 
 ResponseT = TypeVar("ResponseT")
@@ -30,6 +31,7 @@ _ABSENT = frozenset((502, 503, 504, 529))
 
 AT_ONCE = RetryDecision("retry", "a kept connection had been closed")
 ELSEWHERE = RetryDecision("retry", "the fallback answers")
+ASK_AGAIN = RetryDecision("retry", "the answer did not fit its shape")
 
 
 class Judge(Generic[ResponseT]):
@@ -164,6 +166,38 @@ class Judge(Generic[ResponseT]):
         job.group += 1
         job.failed_before = True
         return ELSEWHERE
+
+
+def ask_again(job: Job[ResponseT], most: int) -> RetryDecision | None:
+    """What becomes of an answer that has arrived: None where it stands, as one that fits or as a failure.
+
+    One that does not fit is an error from here on. It was paid for: its tokens are the row's. `most` is how
+    often a row is asked again.
+    """
+    outcome, shape = job.outcome, job.asked.shape
+    assert outcome is not None
+    problem = None if shape is None else shape.problem(outcome)
+    if job.reasks:
+        outcome.tokens = Usage(*map(sum, zip(job.spent, outcome.tokens, strict=True)))
+        outcome.reasks = job.reasks
+    if problem is None or shape is None:
+        return None
+    problem.provider, problem.status, problem.attempts = outcome.provider, outcome.status, job.attempts
+    problem.request_id = outcome.provider_request_id
+    job.maybe_billed = True
+    if problem.final or job.reasks >= most:
+        if job.reasks:
+            problem.advise(f"it was asked {job.reasks + 1} times")
+        outcome.error = problem
+        return None
+    job.spent = outcome.tokens
+    job.reasks += 1
+    job.asked = job.asked.asking(shape.again(job.asked.body, outcome, problem.why))
+    job.raw_tokens = 0.0
+    job.tries = job.broken = job.refused = 0
+    job.stale = False
+    job.weather = None
+    return ASK_AGAIN
 
 
 def stopped(error: RequestError | None, decision: RetryDecision) -> RunStopped:

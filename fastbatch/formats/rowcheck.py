@@ -91,7 +91,9 @@ class RowCheck:
         if "body" in row and "url" in row:
             others = keys - {"body", "url", "method"}
             return _LineShape(
-                self._bodies, _Shape(others, {}, identity), plain=not others and "id" not in row
+                self._bodies,
+                _Shape(others, {}, identity),
+                plain=not others and "id" not in row and self._settings.shape is None,
             )
         if self._settings.template is not None:  # a prompt or messages of the row's own are carried
             return _Shape(keys, _KINDS[CHAT], identity)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from xxhash import xxh3_64_intdigest
@@ -19,6 +19,9 @@ from fastbatch.models.check import check_numbers
 from fastbatch.models.kinds import json_kind
 from fastbatch.models.params import CHAT, EMBEDDINGS, KNOWN
 from fastbatch.models.request import LLMRequest
+
+if TYPE_CHECKING:
+    from fastbatch.models.shape import Shape
 
 _IGNORED = frozenset(("error", "fastbatch"))  # so that an error record is a valid input
 _TEMPLATED = frozenset(("prompt", "messages"))  # a template stands in their place; they are carried
@@ -37,8 +40,9 @@ class RowSettings:
     """What rows that say nothing themselves are given.
 
     `model` and `params` fill a body's gaps, `template` makes the prompt of every row but a batch line,
-    `system` stands where a chat row has no system message. Without `needs_model` a request may name no model
-    yet. `checked` says that the rows have been read before with these settings, and nothing was wrong.
+    `system` stands where a chat row has no system message, `shape` where a row asks for no format of its own.
+    Without `needs_model` a request may name no model yet. `checked` says that the rows have been read before
+    with these settings, and nothing was wrong.
     """
 
     model: str | None = None
@@ -47,6 +51,11 @@ class RowSettings:
     params: Mapping[str, Any] = field(default_factory=dict)
     needs_model: bool = True
     checked: bool = False
+    shape: Shape | None = None
+
+    def shape_of(self, body: Mapping[str, Any]) -> Shape | None:
+        """What the answer to a body that `row_parts` made has to look like."""
+        return self.shape if self.shape is not None and self.shape.governs(body) else None
 
 
 def parse_row(line: bytes) -> dict[str, Any]:
@@ -95,6 +104,7 @@ def read_row(row: Mapping[str, Any], settings: RowSettings) -> LLMRequest:
     """
     endpoint, body, carried = row_parts(row, settings)
     request = LLMRequest(endpoint, body, custom_id=row_id(row), metadata=carried, checked=settings.checked)
+    request.shape = request.shape or settings.shape_of(body)
     if settings.needs_model and body.get("model") is None:
         raise InvalidRequest('no model: name one with -m (model= in Python) or in the row ("model": "…")')
     return request
@@ -223,7 +233,7 @@ def _parts(
             check_numbers(carried)
         if "metadata" in carried:
             carried = _flat(carried) or None
-    return endpoint, body, carried
+    return endpoint, body if settings.shape is None else settings.shape.put(endpoint, body), carried
 
 
 def _flat(carried: dict[str, Any]) -> dict[str, Any]:

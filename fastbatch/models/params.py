@@ -67,7 +67,7 @@ class ChatOptions(SamplingParams, total=False):
     prediction: Mapping[str, JSON]
     presence_penalty: float
     reasoning_effort: Effort
-    response_format: Mapping[str, JSON]
+    response_format: Mapping[str, JSON] | type
     seed: int
     stop: str | Sequence[str]
     verbosity: Literal["low", "medium", "high"]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from fastbatch.models.check import check_body
 from fastbatch.models.message import Message
 from fastbatch.models.params import CHAT, ChatOptions
+
+if TYPE_CHECKING:
+    from fastbatch.models.shape import Shape
+from fastbatch.models.telling import Structured
 
 
 class LLMRequest:
@@ -20,6 +24,7 @@ class LLMRequest:
         metadata: anything to find again on the result; neither sent nor hashed.
         request_id: the id to go by where there is no `custom_id`.
         checked: the body was read from JSON, and has passed this check before or one as good.
+        shape: what the answer has to look like; else the body's `response_format`, where that is a type.
 
     Raises:
         InvalidRequest: the body could not mean anything; the message names the place.
@@ -29,7 +34,7 @@ class LLMRequest:
     [{'role': 'user', 'content': 'Name a prime.'}]
     """
 
-    __slots__ = ("body", "checked", "custom_id", "endpoint", "metadata", "request_id")
+    __slots__ = ("body", "checked", "custom_id", "endpoint", "metadata", "request_id", "shape")
 
     def __init__(
         self,
@@ -40,8 +45,14 @@ class LLMRequest:
         metadata: Mapping[str, Any] | None = None,
         request_id: str | None = None,
         checked: bool = False,
+        shape: Shape | None = None,
     ) -> None:
         if not checked:
+            if isinstance(body.get("response_format"), type):
+                from fastbatch.models.shape import Shape
+
+                shape = Shape(body["response_format"])
+                body = shape.put(endpoint, {**body, "response_format": None})
             check_body(endpoint, body)
         self.endpoint = endpoint
         self.body = body
@@ -49,6 +60,7 @@ class LLMRequest:
         self.custom_id = custom_id
         self.metadata = metadata
         self.request_id = request_id or custom_id
+        self.shape = shape
 
     @classmethod
     def from_prompt(
@@ -108,6 +120,45 @@ class LLMRequest:
             custom_id=self.custom_id,
             metadata=self.metadata,
             request_id=self.request_id,
+            shape=self.shape,
+        )
+
+    def told(self, way: Structured) -> LLMRequest:
+        """This request with its shape told in another way; itself where it has none.
+
+        Raises:
+            InvalidRequest: what the body asks is in the way.
+        """
+        shape = self.shape
+        if shape is None or shape.way == way:
+            return self
+        retold = self.asking(shape.told(way).put(self.endpoint, shape.taken_from(self.endpoint, self.body)))
+        retold.shape = shape.told(way)
+        return retold
+
+    def shaped(self, shape: Shape) -> LLMRequest:
+        """This request with a shape for its answer; itself where it asks for a format of its own.
+
+        Raises:
+            InvalidRequest: its endpoint gives no such answers, or what its body asks is in the way.
+        """
+        body = shape.put(self.endpoint, self.body)
+        if body is self.body:
+            return self
+        made = self.asking(body)
+        made.shape = shape
+        return made
+
+    def asking(self, body: dict[str, Any]) -> LLMRequest:
+        """The same row with another body, which was made of one that was checked."""
+        return LLMRequest(
+            self.endpoint,
+            body,
+            custom_id=self.custom_id,
+            metadata=self.metadata,
+            request_id=self.request_id,
+            checked=True,
+            shape=self.shape,
         )
 
     def __repr__(self) -> str:

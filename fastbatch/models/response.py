@@ -13,6 +13,7 @@ from fastbatch.models.stats import TokenStats
 if TYPE_CHECKING:
     from fastbatch.errors import RequestError
     from fastbatch.models.request import LLMRequest
+    from fastbatch.models.shape import Shape
 
 ResponseT = TypeVar("ResponseT")
 ResponseT_co = TypeVar("ResponseT_co", covariant=True)
@@ -74,6 +75,11 @@ class ResponseWrapper(Generic[ResponseT]):
         recorded: answered by an earlier run with the same journal; nothing was sent.
         tokens: the reply's own count of tokens, also where the answer is cached, shared or recorded.
         attempts: how often it was sent; 0 for cached and shared ones.
+        reasks: those of them that asked again since the answer before did not fit its shape; `tokens` are the
+            sum over all answers.
+        shape: what the answer has to look like, None where that was left to the model.
+        first_token: seconds from sending to the first piece of the answer, last attempt; None where it was
+            not streamed.
         latency: seconds from sending to the complete reply, last attempt; 0.0 for cached and shared ones.
     """
 
@@ -82,6 +88,7 @@ class ResponseWrapper(Generic[ResponseT]):
         "cached",
         "custom_id",
         "error",
+        "first_token",
         "index",
         "key",
         "latency",
@@ -91,8 +98,10 @@ class ResponseWrapper(Generic[ResponseT]):
         "provider_request_id",
         "raw",
         "reader",
+        "reasks",
         "recorded",
         "request_id",
+        "shape",
         "shared",
         "status",
         "tokens",
@@ -127,7 +136,10 @@ class ResponseWrapper(Generic[ResponseT]):
         self.shared = False
         self.recorded = False
         self.attempts = 0
+        self.reasks = 0
         self.latency = 0.0
+        self.first_token: float | None = None
+        self.shape: Shape | None = None
 
     def of(self, request: LLMRequest, *, index: int, key: str) -> ResponseWrapper[ResponseT]:
         """Write down whose outcome it is; returns itself."""
@@ -135,6 +147,7 @@ class ResponseWrapper(Generic[ResponseT]):
         self.custom_id = request.custom_id
         self.metadata = request.metadata
         self.model = request.body.get("model")
+        self.shape = request.shape
         self.index = index
         self.key = key
         return self
@@ -152,6 +165,7 @@ class ResponseWrapper(Generic[ResponseT]):
             error=self.error,
         )
         twin.cached = self.cached
+        twin.shape = self.shape
         twin.shared = True
         return twin
 
@@ -167,8 +181,22 @@ class ResponseWrapper(Generic[ResponseT]):
 
     @property
     def text(self) -> str | None:
-        """The answer's text; None for an error, and for answers without text (embeddings, tool calls)."""
-        return None if self.error is not None else self.reader.text(self.body)
+        """The answer's text; None for an error, and for answers without text (embeddings, tool calls).
+
+        An answer that does not fit its shape is an error, and has its text.
+        """
+        return self.reader.text(self.body) if self.error is None or self.error.answered else None
+
+    @property
+    def parsed(self) -> Any:
+        """The answer as what was asked for with `response_format`: a value of that type, or what the schema
+        describes; read anew at each access. None where nothing was asked for.
+
+        Raises:
+            RequestError: there is no answer, or none that fits.
+        """
+        self.raise_for_error()
+        return None if self.shape is None else self.shape.value(self)
 
     @property
     def message(self) -> dict[str, Any] | None:
@@ -199,12 +227,14 @@ class ResponseWrapper(Generic[ResponseT]):
 
         A cached, shared or recorded answer used no tokens; `tokens` says what it took when it was bought.
         """
-        bought = self.ok and not (self.cached or self.shared or self.recorded)
+        answered = self.error is None or self.error.answered
+        bought = answered and not (self.cached or self.shared or self.recorded)
         return TokenStats(
             *(self.tokens if bought else Usage()),
             requests=int(self.ok),
             cache_hits=int(self.cached),
-            retries=max(0, self.attempts - 1),
+            retries=max(0, self.attempts - 1 - self.reasks),
+            reasks=self.reasks,
             unpriced=int(bought),
         )
 

@@ -12,12 +12,13 @@ class TokenStats:
 
     `cached_tokens` is the part of `prompt_tokens` that the provider read from its own cache and
     `reasoning_tokens` the part of `completion_tokens` spent on thinking. `requests` counts answers,
-    `cache_hits` those that came from fastbatch's cache, `retries` the further attempts. `cost` is exact
-    US dollars of what has a price; `unpriced` counts the answers that have none (no price is not zero).
+    `cache_hits` those that came from fastbatch's cache, `retries` the further attempts and `reasks` the
+    questions that were asked once more since an answer did not have its shape. `cost` is exact US dollars of
+    what has a price; `unpriced` counts the answers that have none (no price is not zero).
 
     >>> TokenStats(prompt_tokens=3, requests=1) + TokenStats(prompt_tokens=4, requests=1)
     TokenStats(prompt_tokens=7, cached_tokens=0, completion_tokens=0, reasoning_tokens=0, requests=2, \
-cache_hits=0, retries=0, cost=Decimal('0'), unpriced=0)
+cache_hits=0, retries=0, cost=Decimal('0'), unpriced=0, reasks=0)
     """
 
     prompt_tokens: int = 0
@@ -29,6 +30,7 @@ cache_hits=0, retries=0, cost=Decimal('0'), unpriced=0)
     retries: int = 0
     cost: Decimal = Decimal(0)
     unpriced: int = 0
+    reasks: int = 0
 
     @property
     def total_tokens(self) -> int:
@@ -51,6 +53,7 @@ cache_hits=0, retries=0, cost=Decimal('0'), unpriced=0)
             self.retries + other.retries,
             self.cost + other.cost,
             self.unpriced + other.unpriced,
+            self.reasks + other.reasks,
         )
 
     def __radd__(self, other: int) -> TokenStats:
@@ -95,6 +98,7 @@ class Weather:
         pace: requests a second that were found to be taken where the provider states no limits; None: all.
         latency_p50, latency_p99: seconds that half, and 99 of 100, of the answers took at most; 0.0 before
             there are any.
+        first_token_p50, first_token_p99: the same until the first piece of an answer; 0.0 without streams.
         notes: how requests were sent where that was not the usual way, a sentence each.
     """
 
@@ -105,6 +109,8 @@ class Weather:
     pace: float | None = None
     latency_p50: float = 0.0
     latency_p99: float = 0.0
+    first_token_p50: float = 0.0
+    first_token_p99: float = 0.0
     notes: tuple[str, ...] = ()
 
 
@@ -116,7 +122,7 @@ class Snapshot:
     and `shared` (answered by an identical row's call) are parts of `ok`. `total` is None while the input's
     length is unknown. Speeds are per second over the last ten seconds; `eta` is seconds, None when it cannot
     be said. `waiting_for` is a short phrase when requests stand still, else empty. `saturation` says how full
-    each limit is, declared or learned.
+    each limit is, declared or learned. `reasks` counts questions that were asked once more.
     """
 
     elapsed: float
@@ -139,6 +145,7 @@ class Snapshot:
     saturation: tuple[Saturation, ...] = ()
     waiting_for: str = ""
     weather: Weather = Weather()
+    reasks: int = 0
 
     @property
     def done(self) -> int:

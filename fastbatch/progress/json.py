@@ -11,7 +11,8 @@ Every object has `event`; the other keys are:
                refused (requests, by 429), outage (s in which the endpoint was away), hedged (requests),
                fallbacks (rows that a fallback answered),
                pace (requests a second that were found to be taken; null where nothing had to be found),
-               latency_p50, latency_p99 (s),
+               latency_p50, latency_p99 (s), first_token_p50, first_token_p99 (s; 0 without streams),
+               reasks (questions asked once more, since an answer did not fit the schema),
                notes ([how requests were sent, where that was not the usual way])
     notice     text
     learned    limits (as above): what the provider's replies say, at first and when it changes

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from fastbatch.limits.cost import Cost
 from fastbatch.limits.stated import Stated
 from fastbatch.models.http import HTTPCall, HTTPReply
 from fastbatch.models.request import LLMRequest
 from fastbatch.models.response import ReplyReader, ResponseWrapper, Usage
+from fastbatch.models.telling import Structured
 
 ResponseT = TypeVar("ResponseT")
-
-Structured = Literal["strict", "tool", "json", "prompt"]
-"""How an answer gets a shape: by a schema that the server enforces, as the arguments of a tool, as some JSON
-object that the prompt describes, or by the prompt alone."""
 
 
 class Model(NamedTuple):

@@ -13,7 +13,8 @@ from fastbatch.limits.tokens import output_allowance
 from fastbatch.models.http import HTTPCall, HTTPReply
 from fastbatch.models.request import LLMRequest
 from fastbatch.models.response import ResponseWrapper, Usage
-from fastbatch.providers.base import Model, ModelPage, Structured
+from fastbatch.models.telling import Structured
+from fastbatch.providers.base import Model, ModelPage
 from fastbatch.providers.hosted import HostedProvider, can_be_recorded, count_of, loaded
 from fastbatch.providers.openai_errors import advise, classify
 from fastbatch.providers.openai_types import OpenAIReader, OpenAIReply

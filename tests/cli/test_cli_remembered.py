@@ -20,6 +20,8 @@ NOT_GIVEN = {
     "param": {},
     "identical": "share",
     "fallback": [],
+    "schema": None,
+    "structured": "auto",
 }
 
 

@@ -104,6 +104,8 @@ class Books(Generic[ResponseT]):
         assert outcome is not None
         if outcome.error is not None:
             self._counters.fail(outcome.error)
+            if (outcome.error.answered or outcome.reasks) and not outcome.shared:
+                self._spend(outcome.tokens)
         elif outcome.recorded:
             self._counters.skipped += 1
         else:
@@ -119,7 +121,11 @@ class Books(Generic[ResponseT]):
         elif bits & SHARED:
             counters.shared += 1
         else:
-            counters.prompt_tokens += tokens[0]
-            counters.cached_tokens += tokens[1]
-            counters.completion_tokens += tokens[2]
-            counters.reasoning_tokens += tokens[3]
+            self._spend(tokens)
+
+    def _spend(self, tokens: Sequence[int]) -> None:
+        counters = self._counters
+        counters.prompt_tokens += tokens[0]
+        counters.cached_tokens += tokens[1]
+        counters.completion_tokens += tokens[2]
+        counters.reasoning_tokens += tokens[3]

@@ -10,12 +10,14 @@ from typing import Any
 from fastbatch.engine.crew.forms import RowForm, read_row
 from fastbatch.engine.job import Job
 from fastbatch.formats.rows import RowSettings
+from fastbatch.models.shape import Shape
 
 
 class Dealt:
     """The rows that the parent deals, as the source of a run."""
 
     def __init__(self) -> None:
+        self.shape: Shape | None = None  # of answers
         self.reads: RowSettings | None = None  # how rows are read that come as they stand in the input
         self._frames: deque[tuple[list[RowForm], bytes]] = deque()
         self._over = False
@@ -51,6 +53,6 @@ class Dealt:
         block, at = [], 0
         for form in forms:
             length = form[3]
-            block.append(read_row(form, raw[at : at + length], self.reads))
+            block.append(read_row(form, raw[at : at + length], self.reads, self.shape))
             at += length
         return block

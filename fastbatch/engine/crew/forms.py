@@ -14,6 +14,7 @@ from fastbatch.formats.results import result_line
 from fastbatch.formats.rows import RowSettings, parse_row, row_parts
 from fastbatch.models.request import LLMRequest
 from fastbatch.models.response import ReplyReader, ResponseWrapper, Usage
+from fastbatch.models.shape import Shape
 
 OK, CACHED, SHARED = 1, 2, 4  # what became of a row, in bits; none of them for a failed one
 
@@ -26,7 +27,8 @@ LineForm = list[Any] | None
 
 OutcomeForm = list[Any]
 """`[number, bits, length of the raw bytes, *tokens, fallback, status, the provider's id, attempts, seconds,
-model, provider, error]`; it ends behind `fallback` where the raw bytes are an output line."""
+model, provider, error, re-asks, seconds to the first token]`; where the raw bytes are an output line it ends
+behind `fallback`."""
 
 
 def write_row(job: Job[Any], length: int, *, lines: bool) -> RowForm:
@@ -37,9 +39,9 @@ def write_row(job: Job[Any], length: int, *, lines: bool) -> RowForm:
     return [job.index, job.key, endpoint, length, job.attempts, job.maybe_billed, line]
 
 
-def read_row(form: RowForm, raw: bytes, reads: RowSettings | None) -> Job[Any]:
+def read_row(form: RowForm, raw: bytes, reads: RowSettings | None, shape: Shape | None = None) -> Job[Any]:
     """The job of a row that was dealt; its tag says of what line it is. `reads` is how a row of the input is
-    read, which was found good before.
+    read, which was found good before; `shape` is what answers have to look like, where the row asks so.
     """
     number, key, endpoint, _, attempts, billed, line = form
     if endpoint is None:
@@ -49,6 +51,8 @@ def read_row(form: RowForm, raw: bytes, reads: RowSettings | None) -> Job[Any]:
     else:
         metadata: Mapping[str, Any] | None = None if line is None else line[3]
         request = LLMRequest(endpoint, orjson.loads(raw), metadata=metadata, checked=True)
+    if shape is not None and shape.governs(request.body):
+        request.shape = shape
     job: Job[Any] = Job(request, number, key, line, len(raw))
     job.attempts, job.maybe_billed = attempts, billed
     return job
@@ -66,7 +70,12 @@ def write_outcome(job: Job[Any]) -> tuple[OutcomeForm, bytes]:
         return [job.index, bits, len(raw), *outcome.tokens, job.group], raw
     form: OutcomeForm = [job.index, bits, len(outcome.raw), *outcome.tokens, job.group]
     form += (outcome.status, outcome.provider_request_id, outcome.attempts, outcome.latency, outcome.model)
-    form += (outcome.provider, None if error is None else write_error(error))
+    form += (
+        outcome.provider,
+        None if error is None else write_error(error),
+        outcome.reasks,
+        outcome.first_token,
+    )
     return form, outcome.raw
 
 
@@ -75,7 +84,7 @@ def read_outcome(
 ) -> ResponseWrapper[Any]:
     """The outcome of a job, read by the reader of whoever answered it."""
     _, bits, _, *tokens = form[:7]
-    fallback, status, request_id, attempts, latency, model, provider, error = form[7:]
+    fallback, status, request_id, attempts, latency, model, provider, error, reasks, first_token = form[7:]
     outcome: ResponseWrapper[Any] = ResponseWrapper(
         readers[fallback],
         provider=provider,
@@ -89,6 +98,7 @@ def read_outcome(
     outcome.model = model
     outcome.cached, outcome.shared = bool(bits & CACHED), bool(bits & SHARED)
     outcome.attempts, outcome.latency = attempts, latency
+    outcome.reasks, outcome.first_token = reasks, first_token
     return outcome
 
 

@@ -60,7 +60,7 @@ class Member:
             self._reached.hear(reached)
             sys.path[:] = path
             self._given = unpacked(raw)
-            self._dealt.reads = self._given.reads
+            self._dealt.reads, self._dealt.shape = self._given.reads, self._given.shape
             await self._work(self._given, concurrency, retries)
         except asyncio.CancelledError:  # told to; what there was has been saved
             self._reports.tell()

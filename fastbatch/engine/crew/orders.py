@@ -16,6 +16,7 @@ from fastbatch.engine.session import Identical, Settings
 from fastbatch.errors import ConfigError
 from fastbatch.formats.rows import RowSettings
 from fastbatch.limits.tokens import TokenEstimator
+from fastbatch.models.shape import Shape
 from fastbatch.retry import RetryPolicy
 from fastbatch.transport.base import Transport
 from fastbatch.transport.timeout import Timeout
@@ -38,6 +39,8 @@ class Orders:
         shared: where the account of the limits is; a folder for one that this run has to itself.
         reads: how rows of an input file are read; None where there is none.
         asks: whether a member asks before it sends, since there is a journal; else it only tells.
+        shape: what answers have to look like, and how often to ask again for one that does not.
+        streamed: whether replies come in pieces.
     """
 
     places: Places
@@ -51,6 +54,9 @@ class Orders:
     title: str
     reads: RowSettings | None
     asks: bool
+    shape: Shape | None
+    reasks: int
+    streamed: bool
 
     def settings(self, listener: Listener, *, concurrency: int, retries: float) -> Settings[Any]:
         """A member's own settings."""
@@ -67,6 +73,9 @@ class Orders:
             hedge=self.hedge,
             shared=self.shared,
             transport=self.transport,
+            shape=self.shape,
+            reasks=self.reasks,
+            streamed=self.streamed,
         )
 
 
@@ -92,6 +101,9 @@ def orders(
         title=title,
         reads=reads,
         asks=asks,
+        shape=settings.shape,
+        reasks=settings.reasks,
+        streamed=settings.streamed,
     )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import inf
 from typing import Any
 
 from fastbatch.engine.events import Counters
 from fastbatch.models.stats import Saturation, Snapshot, Weather
 
-_COUNTED = ("in_flight", "waiting", "refused", "hedged", "fallbacks")
+_COUNTED = ("in_flight", "waiting", "refused", "hedged", "fallbacks", "reasks")
 _MOMENTARY = ("in_flight", "waiting")  # nothing is left of these when a member is gone
 
 
@@ -17,7 +18,14 @@ def write_picture(snapshot: Snapshot) -> dict[str, Any]:
     weather = snapshot.weather
     return {
         "sent": [snapshot.sent, snapshot.retries],
-        "count": [snapshot.in_flight, snapshot.waiting, weather.refused, weather.hedged, weather.fallbacks],
+        "count": [
+            snapshot.in_flight,
+            snapshot.waiting,
+            weather.refused,
+            weather.hedged,
+            weather.fallbacks,
+            snapshot.reasks,
+        ],
         "limits": [
             [each.name, each.used, each.limit, _finite(each.per), each.utilisation, each.learned]
             for each in snapshot.saturation
@@ -25,7 +33,12 @@ def write_picture(snapshot: Snapshot) -> dict[str, Any]:
         "waiting_for": snapshot.waiting_for,
         "outage": weather.outage,
         "pace": weather.pace,
-        "latency": [weather.latency_p50, weather.latency_p99],
+        "latency": [
+            weather.latency_p50,
+            weather.latency_p99,
+            weather.first_token_p50,
+            weather.first_token_p99,
+        ],
         "notes": list(weather.notes),
     }
 
@@ -95,17 +108,24 @@ class Pictures:
         count = self._counters
         pictures = list(self._newest.values()) or ([self._last] if self._last else [])
         paces = [picture["pace"] for picture in pictures if picture["pace"] is not None]
-        halves = sorted(picture["latency"][0] for picture in pictures)
+        latencies = list(zip(*(picture["latency"] for picture in pictures), strict=True)) or [(0.0,)] * 4
+        half, most, first_half, first_most = latencies
         return Weather(
             refused=count.refused,
             outage=max([self._outage, *(picture["outage"] for picture in pictures)]),
             hedged=count.hedged,
             fallbacks=count.fallbacks,
             pace=sum(paces) if paces else None,
-            latency_p50=halves[len(halves) // 2] if halves else 0.0,
-            latency_p99=max((picture["latency"][1] for picture in pictures), default=0.0),
+            latency_p50=_middle(half),
+            latency_p99=max(most),
+            first_token_p50=_middle(first_half),
+            first_token_p99=max(first_most),
             notes=tuple(dict.fromkeys(note for picture in pictures for note in picture["notes"])),
         )
+
+
+def _middle(values: Sequence[float]) -> float:
+    return sorted(values)[len(values) // 2]
 
 
 def _limits(pictures: list[dict[str, Any]]) -> dict[str, Saturation]:

@@ -1,0 +1,74 @@
+"""Replies that come in pieces, put together on the way: for what is above they are replies like others.
+
+It costs a task a request and a look at each piece. It gives the time to the first token, and a connection on
+which something moves while a long answer is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+from fastbatch.errors import ConnectionLost
+from fastbatch.models.http import HTTPCall, HTTPReply
+from fastbatch.models.stream import StreamedCall, StreamedReply
+from fastbatch.transport.base import Choosing, HTTPStream, Transport
+from fastbatch.transport.timeout import Timeout
+
+_EVENTS = ("text/event-stream", "application/x-ndjson")
+
+
+class StreamedTransport:
+    """A transport that sends a `StreamedCall` as one and returns what its pieces make.
+
+    Args:
+        transport: sends.
+        clock: seconds, for the time to the first token.
+    """
+
+    def __init__(self, transport: Transport, clock: Callable[[], float]) -> None:
+        self._transport = transport
+        self._clock = clock
+
+    async def open(self, *, connections: int) -> None:
+        """As `Transport.open`."""
+        await self._transport.open(connections=connections)
+
+    async def close(self) -> None:
+        """As `Transport.close`."""
+        await self._transport.close()
+
+    def notes(self) -> tuple[str, ...]:
+        """As `Choosing.notes`."""
+        return self._transport.notes() if isinstance(self._transport, Choosing) else ()
+
+    def stream(self, call: HTTPCall, timeout: Timeout) -> AbstractAsyncContextManager[HTTPStream]:
+        """As `Transport.stream`."""
+        return self._transport.stream(call, timeout)
+
+    async def send(self, call: HTTPCall, timeout: Timeout) -> HTTPReply:
+        """As `Transport.send`; a stream that breaks off is a lost connection.
+
+        Raises:
+            BadResponse, ResponseTooLarge: what came is no such stream, or too much of one.
+        """
+        if not isinstance(call, StreamedCall):
+            return await self._transport.send(call, timeout)
+        began = self._clock()
+        async with self._transport.stream(call, timeout) as stream:
+            status, headers = stream.status, stream.headers
+            kind = (headers.get("content-type") or "").lower()
+            if not 200 <= status < 300 or not kind.startswith(_EVENTS):
+                # A refusal, or a server that answers in one piece whatever it is asked.
+                return HTTPReply(status, headers, b"".join([piece async for piece in stream]))
+            fold = call.fold()
+            first: float | None = None
+            async for piece in stream:
+                if fold.feed(piece) and first is None:
+                    first = self._clock() - began
+        whole = fold.end(status, headers)
+        if whole is None:
+            raise ConnectionLost("the stream ended before the answer was complete")
+        reply = StreamedReply(*whole)
+        reply.first_token = first
+        return reply

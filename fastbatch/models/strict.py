@@ -1,0 +1,64 @@
+"""A JSON schema as providers enforce it: every object closed, every property required.
+
+Source: OpenAI's guide to structured outputs ("supported schemas"). A property that may be left out is
+one that may be null there, which is how pydantic writes an optional field with a default of None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_DEEPEST = 100  # levels; a reference that holds itself is left as one, beside whatever stands there
+
+
+def strict_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema of a type, closed; the given one stays as it is.
+
+    >>> strict_schema({"type": "object", "properties": {"age": {"type": "integer", "default": None}}})
+    {'type': 'object', 'properties': {'age': {'type': 'integer'}}, 'additionalProperties': False, \
+'required': ['age']}
+    """
+    closed: dict[str, Any] = _closed(schema, schema, 0)
+    return closed
+
+
+def _closed(schema: Any, root: Mapping[str, Any], depth: int) -> Any:
+    if not isinstance(schema, Mapping) or depth > _DEEPEST:
+        return schema
+    closed = dict(schema)
+    if closed.get("type") == "object":
+        closed.setdefault("additionalProperties", False)
+    for key in ("$defs", "definitions", "properties"):
+        if isinstance(held := closed.get(key), Mapping):
+            closed[key] = {name: _closed(inner, root, depth + 1) for name, inner in held.items()}
+    if isinstance(properties := closed.get("properties"), Mapping):
+        closed["required"] = list(properties)
+    if isinstance(items := closed.get("items"), Mapping):
+        closed["items"] = _closed(items, root, depth + 1)
+    for key in ("anyOf", "allOf"):
+        if isinstance(variants := closed.get(key), list):
+            closed[key] = [_closed(variant, root, depth + 1) for variant in variants]
+    only = closed.get("allOf")
+    if isinstance(only, list) and len(only) == 1 and isinstance(only[0], Mapping):
+        del closed["allOf"]
+        closed.update(only[0])
+    if "default" in closed and closed["default"] is None:
+        del closed["default"]
+    if isinstance(reference := closed.get("$ref"), str) and len(closed) > 1:
+        # Beside a reference nothing else may stand, so what it means is written out.
+        meant = _resolved(reference, root)
+        if meant is not None:
+            del closed["$ref"]
+            return _closed({**meant, **closed}, root, depth + 1)
+    return closed
+
+
+def _resolved(reference: str, root: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What a reference within the schema points to, None where it is no such."""
+    found: Any = root
+    if not reference.startswith("#/"):
+        return None
+    for step in reference[2:].split("/"):
+        found = found.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(found, Mapping) else None
+    return found if isinstance(found, Mapping) else None
