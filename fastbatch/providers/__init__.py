@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fastbatch.hashing import wire_bytes
     from fastbatch.limits.cost import Cost
     from fastbatch.limits.stated import Stated
     from fastbatch.models.http import HTTPCall, HTTPReply
@@ -63,6 +64,7 @@ __all__ = [
     "parts_of",
     "picture_of",
     "read_retry_after",
+    "wire_bytes",
 ]
 
 _HOME = {
@@ -95,6 +97,7 @@ _HOME = {
     "parts_of": "providers.translation",
     "picture_of": "providers.translation",
     "read_retry_after": "providers.waits",
+    "wire_bytes": "hashing",
 }
 
 
