@@ -209,7 +209,7 @@ def test(arguments: list[str]) -> int:
 
 def check(_arguments: list[str]) -> int:
     """Each check under its heading; the failed ones are named before pytest, whose summary comes last."""
-    examples = sorted((ROOT / "examples").glob("*.py"))
+    examples = sorted([*(ROOT / "examples").glob("*.py"), *(ROOT / "examples").glob("*/*.py")])
     steps: dict[str, Callable[[], int]] = {
         "ruff check": lambda: call([PYTHON, "-m", "ruff", "check", "."]),
         "ruff format": lambda: call([PYTHON, "-m", "ruff", "format", "--check", "."]),

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from fastbatch.models.http import HTTPCall, HTTPReply
     from fastbatch.models.response import ReplyReader, ResponseWrapper, Usage
     from fastbatch.models.stream import Delta, Fold, StreamedCall
-    from fastbatch.providers.base import Model, ModelPage, Provider, Structured
+    from fastbatch.models.telling import Structured
+    from fastbatch.providers.base import Model, ModelPage, Provider
     from fastbatch.providers.folding import EventFold
     from fastbatch.providers.hosted import HostedProvider, Keys, can_be_recorded, count_of, loaded
     from fastbatch.providers.openai_shaped import OpenAIShaped
@@ -86,7 +87,7 @@ _HOME = {
     "ResponseWrapper": "models.response",
     "Stated": "limits.stated",
     "StreamedCall": "models.stream",
-    "Structured": "providers.base",
+    "Structured": "models.telling",
     "Usage": "models.response",
     "arguments_of": "providers.translation",
     "can_be_recorded": "providers.hosted",
