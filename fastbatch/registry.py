@@ -21,6 +21,7 @@ from fastbatch.errors import UsageError, did_you_mean
 
 BUILT_IN: dict[str, dict[str, str]] = {
     "providers": {
+        "anthropic": "fastbatch.providers.anthropic:AnthropicProvider",
         "openai": "fastbatch.providers.openai:OpenAIProvider",
     },
     "services": {

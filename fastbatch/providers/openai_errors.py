@@ -74,7 +74,7 @@ def classify(
         "code": code,
         "provider": provider,
         "request_id": request_id,
-        "retriable": _should_retry(headers),
+        "retriable": should_retry(headers),
     }
     said = message or plain_words(status, headers, raw)
     if kind is not RateLimited:
@@ -117,7 +117,7 @@ def _means_quota(code: str) -> bool:
     return code in _QUOTA_CODES or code.endswith(_SPEND_LIMIT)
 
 
-def _should_retry(headers: Mapping[str, str]) -> bool | None:
+def should_retry(headers: Mapping[str, str]) -> bool | None:
     """OpenAI's own word on it (`x-should-retry`), which wins; None where it says nothing."""
     said = headers.get("x-should-retry")
     return {"true": True, "false": False}.get(said) if said else None

@@ -102,15 +102,40 @@ def picture_of(part: Mapping[str, Any], place: str) -> Picture:
         if urlsplit(url).scheme not in ("http", "https"):
             raise InvalidRequest(f"{place} must be an http(s) address or a data: URL, not {url[:60]!r}")
         return Picture(url, mimetypes.guess_type(urlsplit(url).path)[0] or "", "", detail)
+    media_type, data = _decoded(url, found, place)
+    return Picture("", media_type or "text/plain", data, detail)
+
+
+def data_of(given: Any, place: str, name: str | None = None) -> tuple[str, str]:
+    """The media type and the base64 of a file: of a `data:` URL, or of bare base64 with a file `name`.
+
+    Raises:
+        InvalidRequest: it is neither.
+    """
+    if not isinstance(given, str):
+        raise InvalidRequest(f"{place} must be a string")
+    found = _DATA_URL.match(given)
+    if found is not None:
+        return _decoded(given, found, place)
+    return mimetypes.guess_type(name or "")[0] or "", _checked(given, place)
+
+
+def _decoded(url: str, found: re.Match[str], place: str) -> tuple[str, str]:
+    """Media type and base64 of a `data:` URL."""
     data = url[found.end() :]
-    if ";base64" not in found[2].lower():
-        data = base64.b64encode(unquote_to_bytes(data)).decode()
+    if ";base64" in found[2].lower():
+        data = _checked(data, place)
     else:
-        try:
-            base64.b64decode(data, validate=True)
-        except (binascii.Error, ValueError):
-            raise InvalidRequest(f"{place} holds no base64") from None
-    return Picture("", found[1].lower() or "text/plain", data, detail)
+        data = base64.b64encode(unquote_to_bytes(data)).decode()
+    return found[1].lower(), data
+
+
+def _checked(data: str, place: str) -> str:
+    try:
+        base64.b64decode(data, validate=True)
+    except (binascii.Error, ValueError):
+        raise InvalidRequest(f"{place} holds no base64") from None
+    return data
 
 
 def arguments_of(function: Mapping[str, Any], place: str) -> dict[str, Any]:

@@ -6,9 +6,11 @@ with answers and errors as its API writes them.
 
 from __future__ import annotations
 
+import anthropic_examples
 import openai_examples
 
 from fastbatch import OpenAIProvider, registry
+from fastbatch.providers.anthropic import AnthropicProvider
 from fastbatch.testing import ProviderContract
 
 
@@ -20,6 +22,22 @@ class OpenAIShapedContract(ProviderContract):
     streams = None
     models = openai_examples.MODELS
     limits = openai_examples.LIMITS
+
+
+class TestAnthropic(ProviderContract):
+    """Anthropic, which answers nothing without a bound on what it writes; elsewhere it needs no key."""
+
+    provider = AnthropicProvider
+    name = "anthropic"
+    variables = ("ANTHROPIC_API_KEY",)
+    needs_key = False
+    needs = anthropic_examples.NEEDS
+    answers = anthropic_examples.ANSWERS
+    failures = anthropic_examples.FAILURES
+    streams = anthropic_examples.STREAMS
+    broken_streams = anthropic_examples.BROKEN_STREAMS
+    models = anthropic_examples.MODELS
+    limits = anthropic_examples.LIMITS
 
 
 class TestOpenAI(OpenAIShapedContract):

@@ -13,7 +13,7 @@ from fastbatch.errors import ConfigError, InvalidRequest
 from fastbatch.models.http import HTTPCall
 from fastbatch.models.params import CHAT
 from fastbatch.models.stream import StreamedCall
-from fastbatch.testing.providers.questions import SCHEMA_FORMAT, TOOL, Question, questions
+from fastbatch.testing.providers.questions import SCHEMA_FORMAT, TOOL, Question
 from fastbatch.testing.providers.subject import KEY, OTHER_KEY, Subject, leaves, refusal, request_of
 
 
@@ -40,7 +40,7 @@ class Building(Subject):
         first, second = provider.build(asked), provider.build(asked)
         assert tuple(first) == tuple(second), "the same request gave two different calls"
         assert orjson.dumps(asked.body) == before, "build changed the request's body"
-        for question in questions(self.model):
+        for question in self.questions():
             asked = request_of(question.endpoint, question.body)
             refusal(provider, asked)
             assert asked.body == question.body, f"build changed the request's body ({question.name})"
@@ -74,7 +74,7 @@ class Building(Subject):
     def test_nothing_is_dropped(self) -> None:
         """What is said of a request is in the call, or the request is refused with a sentence."""
         provider, asked = self.make(), 0
-        for question in questions(self.model):
+        for question in self.questions():
             request = request_of(question.endpoint, question.body)
             refused = refusal(provider, request)
             if refused is not None:
@@ -87,7 +87,7 @@ class Building(Subject):
     def test_check_refuses_what_build_refuses(self) -> None:
         """`check` is asked before a run sends anything, and says the same; None stands for no refusals."""
         provider = self.make()
-        for question in questions(self.model):
+        for question in self.questions():
             refused = refusal(provider, request_of(question.endpoint, question.body))
             checked = None
             if provider.check is not None:
@@ -129,7 +129,7 @@ class Building(Subject):
         assert call.url.startswith(self.base_url), f"{call.url} is not below {self.base_url}"
         assert call.fold() is not call.fold(), "two replies would share one fold"
         assert not isinstance(provider.build(self.request()), StreamedCall), "a stream nobody asked for"
-        for question in questions(self.model):
+        for question in self.questions():
             request = request_of(question.endpoint, question.body)
             if question.endpoint == CHAT and refusal(provider, request) is None:
                 _assert_said(question, provider.build(request, stream=True))

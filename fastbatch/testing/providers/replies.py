@@ -23,7 +23,7 @@ from fastbatch.errors import (
 )
 from fastbatch.models.response import ResponseWrapper
 from fastbatch.testing.providers.examples import Answer, Failure
-from fastbatch.testing.providers.subject import KEY, Subject, changed, chat, leaves, parsed
+from fastbatch.testing.providers.subject import KEY, Subject, changed, leaves, parsed
 
 # The kinds on which decisions hang are the same for all, also where a proxy on the way answers.
 BY_STATUS: dict[int, type[RequestError]] = {
@@ -84,7 +84,7 @@ class Replies(Subject):
             {"role": "tool", "tool_call_id": call["id"], "content": f"result {number}"}
             for number, call in enumerate(calls)
         ]
-        call = provider.build(chat([question, message, *results, question], self.model))
+        call = provider.build(self.chat([question, message, *results, question]))
         said = [leaf for leaf in leaves(orjson.loads(call.body)) if isinstance(leaf, str)]
         expected = [answer.text or "", *(result["content"] for result in results)]
         expected += [call["function"]["name"] for call in calls]

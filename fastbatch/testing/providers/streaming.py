@@ -29,7 +29,8 @@ class Streaming(Subject):
 
     def fold(self, endpoint: str) -> Fold:
         """What puts a reply of this endpoint together."""
-        request = LLMRequest(endpoint, {"model": self.model, **_ASKED[endpoint]})
+        needs = self.needs if endpoint == CHAT else {}
+        request = LLMRequest(endpoint, {"model": self.model, **needs, **_ASKED[endpoint]})
         call = self.make().build(request, stream=True)
         assert isinstance(call, StreamedCall), f"build gave no StreamedCall for {endpoint}"
         return call.fold()

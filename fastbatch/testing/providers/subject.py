@@ -22,6 +22,7 @@ from fastbatch.testing.providers.examples import (
     LimitHeaders,
     Stream,
 )
+from fastbatch.testing.providers.questions import Question, questions
 
 KEY = "contract.0123456789.abcdef"  # looks like no provider's keys, which are masked wherever they stand
 OTHER_KEY = "contract.9876543210.fedcba"
@@ -44,6 +45,7 @@ class Subject:
         env: further environment variables that it needs.
         base_url: an address with port 1; calls go below it.
         model: the model that requests name.
+        needs: parameters, in OpenAI's form, without which the API answers no chat.
     """
 
     provider: ClassVar[Callable[..., Any]]
@@ -59,6 +61,7 @@ class Subject:
     env: ClassVar[Mapping[str, str]] = {}
     base_url: ClassVar[str] = "http://127.0.0.1:1/v1"
     model: ClassVar[str] = "okapi-1"
+    needs: ClassVar[Mapping[str, Any]] = {}
 
     _TO_BE_SET = ("provider", "name", "answers", "failures", "streams", "models", "limits", "variables")
     _EXAMPLES: ClassVar[Mapping[str, str]] = {
@@ -82,8 +85,23 @@ class Subject:
     def request(self, **options: Any) -> LLMRequest:
         """A chat with one question."""
         return LLMRequest.from_prompt(
-            "Capital of France?", model=self.model, custom_id="a", metadata={"secret": "mine"}, **options
+            "Capital of France?",
+            model=self.model,
+            custom_id="a",
+            metadata={"secret": "mine"},
+            **{**self.needs, **options},
         )
+
+    def chat(self, messages: list[Any]) -> LLMRequest:
+        """A conversation."""
+        return request_of(CHAT, {"model": self.model, **self.needs, "messages": messages})
+
+    def questions(self) -> Iterator[Question]:
+        """Requests of every kind, with what the API needs."""
+        for question in questions(self.model):
+            if question.endpoint == CHAT:
+                question = question._replace(body={**self.needs, **question.body})
+            yield question
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """A test that takes an example runs with each; one whose examples are switched off is skipped."""
@@ -146,8 +164,3 @@ def changed(value: Any, how: Callable[[Any], Iterator[Any]]) -> Iterator[Any]:
             copy: Any = dict(value) if isinstance(value, Mapping) else list(value)
             copy[place] = other
             yield copy
-
-
-def chat(messages: list[Any], model: str) -> LLMRequest:
-    """A conversation."""
-    return request_of(CHAT, {"model": model, "messages": messages})

@@ -11,7 +11,6 @@ from fastbatch.models.http import HTTPReply
 from fastbatch.models.params import CHAT
 from fastbatch.models.response import Usage
 from fastbatch.testing.providers.examples import Answer, Failure
-from fastbatch.testing.providers.questions import questions
 from fastbatch.testing.providers.replies import NO_ANSWERS
 from fastbatch.testing.providers.subject import KEY, Subject
 
@@ -22,7 +21,7 @@ class Surroundings(Subject):
     def test_tokens_are_whole_numbers(self, answer: Answer) -> None:
         """What is reserved and settled is counted in whole tokens, and never below 0."""
         provider = self.make()
-        for question in questions(self.model):
+        for question in self.questions():
             if question.endpoint == CHAT:
                 reserved = provider.reserve(question.body, 10)
                 assert reserved.prompt >= 10, f"{question.name}: less than the prompt is reserved"
