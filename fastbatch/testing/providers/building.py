@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from typing import Any
 from urllib.parse import unquote
 
 import orjson
@@ -12,9 +11,19 @@ import pytest
 from fastbatch.errors import ConfigError, InvalidRequest
 from fastbatch.models.http import HTTPCall
 from fastbatch.models.params import CHAT
+from fastbatch.models.shape import Shape
 from fastbatch.models.stream import StreamedCall
-from fastbatch.testing.providers.questions import SCHEMA_FORMAT, TOOL, Question
-from fastbatch.testing.providers.subject import KEY, OTHER_KEY, Subject, leaves, refusal, request_of
+from fastbatch.models.telling import WAYS
+from fastbatch.testing.providers.questions import SCHEMA, Question
+from fastbatch.testing.providers.subject import (
+    KEY,
+    OTHER_KEY,
+    Subject,
+    leaves,
+    parsed,
+    refusal,
+    request_of,
+)
 
 
 class Building(Subject):
@@ -105,19 +114,18 @@ class Building(Subject):
         ways = provider.structured
         assert isinstance(ways, tuple), "structured is no tuple"
         assert len(set(ways)) == len(ways), f"structured names one twice: {ways}"
-        named = {"type": "function", "function": {"name": "find_okapi"}}
-        needs: dict[str, dict[str, Any]] = {
-            "strict": {"response_format": SCHEMA_FORMAT},
-            "tool": {"tools": [TOOL], "tool_choice": named},
-            "json": {"response_format": {"type": "json_object"}},
-            "prompt": {},
-        }
         for way in ways:
-            assert way in needs, f"structured knows no {way!r}; it is one of {', '.join(needs)}"
-            asked = self.request()
-            asked.body.update(needs[way])
-            refused = refusal(provider, asked)
+            assert way in WAYS, f"structured knows no {way!r}; it is one of {', '.join(WAYS)}"
+            shape = Shape(SCHEMA, way=way)
+            body = shape.put(CHAT, self.request().body)
+            refused = refusal(provider, request_of(CHAT, body))
             assert refused is None, f"structured says {way!r}, but build refuses: {refused}"
+            for answer in self.answers.values():
+                outcome = parsed(provider, answer.raw)
+                if outcome.message is not None:
+                    again = shape.again(body, outcome, "it is none")
+                    refused = refusal(provider, request_of(CHAT, again))
+                    assert refused is None, f"what does not fit cannot be asked for again ({way}): {refused}"
 
     def test_streams_are_asked_for(self) -> None:
         """With `stream` a call says how its reply is put together."""

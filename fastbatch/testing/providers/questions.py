@@ -15,15 +15,17 @@ _PIXEL = (
 )
 _USER = {"role": "user", "content": "Where does the okapi sleep?"}
 _MORE = {"role": "user", "content": "And zorillas?"}
-_SCHEMA = {
+SCHEMA = {
     "type": "object",
     "properties": {"okapi_count": {"type": "integer", "description": "how many zorillas"}},
     "required": ["okapi_count"],
     "additionalProperties": False,
 }
+"""What an answer with a shape looks like."""
+
 TOOL = {
     "type": "function",
-    "function": {"name": "find_okapi", "description": "Finds a numbat.", "parameters": _SCHEMA},
+    "function": {"name": "find_okapi", "description": "Finds a numbat.", "parameters": SCHEMA},
 }
 """A function that a model may call."""
 
@@ -78,8 +80,7 @@ PARAMETERS: Mapping[str, tuple[dict[str, Any], tuple[str | float, ...]]] = {
     "web_search_options": ({"web_search_options": {"search_context_size": "low"}}, ()),
 }
 
-SCHEMA_FORMAT = {"type": "json_schema", "json_schema": {"name": "count", "schema": _SCHEMA, "strict": True}}
-"""`response_format` of an answer that a schema gives its shape."""
+_FORMAT = {"type": "json_schema", "json_schema": {"name": "count", "schema": SCHEMA, "strict": True}}
 
 
 def questions(model: str) -> Iterator[Question]:
@@ -152,7 +153,7 @@ def _conversations() -> Iterator[tuple[str, list[dict[str, Any]], tuple[str | fl
 
 def _further() -> Iterator[tuple[str, dict[str, Any], tuple[str | float, ...]]]:
     yield "stop, one", {"stop": "okapi-end"}, ("okapi-end",)
-    yield "a schema", {"response_format": SCHEMA_FORMAT}, ("okapi_count", "how many zorillas")
+    yield "a schema", {"response_format": _FORMAT}, ("okapi_count", "how many zorillas")
     yield "plain text", {"response_format": {"type": "text"}}, ()
     for choice in ("auto", "none", "required"):
         yield f"tool_choice {choice}", {"tools": [TOOL], "tool_choice": choice}, ("find_okapi",)

@@ -62,10 +62,17 @@ class Streaming(Subject):
 
     def test_the_first_text_comes_first(self, stream: Stream) -> None:
         """As soon as its bytes are there: the time to the first token is measured by it."""
-        fold, texts = self.fold(stream.endpoint), []
-        for byte in stream.sent:
-            texts += [text for delta in fold.feed(bytes([byte])) if (text := text_of(delta))]
-        assert (texts or [""])[0] == stream.first, f"the first text is {texts[:1]}"
+        fold = self.fold(stream.endpoint)
+        texts = [
+            (text, place)
+            for place, byte in enumerate(stream.sent)
+            for delta in fold.feed(bytes([byte]))
+            if (text := text_of(delta))
+        ]
+        first, place = texts[0] if texts else ("", 0)
+        assert first == stream.first, f"the first text is {first!r}"
+        if len(texts) > 1:
+            assert place < texts[-1][1], "the first text comes when the last one is there"
 
     def test_a_stream_that_breaks_off_is_no_reply(self, stream: Stream) -> None:
         """Cut after any byte it is the whole reply, or nothing, or an error; half of it is never a reply."""
