@@ -22,7 +22,9 @@ from fastbatch.errors import UsageError, did_you_mean
 BUILT_IN: dict[str, dict[str, str]] = {
     "providers": {
         "anthropic": "fastbatch.providers.anthropic:AnthropicProvider",
+        "gemini": "fastbatch.providers.gemini:GeminiProvider",
         "openai": "fastbatch.providers.openai:OpenAIProvider",
+        "vertex": "fastbatch.providers.gemini_vertex:VertexProvider",
     },
     "services": {
         "local": "fastbatch.services.llamacpp:LlamaCppService",

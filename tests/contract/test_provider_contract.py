@@ -7,10 +7,13 @@ with answers and errors as its API writes them.
 from __future__ import annotations
 
 import anthropic_examples
+import gemini_examples
 import openai_examples
 
 from fastbatch import OpenAIProvider, registry
 from fastbatch.providers.anthropic import AnthropicProvider
+from fastbatch.providers.gemini import GeminiProvider
+from fastbatch.providers.gemini_vertex import VertexProvider
 from fastbatch.testing import ProviderContract
 
 
@@ -47,6 +50,37 @@ class TestOpenAI(OpenAIShapedContract):
     name = "openai"
     variables = ("OPENAI_API_KEY",)
     needs_key = False
+
+
+class TestGemini(ProviderContract):
+    """Google AI Studio."""
+
+    provider = GeminiProvider
+    name = "gemini"
+    variables = ("GOOGLE_API_KEY", "GEMINI_API_KEY")
+    answers = gemini_examples.ANSWERS
+    failures = gemini_examples.FAILURES
+    streams = gemini_examples.STREAMS
+    broken_streams = gemini_examples.BROKEN_STREAMS
+    models = gemini_examples.MODELS
+    limits = None
+
+
+class TestVertex(TestGemini):
+    """Vertex AI, by an API key that names its project itself."""
+
+    provider = VertexProvider
+    name = "vertex"
+    answers = gemini_examples.VERTEX_ANSWERS
+    models = gemini_examples.VERTEX_MODELS
+
+
+class TestVertexOfAProject(TestVertex):
+    """Vertex AI, by an access token for a project and a location."""
+
+    provider = staticmethod(lambda key, **settings: VertexProvider(access_token=key, **settings))
+    variables = ("GOOGLE_OAUTH_ACCESS_TOKEN",)
+    env = {"GOOGLE_CLOUD_PROJECT": "p1", "GOOGLE_CLOUD_LOCATION": "us-central1"}  # noqa: RUF012
 
 
 def test_every_provider_of_the_registry_is_under_contract() -> None:
