@@ -18,23 +18,10 @@ from fastbatch.errors import (
     QuotaExhausted,
     RateLimited,
     RequestError,
-    RequestTooLarge,
     ServerError,
 )
+from fastbatch.providers.statuses import error_kind, plain_words
 from fastbatch.providers.waits import read_google_wait, read_retry_after, read_wait
-
-_BY_STATUS: dict[int, type[RequestError]] = {
-    401: AuthenticationFailed,
-    402: QuotaExhausted,
-    403: PermissionDenied,
-    404: NotFound,
-    408: ServerError,
-    409: ServerError,  # ABORTED: to be tried again
-    413: RequestTooLarge,
-    429: RateLimited,
-    499: ServerError,  # CANCELLED, by a server on the way
-    529: Overloaded,
-}
 
 # What `error.status` says more exactly than the number, or instead of one.
 _BY_CODE: dict[str, type[RequestError]] = {
@@ -116,7 +103,7 @@ def classify(
     reason = _reason(error.get("details"))
     kind = _kind(status, code, reason)
     message = error.get("message")
-    words = message if isinstance(message, str) and message else _plain_words(status, headers, raw)
+    words = message if isinstance(message, str) and message else plain_words(status, headers, raw)
     fields: dict[str, Any] = {
         "status": status,
         "code": reason or code,
@@ -173,9 +160,8 @@ def _kind(status: int, code: str | None, reason: str | None) -> type[RequestErro
         return found
     if found := _BY_CODE.get(code or ""):
         return found
-    if found := _BY_STATUS.get(status):
-        return found
-    return ServerError if status >= 500 or status < 300 else BadRequest
+    # CANCELLED, by a server on the way, has a number of its own.
+    return ServerError if status == 499 else error_kind(status)
 
 
 def _reason(details: Any) -> str | None:
@@ -185,14 +171,3 @@ def _reason(details: Any) -> str | None:
             reason = detail.get("reason")
             return reason if isinstance(reason, str) else None
     return None
-
-
-def _plain_words(status: int, headers: Mapping[str, str], raw: bytes) -> str:
-    """A sentence for a reply without an error object."""
-    if 300 <= status < 400:
-        return (
-            f"HTTP {status}: a redirect to {headers.get('location', 'nowhere')}, which is not followed; "
-            "correct the base URL"
-        )
-    start = raw[:1500].decode("utf-8", "replace").strip()
-    return f"HTTP {status}: {start}" if start else f"HTTP {status} without a body"

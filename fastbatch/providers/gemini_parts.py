@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastbatch.errors import InvalidRequest
-from fastbatch.providers.translation import Body, picture_of
+from fastbatch.providers.translation import Body, data_of, picture_of
 
 # How closely a picture is looked at; `auto` is what nothing said means.
 _DETAILS = {"low": "MEDIA_RESOLUTION_LOW", "high": "MEDIA_RESOLUTION_HIGH"}
@@ -70,9 +70,9 @@ def _document(given: Mapping[str, Any], place: str, body: Body) -> dict[str, Any
     for key in given.keys() - {"file_data", "filename"}:
         if given[key] is not None:
             raise body.refused(f"{place}.{key}", "it knows no files of OpenAI's; send file_data")
-    document = picture_of({"image_url": given.get("file_data")}, f"{place}.file_data")
-    if not document.data:
-        raise body.refused(f"{place}.file_data", "it must be a data: URL")
     name = given.get("filename")
-    blob = {"mimeType": document.media_type, "data": document.data}
+    kind, data = data_of(given.get("file_data"), f"{place}.file_data", name)
+    if not kind:
+        raise body.refused(f"{place}.file_data", "it does not say what it is; send a data: URL")
+    blob = {"mimeType": kind, "data": data}
     return {"inlineData": blob if name is None else {**blob, "displayName": name}}

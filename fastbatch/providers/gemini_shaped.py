@@ -16,7 +16,8 @@ from fastbatch.models.params import CHAT, EMBEDDINGS
 from fastbatch.models.request import LLMRequest
 from fastbatch.models.response import ResponseWrapper, Usage
 from fastbatch.models.stream import StreamedCall
-from fastbatch.providers.base import Model, ModelPage, Structured
+from fastbatch.models.telling import Structured
+from fastbatch.providers.base import Model, ModelPage
 from fastbatch.providers.gemini_errors import blocked, broke_off, classify, error_in
 from fastbatch.providers.gemini_request import UNSAID, generation
 from fastbatch.providers.gemini_stream import GeminiFold
