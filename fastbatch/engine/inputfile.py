@@ -300,7 +300,7 @@ class InputFile:
             custom_id=known.custom_id,
             metadata=carried,
             checked=True,
-            shape=self._trusted.shape_of(body),
+            shape=self._trusted.shape and self._trusted.shape_of(body),
         )
 
     def row(self, known: Known) -> Row:
@@ -339,7 +339,7 @@ class InputFile:
                     custom_id=row_id(content),
                     metadata=carried,
                     checked=True,
-                    shape=self._trusted.shape_of(body),
+                    shape=self._trusted.shape and self._trusted.shape_of(body),
                 )
                 if not key and self._sayable is not None:
                     self._sayable(request)

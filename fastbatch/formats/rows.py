@@ -104,7 +104,8 @@ def read_row(row: Mapping[str, Any], settings: RowSettings) -> LLMRequest:
     """
     endpoint, body, carried = row_parts(row, settings)
     request = LLMRequest(endpoint, body, custom_id=row_id(row), metadata=carried, checked=settings.checked)
-    request.shape = request.shape or settings.shape_of(body)
+    if settings.shape is not None:
+        request.shape = settings.shape_of(body) or request.shape
     if settings.needs_model and body.get("model") is None:
         raise InvalidRequest('no model: name one with -m (model= in Python) or in the row ("model": "…")')
     return request

@@ -48,7 +48,7 @@ class LLMRequest:
         shape: Shape | None = None,
     ) -> None:
         if not checked:
-            if isinstance(body.get("response_format"), type):
+            if "response_format" in body and isinstance(body["response_format"], type):
                 from fastbatch.models.shape import Shape
 
                 shape = Shape(body["response_format"])

@@ -12,7 +12,7 @@ _BOTH = {
     for name in (
         *("bulk", "claims", "events", "fallback", "file_cancel", "file_journal", "file_refusals"),
         *("file_resume", "identical", "lanes", "leaks", "manager", "stops", "stream_journal"),
-        *("weather", "window", "late"),
+        *("structured", "weather", "window", "late"),
     )
 }
 

@@ -1,0 +1,284 @@
+"""Answers with a shape: asked again while they do not fit, counted each time, and failed with their text."""
+
+import json
+
+import pytest
+from fakes import FakeTransport, answer_to, asks, manager_on, refusal
+from pydantic import BaseModel, field_validator
+
+from fastbatch import InMemoryCache, LLMRequest, OpenAIProvider, RequestBatch
+from fastbatch.errors import BadRequest, ConfigError, ConnectionLost, InvalidAnswer, InvalidRequest
+from fastbatch.models.http import HTTPReply
+from fastbatch.testing import ManualClock
+
+
+class City(BaseModel):
+    name: str
+    people: int
+
+
+GOOD = '{"name": "Lima", "people": 11}'
+SCHEMA = City.model_json_schema()
+
+
+class Model:
+    """Answers with `texts` one after the other, the last one for ever; a reply may stand among them."""
+
+    def __init__(self, *texts):
+        self.texts = list(texts)
+        self.bodies = []
+
+    def __call__(self, call):
+        self.bodies.append(json.loads(call.body))
+        said = self.texts.pop(0) if len(self.texts) > 1 else self.texts[0]
+        if isinstance(said, str):
+            return answer_to(said)
+        if isinstance(said, Exception):
+            raise said
+        return said
+
+
+def manager_of(model, **options):
+    return manager_on(FakeTransport(model), **{"response_format": City, **options})
+
+
+async def test_what_fits_is_a_value():
+    """`parsed` is of the type, and nothing is asked twice."""
+    model = Model(GOOD)
+    (result,) = await manager_of(model).run_async(asks("a"))
+    assert result.parsed == City(name="Lima", people=11)
+    assert (result.attempts, result.reasks, len(model.bodies)) == (1, 0, 1)
+    assert model.bodies[0]["response_format"]["json_schema"]["name"] == "City"
+
+
+async def test_what_does_not_fit_is_asked_again():
+    """In the same conversation, with what is wrong; all answers are counted."""
+    model = Model("Lima.", '{"name": "Lima"}', GOOD)
+    manager = manager_of(model)
+    (result,) = await manager.run_async(asks("a"))
+    assert result.parsed.people == 11
+    assert (result.attempts, result.reasks) == (3, 2)
+    assert (result.usage.prompt_tokens, result.usage.completion_tokens) == (9, 6)
+    assert (result.usage.retries, result.usage.reasks) == (0, 2)
+    first, second, third = (body["messages"] for body in model.bodies)
+    assert second[: len(first)] == first
+    assert third[: len(second)] == second
+    assert "Invalid JSON" in second[-1]["content"]
+    assert "people: Field required" in third[-1]["content"]
+    assert all(body["response_format"] == model.bodies[0]["response_format"] for body in model.bodies)
+
+
+async def test_what_never_fits_is_a_failed_row_with_its_text():
+    """It was paid for, and that is counted."""
+    model = Model("no", "never")
+    (result,) = await manager_of(model, reasks=1).run_async(asks("a"))
+    assert isinstance(result.error, InvalidAnswer)
+    assert "asked 2 times" in result.error.message
+    assert (result.text, result.error.text, result.attempts, result.reasks) == ("never", "never", 2, 1)
+    assert (result.usage.prompt_tokens, result.usage.requests) == (6, 0)
+    assert result.error.maybe_billed
+    with pytest.raises(InvalidAnswer):
+        _ = result.parsed
+
+
+async def test_without_reasks_one_answer_decides():
+    """`reasks=0` only checks."""
+    model = Model("no")
+    (result,) = await manager_of(model, reasks=0).run_async(asks("a"))
+    assert (result.ok, result.attempts) == (False, 1)
+
+
+@pytest.mark.parametrize("between", [refusal(429), refusal(500), ConnectionLost("reset")])
+async def test_failures_between_do_not_forget_what_was_spent(between):
+    """A refusal or an error of the endpoint is retried as for any row."""
+    model = Model("no", between, GOOD)
+    clock = ManualClock()
+    (result,) = await clock.run(manager_of(model, clock=clock).run_async(asks("a")))
+    assert result.ok
+    assert (result.reasks, result.attempts, result.usage.retries) == (1, 3, 1)
+    assert (result.usage.prompt_tokens, result.usage.completion_tokens) == (6, 4)
+
+
+async def test_a_row_that_fails_after_an_answer_has_paid_for_it():
+    """What the answer took stays counted."""
+    model = Model("no", refusal(400))
+    manager = manager_of(model)
+    (result,) = await manager.run_async(asks("a"))
+    assert isinstance(result.error, BadRequest)
+    assert result.error.maybe_billed
+    assert (result.tokens.prompt_tokens, result.reasks) == (3, 1)
+
+
+async def test_cut_off_answers_are_not_asked_again():
+    """They would be cut off again."""
+    cut = json.loads(answer_to('{"name": "Li').body)
+    cut["choices"][0]["finish_reason"] = "length"
+    model = Model(HTTPReply(200, {}, json.dumps(cut).encode()))
+    (result,) = await manager_of(model).run_async(asks("a"))
+    assert result.attempts == 1
+    assert "cut off" in result.error.message
+
+
+@pytest.mark.parametrize("way", ["tool", "json", "prompt"])
+async def test_models_are_told_as_the_user_wants(way):
+    """The wire has it in that form, and asking again keeps to it."""
+    model = Model("no", f"```json\n{GOOD}\n```")
+    (result,) = await manager_of(model, structured=way).run_async(asks("a"))
+    assert result.parsed.people == 11
+    for body in model.bodies:
+        assert ("tools" in body) == (way == "tool")
+        assert (body.get("response_format") == {"type": "json_object"}) == (way == "json")
+        assert (body["messages"][0]["role"] == "system") == (way != "tool")
+
+
+async def test_each_request_may_have_a_shape_of_its_own():
+    """Beside others that have none, and one that says its format itself."""
+
+    class River(BaseModel):
+        river: str
+
+    batch = RequestBatch()
+    batch.chat.completions.create(messages=[{"role": "user", "content": "a"}], response_format=River)
+    batch.chat.completions.create(messages=[{"role": "user", "content": "b"}])
+    batch.chat.completions.create(
+        messages=[{"role": "user", "content": "c"}], response_format={"type": "json_object"}
+    )
+
+    def answer(call):
+        return answer_to('{"river": "Rímac"}' if b"River" in call.body else "plain")
+
+    results = await manager_on(FakeTransport(answer)).run_async(batch)
+    assert [result.ok for result in results] == [True] * 3
+    assert results[0].parsed == River(river="Rímac")
+    assert [result.parsed for result in results[1:]] == [None, None]
+
+
+async def test_the_managers_shape_leaves_formats_of_the_rows_own_alone():
+    """Such a row is sent as it stands, and not checked."""
+    own = LLMRequest.from_prompt("a", response_format={"type": "text"})
+    (result,) = await manager_of(Model("plain")).run_async([own])
+    assert (result.ok, result.text, result.parsed) == (True, "plain", None)
+
+
+async def test_rows_of_other_endpoints_are_refused():
+    """An embedding has no shape."""
+    (result,) = await manager_of(Model(GOOD)).run_async([{"input": "x"}])
+    assert isinstance(result.error, InvalidRequest)
+    assert result.attempts == 0
+
+
+async def test_only_what_fits_is_kept():
+    """A second run finds the valid answer under the row's own key, and asks for the failed one anew."""
+    cache = InMemoryCache()
+
+    def answer(call):
+        return answer_to(GOOD if b"Lima" in call.body else "no")
+
+    first = manager_of(answer, cache=cache, reasks=0)
+    assert [result.ok for result in await first.run_async(asks("Lima", "Oslo"))] == [True, False]
+    model = Model(GOOD)
+    again = await manager_of(model, cache=cache).run_async(asks("Lima", "Oslo"))
+    assert [(result.cached, result.parsed.people) for result in again] == [(True, 11), (False, 11)]
+    assert len(model.bodies) == 1
+
+
+async def test_an_answer_after_reasks_is_kept_for_the_question():
+    """What it took in all is kept with it."""
+    cache = InMemoryCache()
+    await manager_of(Model("no", GOOD), cache=cache).run_async(asks("a"))
+    (result,) = await manager_of(Model("never"), cache=cache).run_async(asks("a"))
+    assert (result.cached, result.parsed.people, result.tokens.prompt_tokens) == (True, 11, 6)
+    assert result.usage.prompt_tokens == 0
+
+
+async def test_a_kept_answer_that_does_not_fit_any_more_says_so():
+    """A type's own checks may have changed, which no key knows; it is not bought again in silence."""
+    cache = InMemoryCache()
+    strict = False
+
+    class Town(BaseModel):
+        name: str
+
+        @field_validator("name")
+        @classmethod
+        def checked(cls, name):
+            if strict:
+                raise ValueError("too strict")
+            return name
+
+    await manager_of(Model('{"name": "Lima"}'), cache=cache, response_format=Town).run_async(asks("a"))
+    strict = True
+    model = Model("never")
+    (result,) = await manager_of(model, cache=cache, response_format=Town).run_async(asks("a"))
+    assert isinstance(result.error, InvalidAnswer)
+    assert "kept in the cache" in result.error.message
+    assert (model.bodies, result.usage.prompt_tokens) == ([], 0)
+
+
+async def test_identical_rows_share_one_valid_answer():
+    """And its re-asks are counted once."""
+    model = Model("no", GOOD)
+    results = await manager_of(model).run_async(asks("a", "a", "a"))
+    assert [result.parsed.people for result in results] == [11] * 3
+    assert len(model.bodies) == 2
+    assert sum(result.usage.prompt_tokens for result in results) == 6
+    assert sum(result.usage.reasks for result in results) == 1
+
+
+async def test_files(tmp_path):
+    """The output holds what fits, the errors file the text of what does not; the summary counts re-asks."""
+
+    def answer(call):
+        messages = json.loads(call.body)["messages"]
+        if len(messages) > 1:
+            return answer_to(GOOD if "Lima" in messages[0]["content"] else "never")
+        return answer_to("no")
+
+    rows = tmp_path / "rows.jsonl"
+    lines = [{"id": name, "prompt": name, "x": 1} for name in ("Lima", "Oslo")]
+    batch = {"custom_id": "batch", "method": "POST", "url": "/v1/chat/completions", "body": {}}
+    batch["body"] = {"model": "m", "messages": [{"role": "user", "content": "Lima too"}]}
+    rows.write_text("".join(json.dumps(line) + "\n" for line in [*lines, batch]))
+    out = tmp_path / "out.jsonl"
+    manager = manager_of(answer, response_format=SCHEMA, reasks=1)
+    summary = await manager.run_file_async(rows, out)
+    assert (summary.ok, summary.failed, summary.usage.reasks, summary.sent) == (2, 1, 3, 6)
+    assert (summary.usage.prompt_tokens, summary.usage.retries) == (18, 0)
+    assert {json.loads(line)["custom_id"] for line in out.read_text().splitlines()} == {"Lima", "batch"}
+    (failed,) = map(json.loads, (tmp_path / "out.jsonl.errors.jsonl").read_text().splitlines())
+    assert failed["error"]["class"] == "InvalidAnswer"
+    assert (failed["error"]["text"], failed["prompt"]) == ("never", "Oslo")
+
+    async def nobody(call):
+        raise AssertionError("nothing is to be sent")
+
+    other = {**SCHEMA, "title": "Town"}
+    again = await manager_of(Model(GOOD), response_format=SCHEMA).run_file_async(rows, out)
+    assert (again.ok, again.skipped, again.sent) == (1, 2, 1)
+    assert (await manager_of(nobody, response_format=SCHEMA).run_file_async(rows, out)).skipped == 3
+    changed = await manager_of(Model(GOOD), response_format=other).run_file_async(rows, out)
+    assert (changed.ok, changed.replaced) == (3, 3)
+
+
+async def test_a_fallback_is_told_in_its_own_way():
+    """Where the first endpoint knows schemas and the other one does not."""
+    wordy = OpenAIProvider("k", base_url="http://b.test/v1", env={})
+    wordy.structured = ("prompt",)
+
+    def answer(call):
+        if "b.test" not in call.url:
+            return refusal(404)
+        body = json.loads(call.body)
+        assert "response_format" not in body
+        assert body["messages"][0]["role"] == "system"
+        return answer_to(GOOD)
+
+    (result,) = await manager_of(answer, fallback=[wordy]).run_async(asks("a"))
+    assert result.parsed.people == 11
+
+
+@pytest.mark.parametrize("options", [{"reasks": -1}, {"reasks": True}, {"structured": "words"}])
+def test_impossible_options(options):
+    """They are named."""
+    with pytest.raises(ConfigError, match=next(iter(options))):
+        manager_of(Model(GOOD), **options)
