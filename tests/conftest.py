@@ -11,13 +11,14 @@ from fastbatch.folders import models_folder
 
 # The model file is fetched once a machine, not once a test.
 MODELS = os.environ.get("FASTBATCH_MODELS") or str(models_folder())
+_SETTINGS = ("FASTBATCH_", "OPENAI_", "ANTHROPIC_", "GEMINI_", "GOOGLE_", "AZURE_")
 
 
 @pytest.fixture(autouse=True)
 def nobodys_machine(monkeypatch, tmp_path_factory):
     """An environment without keys, proxies, options or a home; processes that a test starts inherit it."""
     for name in list(os.environ):
-        if name.startswith(("FASTBATCH_", "OPENAI_")) or name.lower().endswith("_proxy"):
+        if name.startswith(_SETTINGS) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
     home = tmp_path_factory.mktemp("home")
     for name in ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):

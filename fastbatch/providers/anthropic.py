@@ -18,7 +18,7 @@ from fastbatch.models.stream import StreamedCall
 from fastbatch.models.telling import Structured
 from fastbatch.providers.address import checked_url
 from fastbatch.providers.anthropic_errors import classify
-from fastbatch.providers.anthropic_request import TITLE, messages_body
+from fastbatch.providers.anthropic_request import SAMPLING, TITLE, messages_body
 from fastbatch.providers.anthropic_stream import AnthropicFold
 from fastbatch.providers.anthropic_types import AnthropicMessage, AnthropicReader, blocks_of
 from fastbatch.providers.base import Model, ModelPage
@@ -27,7 +27,10 @@ from fastbatch.providers.hosted import NO_USAGE, HostedProvider, Keys, can_be_re
 BASE_URL = "https://api.anthropic.com"
 KEYS = Keys(("ANTHROPIC_API_KEY",), header="x-api-key", scheme="")
 TOKENS = Keys(("ANTHROPIC_AUTH_TOKEN",))
-VERSION = "2023-06-01"
+# The version that Anthropic's clients send, and the last that takes `SAMPLING`: requests with one of these
+# go out under it. In what comes back the two are alike (Anthropic's guide to version 2026-10-21).
+VERSION, WITH_SAMPLING = "2026-10-21", "2023-06-01"
+_VERSION_HEADER = "anthropic-version"
 _PAGE = 1000  # models at once, the most that the API gives
 
 
@@ -39,7 +42,7 @@ class AnthropicProvider(HostedProvider[AnthropicMessage]):
             as a bearer's token. A server at another `base_url` may need none: an empty string sends none.
         base_url: the address without `/v1`, as in Anthropic's client, or with it; else `ANTHROPIC_BASE_URL`,
             else Anthropic.
-        headers: further headers, stronger than ours, such as `anthropic-beta`.
+        headers: further headers, stronger than ours, such as `anthropic-beta` and `anthropic-version`.
         name: shown to people and in records.
         identity: what the endpoint is for the request hash; without it the base URL and the further headers
             that carry no credentials.
@@ -74,10 +77,13 @@ class AnthropicProvider(HostedProvider[AnthropicMessage]):
             key=key,
             reader=AnthropicReader(),
             headers=headers,
-            own_headers={"anthropic-version": VERSION},
+            own_headers={_VERSION_HEADER: VERSION},
             identity=identity,
             needs_key=TITLE if url == BASE_URL else "",
         )
+        self._older = self._headers
+        if self._headers.get(_VERSION_HEADER) == VERSION:
+            self._older = {**self._headers, _VERSION_HEADER: WITH_SAMPLING}
 
     def at(self, base_url: str) -> Self:
         """The same provider at another address; its identity stays."""
@@ -95,10 +101,11 @@ class AnthropicProvider(HostedProvider[AnthropicMessage]):
         """`POST /v1/messages`."""
         body = _body(request)
         url = f"{self.base_url}/v1/messages"
+        headers = self._headers if SAMPLING.isdisjoint(body) else self._older
         if not stream:
-            return HTTPCall(url, self._headers, wire_bytes(body, checked=request.checked))
+            return HTTPCall(url, headers, wire_bytes(body, checked=request.checked))
         body["stream"] = True
-        call = StreamedCall(url, self._headers, wire_bytes(body, checked=request.checked))
+        call = StreamedCall(url, headers, wire_bytes(body, checked=request.checked))
         call.fold = AnthropicFold
         return call
 
@@ -164,7 +171,8 @@ def _root(base_url: str) -> str:
 def _body(request: LLMRequest) -> dict[str, Any]:
     if request.endpoint != CHAT:
         raise InvalidRequest(f"{request.endpoint} cannot be said to {TITLE}: it answers {CHAT} only")
-    return messages_body(request.body)
+    shape = request.shape
+    return messages_body(request.body, checked_here=shape is not None and shape.way == "strict")
 
 
 def read_usage(body: Any) -> Usage:

@@ -161,11 +161,14 @@ class _Speaker:
         content = message.get("content")
         if content is None and not calls:
             raise InvalidRequest(f"messages[{number}] (assistant) has no content")
-        said = [] if content is None else self._content(f"messages[{number}].content", content)
+        place = f"messages[{number}]"
+        if isinstance(content, list | tuple) and any(part.get("type") == "file" for part in content):
+            raise self._body.refused(f"{place}.content with a file", "documents are a user's")
+        said = [] if content is None else self._content(f"{place}.content", content)
         if not calls:
             return said
         # Beside calls an empty string is what OpenAI-shaped servers write for null; no text is to be said.
-        uses = [self._use(f"messages[{number}].tool_calls[{nth}]", call) for nth, call in enumerate(calls)]
+        uses = [self._use(f"{place}.tool_calls[{nth}]", call) for nth, call in enumerate(calls)]
         return [*(parts_of(said) if said != "" else ()), *uses]
 
     def _use(self, place: str, call: Mapping[str, Any]) -> dict[str, Any]:

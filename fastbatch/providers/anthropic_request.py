@@ -12,6 +12,7 @@ from typing import Any
 
 from fastbatch.errors import InvalidRequest
 from fastbatch.providers.anthropic_messages import conversation_of
+from fastbatch.providers.anthropic_schema import enforceable
 from fastbatch.providers.translation import Body
 
 TITLE = "Anthropic"
@@ -52,13 +53,21 @@ _ANYWAY: Mapping[str, tuple[Any, ...]] = {
     "stream": (False,),
 }
 
+SAMPLING = frozenset(("temperature", "top_p", "top_k"))
+"""How words are drawn: what the newest version of the API refuses, and models before Claude 4.7 take."""
+
 _SAME_WORDS = ("model", "temperature", "top_p")
 _TIERS = {"auto": "auto", "default": "standard_only", "standard_only": "standard_only"}
 _CHOICES = {"auto": "auto", "none": "none", "required": "any"}
 
 
-def messages_body(given: Mapping[str, Any]) -> dict[str, Any]:
+def messages_body(given: Mapping[str, Any], *, checked_here: bool = False) -> dict[str, Any]:
     """The body that says what `given` says.
+
+    Args:
+        given: in OpenAI's form; stays as it is.
+        checked_here: answers are held against the schema when they come, so that what Anthropic does not
+            enforce of it may be told in words.
 
     Raises:
         InvalidRequest: something of it cannot be said.
@@ -84,7 +93,7 @@ def messages_body(given: Mapping[str, Any]) -> dict[str, Any]:
         said["service_tier"] = _TIERS[tier]
     if (user := _user(body)) is not None:
         said["metadata"] = {"user_id": user}
-    _output(body, said)
+    _output(body, said, checked_here)
     for name, values in _ANYWAY.items():
         if given.get(name) in values:
             body.take(name)
@@ -170,7 +179,7 @@ def _choice(body: Body, given: Any) -> dict[str, Any]:
     return dict(given)
 
 
-def _output(body: Body, said: dict[str, Any]) -> None:
+def _output(body: Body, said: dict[str, Any], checked_here: bool) -> None:
     """What `response_format` and `reasoning_effort` say: `output_config`, and `thinking` for no effort."""
     config: dict[str, Any] = {}
     effort = body.take("reasoning_effort")
@@ -181,7 +190,7 @@ def _output(body: Body, said: dict[str, Any]) -> None:
     elif effort is not None:
         config["effort"] = effort
     if (shape := body.take("response_format")) is not None and (found := _format(body, shape)) is not None:
-        config["format"] = found
+        config["format"] = {**found, "schema": enforceable(found["schema"])} if checked_here else found
     if config:
         said["output_config"] = config
 
