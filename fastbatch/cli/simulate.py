@@ -44,8 +44,12 @@ def simulate(
         bool, typer.Option("--per-model", help="Every model has the whole of each limit to itself.")
     ] = False,
     limit_headers: Annotated[
-        str, typer.Option(help="How replies tell of the limits: as openai, as anthropic, or none.")
-    ] = "openai",
+        str,
+        typer.Option(
+            help="How replies tell of the limits: auto (each API as its own provider does), as "
+            "openai, azure or anthropic, or none."
+        ),
+    ] = "auto",
     retry_after: Annotated[
         bool, typer.Option("--retry-after/--no-retry-after", help="Whether refusals say how long to wait.")
     ] = True,
@@ -63,7 +67,8 @@ def simulate(
     fail: Annotated[
         list[str] | None,
         typer.Option(
-            help="KIND=SHARE (repeatable); kinds: 500, 503, 429, timeout, reset, truncated, malformed, empty."
+            help="KIND=SHARE (repeatable); kinds: 500, 503, 429, timeout, reset, truncated, malformed, "
+            "empty, error, invalid."
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="What texts, latencies and failures are drawn from.")] = 0,
@@ -73,7 +78,7 @@ def simulate(
             "--vary-repeats", help="The same question gets another text each time, to try sampling."
         ),
     ] = False,
-    require_key: Annotated[str | None, typer.Option(help="Refuse every other bearer token.")] = None,
+    require_key: Annotated[str | None, typer.Option(help="Refuse every other key.")] = None,
     model: Annotated[
         list[str] | None, typer.Option(help="A model that exists (repeatable); without it every name does.")
     ] = None,

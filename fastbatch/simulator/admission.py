@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from fastbatch.simulator.headers import Announcer, HeaderStyle
+from fastbatch.simulator.headers import Announcer, Style
 from fastbatch.simulator.limits import Charge, SimulatedLimit
 from fastbatch.simulator.meters import Meter, fresh
 
@@ -31,11 +31,11 @@ class Refusal:
 
 
 class _Account:
-    """The meters of one model, or of all."""
+    """The meters of one model, or of all, and who tells of them in each style."""
 
-    def __init__(self, meters: list[Meter], style: HeaderStyle, epoch: float) -> None:
+    def __init__(self, meters: list[Meter]) -> None:
         self.meters = meters
-        self.announcer = Announcer(meters, style, epoch)
+        self.announcers: dict[Style, Announcer] = {}
 
 
 class Admission:
@@ -44,7 +44,6 @@ class Admission:
     Args:
         limits: what is kept.
         per_model: every model has the whole of each limit to itself.
-        style: the headers that tell of them.
         epoch: seconds of the epoch when the clock of `now` showed 0.
     """
 
@@ -53,12 +52,10 @@ class Admission:
         limits: Iterable[SimulatedLimit],
         *,
         per_model: bool = False,
-        style: HeaderStyle = "openai",
         epoch: float = 0.0,
     ) -> None:
         self._limits = tuple(limits)
         self._per_model = per_model
-        self._style = style
         self._epoch = epoch
         self._factor = 1.0
         self._accounts: dict[str, _Account] = {}
@@ -94,9 +91,13 @@ class Admission:
                 meter.take(amount, now)
         return refusal
 
-    def headers(self, now: float, model: str = "") -> bytes:
+    def headers(self, now: float, model: str = "", style: Style = "openai") -> bytes:
         """The limit headers of a reply leaving the decision at `now`; empty without limits."""
-        return self._account(model, now).announcer.lines(now)
+        account = self._account(model, now)
+        announcer = account.announcers.get(style)
+        if announcer is None:
+            announcer = account.announcers[style] = Announcer(account.meters, style, self._epoch)
+        return announcer.lines(now)
 
     def scale(self, factor: float, now: float) -> None:
         """Let every limit be `factor` times what was declared, from now on."""
@@ -110,7 +111,7 @@ class Admission:
         self._limits = tuple(limits)
         for name, account in self._accounts.items():
             meters = [self._inherit(limit, account.meters, now) for limit in self._limits]
-            self._accounts[name] = _Account(meters, self._style, self._epoch)
+            self._accounts[name] = _Account(meters)
 
     def _inherit(self, limit: SimulatedLimit, old: list[Meter], now: float) -> Meter:
         shape = (limit.what, limit.per, limit.kind)
@@ -127,7 +128,7 @@ class Admission:
         account = self._accounts.get(name)
         if account is None:
             meters = [self._fresh(limit, now) for limit in self._limits]
-            account = self._accounts[name] = _Account(meters, self._style, self._epoch)
+            account = self._accounts[name] = _Account(meters)
         return account
 
     def _fresh(self, limit: SimulatedLimit, now: float) -> Meter:

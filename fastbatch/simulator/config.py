@@ -13,7 +13,18 @@ from fastbatch.simulator.headers import STYLES, HeaderStyle
 from fastbatch.simulator.limits import KINDS, LimitKind, SimulatedLimit, with_pieces
 from fastbatch.simulator.spells import Spell
 
-FAILURE_KINDS = ("500", "503", "429", "timeout", "reset", "truncated", "malformed", "empty")
+FAILURE_KINDS = (
+    "500",
+    "503",
+    "429",
+    "timeout",
+    "reset",
+    "truncated",
+    "malformed",
+    "empty",
+    "error",
+    "invalid",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +45,8 @@ class SimulatorConfig:
         sub_window: seconds; every limit on requests is also kept in pieces of this length, with its share of
             the requests, as Azure does with 1 s.
         per_model: every model has the whole of each limit to itself.
-        limit_headers: how replies tell of the limits: as "openai", as "anthropic", or "none".
+        limit_headers: how replies tell of the limits: "auto" (each dialect as its own provider does), or all
+            of them as "openai", as "azure", as "anthropic", or "none".
         retry_after: whether a 429 or 503 says how long to wait.
         max_in_flight: with so many requests under way another one is refused at once, in no limit's name: no
             limit headers, no time to wait.
@@ -43,12 +55,16 @@ class SimulatorConfig:
         failure_rates: kind -> share of arrivals that fail: "500", "503", "429" (by chance, nothing to do with
             the limits, not charged to them and without retry-after), "timeout" (never answers), "reset" (RST
             instead of a reply), "truncated" (the reply is cut off), "malformed" (200, broken JSON), "empty"
-            (200 without choices).
+            (200 without choices), "error" (200 with an error in it; a stream breaks off with one), "invalid"
+            (an answer that should have a shape has another: it is billed and counted as an answer; answers in
+            prose are spared).
         failures_per_row: a body (same path, same bytes) fails at most so often, then it succeeds, so
-            that a run with retries ends with every row answered; None: every arrival draws anew.
+            that a run with retries ends with every row answered; None: every arrival draws anew. "invalid"
+            has a count of its own: such an answer is asked for again with another body, which holds it and
+            what is wrong with it; so a row is there what stands before the first answer.
         stop_after: after so many answers every request gets 429 `insufficient_quota`.
         quota_usd: the same once the answers would have cost this much.
-        require_key: the bearer token without which every request gets 401.
+        require_key: the key without which every request is rejected; Ollama's paths want none.
         models: names that exist; empty: every name does.
         prompt_price, completion_price: US dollars per million tokens. The defaults are gpt-4o-mini's list
             prices (openai.com/api/pricing).
@@ -77,7 +93,7 @@ class SimulatorConfig:
     limits: tuple[SimulatedLimit, ...] = ()
     sub_window: float | None = None
     per_model: bool = False
-    limit_headers: HeaderStyle = "openai"
+    limit_headers: HeaderStyle = "auto"
     retry_after: bool = True
     max_in_flight: int | None = None
     overload_status: int = 429

@@ -27,6 +27,7 @@ class SimulatorStats:
         refused_busy: refused because `max_in_flight` others were under way.
         refused_quota: 429 `insufficient_quota`.
         rejected: other 4xx.
+        invalid: answers, billed and counted as such, that were made not to fit the shape asked for.
         failed: injected failures by kind, those of the weather (also "outage" and "hang") among them.
         refused: refusals by reason: each limit by its name, "in flight", "quota".
         by_path: arrivals by path; unknown paths are counted as "other".
@@ -34,7 +35,7 @@ class SimulatorStats:
             free); the bill is an exact decimal number of dollars.
         in_flight, max_in_flight: requests that arrived and have no complete reply yet, now and at most.
         connections, open_connections: accepted since the reset, and open now.
-        distinct_bodies: different bodies (with their path) that arrived on the four POST paths.
+        distinct_bodies: different bodies (with their path) that arrived on paths that answer.
         repeated_bodies: bodies answered with 200 more than once.
         first_arrival, last_arrival: seconds of the monotonic clock, or None.
         limits: for each limit its description, `now` (what it allows at present), `peak` (the most it ever
@@ -48,6 +49,7 @@ class SimulatorStats:
     refused_busy: int
     refused_quota: int
     rejected: int
+    invalid: int
     failed: Mapping[str, int]
     refused: Mapping[str, int]
     by_path: Mapping[str, int]
@@ -87,6 +89,7 @@ class Tally:
         self.refused: dict[str, int] = {}
         self.by_path: dict[str, int] = {}
         self.promised = 0  # answers decided on, delivered or not
+        self.invalid = 0
         self.prompt_tokens = self.cached_tokens = self.completion_tokens = 0
         self.in_flight = self.max_in_flight = self.connections = 0
         self.first_arrival: float | None = None
@@ -105,7 +108,7 @@ class Tally:
         self.last_arrival = now
 
     def body_arrived(self, key: int) -> None:
-        """The same request is on one of the four POST paths and has this fingerprint."""
+        """The same request is on a path that answers and has this fingerprint."""
         self._answers.setdefault(key, 0)
 
     def fail(self, kind: str) -> None:
@@ -116,9 +119,10 @@ class Tally:
         """A request was refused for this reason."""
         self.refused[reason] = self.refused.get(reason, 0) + 1
 
-    def promise(self, usage: Usage) -> None:
+    def promise(self, usage: Usage, *, invalid: bool = False) -> None:
         """An answer was decided on: from here on it is billed."""
         self.promised += 1
+        self.invalid += invalid
         self.prompt_tokens += usage.prompt
         self.cached_tokens += usage.cached
         self.completion_tokens += usage.completion
@@ -159,6 +163,7 @@ class Tally:
             refused_busy=self.refused_busy,
             refused_quota=self.refused_quota,
             rejected=self.rejected,
+            invalid=self.invalid,
             failed=dict(self.failed),
             refused=dict(self.refused),
             by_path=dict(self.by_path),

@@ -20,9 +20,9 @@ _TWO_64 = 2.0**64
 FAILURE, LATENCY, TEXT, WEATHER = 1, 2, 3, 4  # salts
 
 
-def fingerprint(path: str, body: bytes) -> int:
-    """What tells requests apart: 64 bits of the path and the body's bytes."""
-    return xxh3_64_intdigest(body, len(path))  # the four paths differ in length
+def fingerprint(body: bytes, salt: int) -> int:
+    """What tells requests apart: 64 bits of the body's bytes and of a path's salt (see `routes`)."""
+    return xxh3_64_intdigest(body, salt)
 
 
 def roll(seed: int, salt: int, key: int, occurrence: int) -> int:
@@ -47,7 +47,9 @@ class FailurePlan:
     """Which arrivals fail, and how.
 
     A body's n-th arrival draws with n, so that a retry can succeed; after `failures_per_row` failures it
-    always does. Memory: one dictionary entry (about 100 bytes) a distinct body while there are rates, or
+    always does. "invalid" is drawn for answers with a shape only, and counts by what the conversation began
+    with: asked again, with what was wrong with the answer, it is the same row, though another body.
+    Memory: one dictionary entry (about 100 bytes) a distinct body while there are rates, or
     latencies that vary.
     """
 
@@ -59,29 +61,34 @@ class FailurePlan:
         self._seen: dict[int, int] = {}
         self._failed: dict[int, int] = {}
 
-    def draw(self, key: int) -> tuple[str | None, int]:
+    def draw(self, key: int, row: int | None = None) -> tuple[str | None, int]:
         """The kind of failure of this arrival, or None, and how often the body came before.
 
+        `row` stands for what the conversation began with, where the answer has a shape.
         Nothing changes before `note`, so that a request refused by a limit keeps its draw.
         Without failure rates and varying latencies every arrival is the first.
         """
         if not self._counts:
             return None, 0
         seen = self._seen.get(key, 0)
-        if self._cap is None or self._failed.get(key, 0) < self._cap:
-            drawn = chance(self._seed, FAILURE, key, seen)
-            for kind, rate in self._kinds:
-                drawn -= rate
-                if drawn < 0:
-                    return kind, seen
+        drawn = chance(self._seed, FAILURE, key, seen)
+        for kind, rate in self._kinds:
+            drawn -= rate
+            if drawn < 0:
+                counted = row if kind == "invalid" else key
+                spent = counted is None or (
+                    self._cap is not None and self._failed.get(counted, 0) >= self._cap
+                )
+                return (None if spent else kind), seen
         return None, seen
 
-    def note(self, key: int, kind: str | None) -> None:
+    def note(self, key: int, kind: str | None, row: int | None = None) -> None:
         """The drawn arrival took place, and failed with `kind` or not."""
         if self._counts:
             self._seen[key] = self._seen.get(key, 0) + 1
             if kind is not None:
-                self._failed[key] = self._failed.get(key, 0) + 1
+                counted = row if kind == "invalid" and row is not None else key
+                self._failed[counted] = self._failed.get(counted, 0) + 1
 
 
 class Repeats:

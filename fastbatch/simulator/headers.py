@@ -1,4 +1,4 @@
-"""What a provider says about its limits in the headers of a reply: as OpenAI, as Anthropic, or nothing."""
+"""What a provider says about its limits in its headers: as OpenAI, Azure, Anthropic, or nothing."""
 
 from __future__ import annotations
 
@@ -10,21 +10,26 @@ from typing import Literal
 from fastbatch.simulator.limits import THINGS, LimitedThing
 from fastbatch.simulator.meters import Meter
 
-HeaderStyle = Literal["openai", "anthropic", "none"]
-STYLES = ("openai", "anthropic", "none")
+Style = Literal["openai", "azure", "anthropic", "none", "silent"]
+HeaderStyle = Literal["auto", "openai", "azure", "anthropic", "none"]
+STYLES = ("auto", "openai", "azure", "anthropic", "none")
 
 # OpenAI has no limits of input or output alone, so it has no words for them.
-_SAID: dict[HeaderStyle, tuple[LimitedThing, ...]] = {
+_SAID: dict[Style, tuple[LimitedThing, ...]] = {
     "openai": ("requests", "tokens"),
+    "azure": ("requests", "tokens"),
     "anthropic": THINGS,
     "none": (),
+    "silent": (),
 }
-_LINES: dict[HeaderStyle, str] = {
+_LINES: dict[Style, str] = {
     "openai": "x-ratelimit-limit-{0}: %d\r\nx-ratelimit-remaining-{0}: %d\r\nx-ratelimit-reset-{0}: %s\r\n",
     "anthropic": "anthropic-ratelimit-{0}-limit: %d\r\nanthropic-ratelimit-{0}-remaining: %d\r\n"
     "anthropic-ratelimit-{0}-reset: %s\r\n",
     "none": "",
+    "silent": "",
 }
+_LINES["azure"] = _LINES["openai"]
 
 
 class Announcer:
@@ -39,8 +44,8 @@ class Announcer:
         epoch: seconds of the epoch when the clock of `now` showed 0 (Anthropic's resets are dates).
     """
 
-    def __init__(self, meters: Iterable[Meter], style: HeaderStyle, epoch: float) -> None:
-        self._dated = style == "anthropic"
+    def __init__(self, meters: Iterable[Meter], style: Style, epoch: float) -> None:
+        self._style = style
         self._epoch = epoch
         self._shown: list[tuple[Meter, str]] = []
         first: dict[LimitedThing, Meter] = {}
@@ -60,7 +65,20 @@ class Announcer:
         ).encode()
 
     def _reset(self, seconds: float, now: float) -> str:
-        return rfc3339(self._epoch + now + seconds) if self._dated else go_duration(seconds)
+        if self._style == "anthropic":
+            return rfc3339(self._epoch + now + seconds)
+        return str(math.ceil(seconds)) if self._style == "azure" else go_duration(seconds)
+
+
+def retry_headers(wait: int | None, style: Style) -> bytes:
+    """`retry-after` (whole seconds, rounded up) and `retry-after-ms`; empty for what will never fit.
+
+    `wait` is in milliseconds. Anthropic has no `retry-after-ms`, and who is silent neither.
+    """
+    if wait is None or style == "silent":
+        return b""
+    seconds = b"retry-after: %d\r\n" % -(-wait // 1000)
+    return seconds if style == "anthropic" else seconds + b"retry-after-ms: %d\r\n" % wait
 
 
 def go_duration(seconds: float) -> str:

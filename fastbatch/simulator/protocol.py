@@ -16,8 +16,10 @@ from http import HTTPStatus
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, parse_url
 
-from fastbatch.simulator.provider import Incoming, SimulatedProvider
-from fastbatch.simulator.replies import Reply, error_body
+from fastbatch.simulator.dialects.openai import error_body
+from fastbatch.simulator.incoming import KEPT, Incoming
+from fastbatch.simulator.provider import SimulatedProvider
+from fastbatch.simulator.replies import Reply
 
 _MOST_HEAD_BYTES = 64 * 1024  # request line and headers (nginx: 32 KiB, Node.js: 16 KiB)
 _MOST_PIPELINED = 64  # unanswered requests on one connection, then it is read no further
@@ -141,6 +143,7 @@ class Connection(asyncio.Protocol):
         lines = [parser.get_method() + b" " + self._target + b" HTTP/1.1"]
         if self._authorization is not None:
             lines.append(b"authorization: " + self._authorization)
+        lines.extend(name + b": " + value for name, value in self._kept.items())
         if self._chunked:
             lines.append(b"transfer-encoding: chunked")
         elif self._announced:
@@ -152,6 +155,7 @@ class Connection(asyncio.Protocol):
         self._head_bytes = 0
         self._target = b""
         self._authorization: bytes | None = None
+        self._kept: dict[bytes, bytes] = {}
         self._expects_continue = False
         self._announced = 0
         self._chunked = False
@@ -174,6 +178,8 @@ class Connection(asyncio.Protocol):
             self._authorization = value
         elif name == b"content-length":
             self._announced = int(value)
+        elif name in KEPT:
+            self._kept[name] = value
         elif name == b"transfer-encoding":
             self._chunked = True
         elif name == b"expect":
@@ -208,7 +214,8 @@ class Connection(asyncio.Protocol):
 
     def _incoming(self, parser: HttpRequestParser, body: bytes) -> Incoming:
         method = parser.get_method().decode("ascii")
-        return Incoming(method, _path(self._target), self._authorization, body, self._clock())
+        path, query = _place(self._target)
+        return Incoming(method, path, self._authorization, body, self._clock(), self._kept, query)
 
     def _refuse_body(self) -> None:
         if not self._done_reading and self._parser is not None:
@@ -305,14 +312,16 @@ class Connection(asyncio.Protocol):
         self._loop.call_later(_LINGER_SECONDS, transport.close)
 
 
-def _path(target: bytes) -> str:
-    """The path of a request target, also of one in absolute form (a client that takes us for a proxy)."""
+def _place(target: bytes) -> tuple[str, bytes]:
+    """Path and query of a request target, also in absolute form (a client that takes us for a proxy)."""
     if not target.startswith(b"/"):
         try:
-            target = parse_url(target).path or b"/"
+            parsed = parse_url(target)
         except HttpParserError:
-            return target.decode("latin-1")
-    return target.partition(b"?")[0].decode("latin-1")
+            return target.decode("latin-1"), b""
+        return (parsed.path or b"/").decode("latin-1"), parsed.query or b""
+    path, _, query = target.partition(b"?")
+    return path.decode("latin-1"), query
 
 
 def _head(reply: Reply, keep_alive: bool, framing: bytes) -> bytes:

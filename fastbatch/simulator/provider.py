@@ -4,59 +4,36 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
 from fastbatch.errors import ConfigError
-from fastbatch.simulator import asks
 from fastbatch.simulator.admission import Admission
-from fastbatch.simulator.answers import render, think, without_choices
+from fastbatch.simulator.answers import think
 from fastbatch.simulator.arrivals import ADMITTED
-from fastbatch.simulator.asks import Ask, Rejected
+from fastbatch.simulator.asks import Ask, Rejected, load
 from fastbatch.simulator.config import SimulatorConfig
 from fastbatch.simulator.counters import SimulatorStats, Tally
+from fastbatch.simulator.dialects.base import JSON, Called, Dialect, Operation
+from fastbatch.simulator.dialects.openai import error_body
 from fastbatch.simulator.dice import FailurePlan, Repeats, fingerprint, latency
+from fastbatch.simulator.headers import Style, retry_headers
+from fastbatch.simulator.incoming import Incoming
 from fastbatch.simulator.limits import Charge, LimitKind, SimulatedLimit
-from fastbatch.simulator.replies import (
-    EVENT_STREAM,
-    FAILURE_REPLIES,
-    JSON,
-    Ending,
-    Reply,
-    busy_body,
-    error_body,
-    quota_body,
-    refusal_body,
-    rejection_body,
-    retry_headers,
-)
+from fastbatch.simulator.replies import Ending, Reply
+from fastbatch.simulator.routes import Route, dialect_at, find
 from fastbatch.simulator.spells import Spell
-from fastbatch.simulator.streaming import events
 from fastbatch.simulator.weather import Weather
 
-MODELS = "/v1/models"
 STATS = "/simulator/stats"
 RESET = "/simulator/reset"
 LIMITS = "/simulator/limits"
 
-_METHODS = {
-    **dict.fromkeys((asks.CHAT, asks.RESPONSES, asks.COMPLETIONS, asks.EMBEDDINGS), "POST"),
-    **dict.fromkeys((RESET, LIMITS), "POST"),
-    **dict.fromkeys((MODELS, STATS), "GET"),
-}
+_CONTROLS = {RESET: "POST", LIMITS: "POST", STATS: "GET"}
 _ENDINGS: dict[str | None, Ending] = {"timeout": "never", "reset": "reset", "truncated": "cut"}
+_STATUSES = frozenset(("500", "503", "429"))  # failures that are a status, and not a broken answer
 _DEFAULT_MODELS = ("gpt-4o-mini", "text-embedding-3-small")  # listed when the config names none
-
-
-class Incoming(NamedTuple):
-    """A request, read to its end at `now` (monotonic seconds)."""
-
-    method: str
-    path: str
-    authorization: bytes | None
-    body: bytes
-    now: float
 
 
 class SimulatedProvider:
@@ -91,9 +68,7 @@ class SimulatedProvider:
         """Forget everything seen; requests in flight end in the old tally."""
         self.tally = Tally(self.config)
         config = self.config
-        self._admission = Admission(
-            config.all_limits, per_model=config.per_model, style=config.limit_headers, epoch=self._epoch
-        )
+        self._admission = Admission(config.all_limits, per_model=config.per_model, epoch=self._epoch)
         self._failures = FailurePlan(config)
         self._repeats = Repeats(config)
         self._weather = Weather(config.weather, config.seed)
@@ -131,80 +106,95 @@ class SimulatedProvider:
 
     def receive(self, request: Incoming) -> Reply:
         """Decide the reply to a request."""
-        path = request.path
-        if path.startswith("/simulator/"):
+        if request.path.startswith("/simulator/"):
             return self._control(request)
-        headers = self._arrived(request)
-        if _METHODS.get(path) == "POST" and request.method == "POST":
-            return self._post(request, headers)
-        struck = self._weather.strikes(fingerprint(path, request.body), request.now)
-        return self._without_body(request, headers) if struck is None else self._storm(struck, headers)
+        route = find(request)
+        headers = self._arrived(request, route)
+        if route is not None and route.operation is not None and request.method == "POST":
+            return self._post(request, route, route.operation, headers)
+        key = fingerprint(request.body, len(request.path))
+        struck = self._weather.strikes(key, request.now)
+        if struck is not None:
+            return self._storm(struck, self._dialect(request, route), headers)
+        return self._without_answer(request, route, headers)
 
     def receive_too_large(self, request: Incoming) -> Reply:
         """Decide the reply to a request whose body exceeds `max_body_bytes`; its body was not kept."""
-        headers = self._arrived(request)
+        route = find(request)
+        headers = self._arrived(request, route)
         message = f"The request body is larger than {self.config.max_body_bytes} bytes."
-        return self._reject(Rejected(message, code="request_too_large", status=413), headers)
+        rejected = Rejected(message, code="request_too_large", status=413)
+        return self._reject(rejected, self._dialect(request, route), headers)
 
-    def _arrived(self, request: Incoming) -> bytes:
+    def _dialect(self, request: Incoming, route: Route | None) -> Dialect:
+        return dialect_at(request.path) if route is None else route.dialect
+
+    def _arrived(self, request: Incoming, route: Route | None) -> bytes:
         """Count a request; the headers that every reply to it has."""
         self._number += 1
         if self.tally.first_arrival is None:
             self._weather.begin(request.now)
             self.on_first(request.now)
-        self.tally.arrived(request.path if request.path in _METHODS else "other", request.now)
-        return b"x-request-id: req_%012x\r\n" % self._number
+        self.tally.arrived("other" if route is None else route.label, request.now)
+        line = self._dialect(request, route).request_id
+        return line % self._number if line else b""
 
-    def _post(self, request: Incoming, headers: bytes) -> Reply:
-        tally, now, config = self.tally, request.now, self.config
-        key = fingerprint(request.path, request.body)
+    def _post(self, request: Incoming, route: Route, operation: Operation, headers: bytes) -> Reply:
+        tally, now, config, dialect = self.tally, request.now, self.config, route.dialect
+        key = fingerprint(request.body, route.salt)
         tally.body_arrived(key)
-        asked = self._understand(request.path, request.body)
+        asked = self._understand(request, route, operation)
         charge, model = (asked.charge, asked.model) if isinstance(asked, Ask) else (Charge(), "")
         struck = self._weather.strikes(key, now)
         if struck is not None:
             tally.arrivals.add(now, charge, struck.kind)
-            return self._storm(struck, headers)
-        if self._denies(request.authorization):
+            return self._storm(struck, dialect, headers)
+        if self._denies(request, dialect):
             tally.arrivals.add(now, charge, "key")
-            return self._reject(_unauthorized(), headers)
+            return self._reject(dialect.unauthorized(request), dialect, headers)
         if self._quota_used_up():
             tally.arrivals.add(now, charge, "quota")
             tally.refused_quota += 1
             tally.refuse("quota")
-            return Reply(429, quota_body(), headers, tally=tally)
+            return Reply(*dialect.quota(), headers, tally=tally)
         if config.max_in_flight is not None and tally.in_flight > config.max_in_flight:
             tally.arrivals.add(now, charge, "in flight")
             tally.refused_busy += 1
             tally.refuse("in flight")
-            return Reply(config.overload_status, busy_body(config.overload_status), headers, tally=tally)
+            return Reply(*dialect.busy(config.overload_status), headers, tally=tally)
 
         # What is wrong with a request stays wrong: only one that could be answered may fail by chance.
-        failure, seen = self._failures.draw(key) if isinstance(asked, Ask) else (None, 0)
+        row = asked.shape.row if isinstance(asked, Ask) and asked.shape is not None else None
+        failure, seen = self._failures.draw(key, row) if isinstance(asked, Ask) else (None, 0)
         self._admission.scale(self._weather.factor(now), now)
         refusal = None if failure == "429" else self._admission.admit(charge, now, model)
-        headers += self._admission.headers(now, model)
+        style = self._style(dialect)
+        headers += self._admission.headers(now, model, style)
         if refusal is not None:
             name = str(refusal.limit)
             tally.arrivals.add(now, charge, name)
             tally.refused_429 += 1
             tally.refuse(name)
             if config.retry_after:
-                headers += retry_headers(refusal.retry_after_ms, config.limit_headers)
-            return Reply(429, refusal_body(refusal, model or "this model"), headers, tally=tally)
+                headers += retry_headers(refusal.retry_after_ms, style)
+            said = dialect.refusal(refusal, model or "this model", say_wait=config.retry_after)
+            return Reply(*said, headers, tally=tally)
         tally.arrivals.add(now, charge, "429" if failure == "429" else ADMITTED)
         if isinstance(asked, Rejected):
-            return self._reject(asked, headers)
+            return self._reject(asked, dialect, headers)
 
-        self._failures.note(key, failure)
+        self._failures.note(key, failure, row)
         delay = latency(self.config, key, seen)
-        if failure in FAILURE_REPLIES:
+        if failure in _STATUSES:
             tally.fail(failure)
-            status, failed_body = FAILURE_REPLIES[failure]
-            return Reply(status, failed_body, headers, delay=delay, tally=tally)
-        return self._answer(asked, failure, key, headers, delay)
+            return Reply(*dialect.failure(failure), headers, delay=delay, tally=tally)
+        return self._answer(asked, route, operation, failure=failure, key=key, headers=headers, delay=delay)
 
-    def _storm(self, spell: Spell, headers: bytes) -> Reply:
+    def _style(self, dialect: Dialect) -> Style:
+        style = self.config.limit_headers
+        return dialect.style if style == "auto" else style
+
+    def _storm(self, spell: Spell, dialect: Dialect, headers: bytes) -> Reply:
         """What a request gets that a spell of weather has struck."""
         self.tally.fail(spell.kind)
         if spell.kind == "hang":
@@ -212,62 +202,73 @@ class SimulatedProvider:
         if spell.kind == "refuse":  # it came over a connection that was accepted just before
             return Reply(503, b"", headers, ending="reset", tally=self.tally)
         if spell.retry_after is not None and self.config.retry_after:
-            headers += retry_headers(math.ceil(spell.retry_after * 1000), self.config.limit_headers)
-        status, body = FAILURE_REPLIES["503" if spell.kind == "outage" else spell.kind]
-        return Reply(status, body, headers, tally=self.tally)
+            headers += retry_headers(math.ceil(spell.retry_after * 1000), self._style(dialect))
+        said = dialect.failure("503" if spell.kind == "outage" else spell.kind)
+        return Reply(*said, headers, tally=self.tally)
 
-    def _answer(self, ask: Ask, failure: str | None, key: int, headers: bytes, delay: float) -> Reply:
-        answer = think(ask, self.config, key, self._repeats.draw(key, ask.sampled, failure is None))
+    def _answer(
+        self,
+        ask: Ask,
+        route: Route,
+        operation: Operation,
+        *,
+        failure: str | None,
+        key: int,
+        headers: bytes,
+        delay: float,
+    ) -> Reply:
+        occurrence = self._repeats.draw(key, ask.sampled, failure is None)
+        answer = think(ask, self.config, key, occurrence, fits=failure != "invalid")
         name = f"{self._number:012x}"
-        if failure is None:
-            self.tally.promise(answer.usage)
+        if failure is None or failure == "invalid":
+            self.tally.promise(answer.usage, invalid=failure == "invalid")
+            failure = None
         else:
             self.tally.fail(failure)
         ending = _ENDINGS.get(failure, "whole")
         pace = self.config.tokens_per_second
         generation = answer.usage.completion / pace if pace else 0.0
-        if ask.stream:
-            pieces = events(answer, name, self._created)
+        if failure == "empty":
+            answer = answer._replace(ask=ask._replace(sources=()), passages=[])
+        if ask.stream and operation.events is not None:
+            pieces = operation.events(answer, name, self._created)
             if failure == "malformed":
-                pieces[1:] = [pieces[0][: len(pieces[0]) // 2] + b"\n\n"]
-            elif failure == "empty":
-                pieces[:-1] = []
+                half, end = pieces[0][: len(pieces[0]) // 2], pieces[0].partition(b"\n\n")
+                pieces[1:] = [half + (end[1] or b"\n")]
+            elif failure == "error" and operation.broken_off is not None:
+                said = len(pieces) // 2
+                pieces[said:] = [operation.broken_off(said)]
             return Reply(
-                *(200, b"", headers, EVENT_STREAM, delay, ending, tuple(pieces), generation),
+                *(200, b"", headers, operation.stream_type, delay, ending, tuple(pieces), generation),
                 *(self.tally, failure is None, key),
             )
-        body = render(answer, self.config, name, self._created)
+        if failure == "error":
+            body = route.dialect.failure("500")[1]
+        else:
+            body = orjson.dumps(operation.render(answer, self.config, name, self._created))
         if failure == "malformed":
             body = body[: len(body) // 2]
-        elif failure == "empty":
-            body = without_choices(body)
         delay += generation
         return Reply(200, body, headers, JSON, delay, ending, None, 0.0, self.tally, failure is None, key)
 
-    def _without_body(self, request: Incoming, headers: bytes) -> Reply:
-        method, path = request.method, request.path
-        allowed = _METHODS.get(path)
-        if allowed is None:
-            return self._reject(
-                Rejected(f"Invalid URL ({method} {path})", code="unknown_url", status=404), headers
-            )
-        if method != allowed:
-            headers += b"allow: %b\r\n" % allowed.encode()
+    def _without_answer(self, request: Incoming, route: Route | None, headers: bytes) -> Reply:
+        method, path, dialect = request.method, request.path, self._dialect(request, route)
+        if route is None:
+            rejected = Rejected(f"Invalid URL ({method} {path})", code="unknown_url", status=404)
+            return self._reject(rejected, dialect, headers)
+        if method != route.method or route.listing is None:
+            headers += b"allow: %b\r\n" % route.method.encode()
             message = f"Not allowed to {method} on {path}."
-            return self._reject(Rejected(message, code="method_not_supported", status=405), headers)
-        if self._denies(request.authorization):
-            return self._reject(_unauthorized(), headers)
-        names = self.config.models or _DEFAULT_MODELS
-        listed = [
-            {"id": name, "object": "model", "created": self._created, "owned_by": "simulator"}
-            for name in names
-        ]
-        body = orjson.dumps({"object": "list", "data": listed})
-        return Reply(200, body, headers, tally=self.tally, answer=True)
+            rejected = Rejected(message, code="method_not_supported", status=405)
+            return self._reject(rejected, dialect, headers)
+        if self._denies(request, dialect):
+            return self._reject(dialect.unauthorized(request), dialect, headers)
+        listed = route.listing(self.config.models or _DEFAULT_MODELS, self._created)
+        return Reply(200, orjson.dumps(listed), headers, tally=self.tally, answer=True)
 
     def _control(self, request: Incoming) -> Reply:
         method, path = request.method, request.path
-        allowed = _METHODS.get(path)
+        allowed = _CONTROLS.get(path)
         if allowed is None:
             return Reply(404, error_body(f"Invalid URL ({method} {path})", "invalid_request_error"))
         if method != allowed:
@@ -282,21 +283,17 @@ class SimulatedProvider:
                 return Reply(400, error_body(str(error), "invalid_request_error"))
         return Reply(200, orjson.dumps(self.stats().to_dict()))
 
-    def _understand(self, path: str, body: bytes) -> Ask | Rejected:
+    def _understand(self, request: Incoming, route: Route, operation: Operation) -> Ask | Rejected:
         try:
-            ask = asks.read(path, body)
+            ask = operation.read(load(request.body), Called(request, route.model))
         except Rejected as rejected:
             return rejected
         if self.config.models and ask.model not in self.config.models:
-            message = f"The model `{ask.model}` does not exist or you do not have access to it."
-            return Rejected(message, code="model_not_found", status=404)
+            return route.dialect.unknown_model(ask.model)
         return ask
 
-    def _denies(self, authorization: bytes | None) -> bool:
-        if self._key is None:
-            return False
-        scheme, _, token = (authorization or b"").partition(b" ")
-        return scheme.lower() != b"bearer" or token.strip() != self._key
+    def _denies(self, request: Incoming, dialect: Dialect) -> bool:
+        return self._key is not None and dialect.key(request) != self._key
 
     def _quota_used_up(self) -> bool:
         config, tally = self.config, self.tally
@@ -304,13 +301,9 @@ class SimulatedProvider:
             config.quota_usd is not None and tally.bill >= config.quota_usd
         )
 
-    def _reject(self, rejected: Rejected, headers: bytes) -> Reply:
+    def _reject(self, rejected: Rejected, dialect: Dialect, headers: bytes) -> Reply:
         self.tally.rejected += 1
-        return Reply(rejected.status, rejection_body(rejected), headers, tally=self.tally)
-
-
-def _unauthorized() -> Rejected:
-    return Rejected("Incorrect API key provided.", code="invalid_api_key", status=401)
+        return Reply(*dialect.rejection(rejected), headers, tally=self.tally)
 
 
 def _limits(body: bytes, kind: LimitKind) -> list[SimulatedLimit]:

@@ -21,16 +21,23 @@ _SENTENCES = (
     ('Consider "', '" once more before deciding.'),
     ('Nothing speaks against "', '" as it stands.'),
 )
-_PUNCTUATION = ".,;:!?\"'()[]{}<>«»“”"
-_SOURCE_CHARACTERS = 1000  # of a prompt that an answer echoes; longer prompts cost no more
+PUNCTUATION = ".,;:!?\"'()[]{}<>«»“”"
+SOURCE_CHARACTERS = 1000  # of a prompt that an answer echoes; longer prompts cost no more
 
 
 class Passage(NamedTuple):
-    """One written answer: its text, its length in tokens, and "length" if max_tokens cut it, else "stop"."""
+    """One written answer.
+
+    Attributes:
+        tokens: its length.
+        finish_reason: "length" if max_tokens cut it, "call" if it calls a function, else "stop".
+        call: the function that it calls; the text is the arguments, in JSON.
+    """
 
     text: str
     tokens: int
     finish_reason: str
+    call: str | None = None
 
 
 def size(text: str) -> int:
@@ -53,11 +60,11 @@ def write(source: str, dice: int, words: tuple[int, int], max_tokens: int | None
     At least two sentences; it ends with the one that reaches a length drawn between the two bounds `words`,
     or where `max_tokens` cuts.
     """
-    known = source[:_SOURCE_CHARACTERS].split() or ["the", "question"]
+    known = source[:SOURCE_CHARACTERS].split() or ["the", "question"]
     shortest, longest = words
     missing = shortest + dice % (longest - shortest + 1)
     before, after = _OPENERS[(dice >> 8) % len(_OPENERS)]
-    said = before + " ".join(known[:12]).strip(_PUNCTUATION) + after
+    said = before + " ".join(known[:12]).strip(PUNCTUATION) + after
     missing -= said.count(" ") + 1
     while True:  # an opener alone is no answer
         # Knuth's MMIX step; its high bits are the random ones.
@@ -65,14 +72,15 @@ def write(source: str, dice: int, words: tuple[int, int], max_tokens: int | None
         high = dice >> 32
         start = (high >> 8) % len(known)
         before, after = _SENTENCES[high % len(_SENTENCES)]
-        sentence = before + " ".join(known[start : start + 2 + (high >> 24) % 5]).strip(_PUNCTUATION) + after
+        sentence = before + " ".join(known[start : start + 2 + (high >> 24) % 5]).strip(PUNCTUATION) + after
         said = f"{said} {sentence}"
         missing -= sentence.count(" ") + 1
         if missing <= 0:
-            return _cut(said, max_tokens)
+            return cut(said, max_tokens)
 
 
-def _cut(text: str, max_tokens: int | None) -> Passage:
+def cut(text: str, max_tokens: int | None) -> Passage:
+    """The text, or as much of it as `max_tokens` allow."""
     length = size(text)
     if max_tokens is None or length <= max_tokens * BYTES_PER_TOKEN:
         return Passage(text, max(1, tokens(length)), "stop")

@@ -104,7 +104,7 @@ def test_options_of_limits_and_weather_arrive(monkeypatch):
         (["--fail", "500=2"], "--fail"),
         (["--weather", "rain"], "--weather = 'rain'"),
         (["--limit-kind", "leaky"], "sliding, bucket, fixed"),
-        (["--limit-headers", "google"], "openai, anthropic, none"),
+        (["--limit-headers", "google"], "auto, openai, azure, anthropic, none"),
         (["--overload-status", "500"], "429, 503"),
     ],
 )

@@ -7,8 +7,9 @@ import pytest
 from fastbatch.simulator import SimulatedLimit, SimulatorConfig
 from fastbatch.simulator.admission import Admission
 from fastbatch.simulator.headers import rfc3339
+from fastbatch.simulator.incoming import Incoming
 from fastbatch.simulator.limits import Charge
-from fastbatch.simulator.provider import Incoming, SimulatedProvider
+from fastbatch.simulator.provider import SimulatedProvider
 
 CHAT = "/v1/chat/completions"
 BODY = json.dumps({"model": "m", "messages": [{"role": "user", "content": "Hi"}]}).encode()
@@ -21,12 +22,12 @@ FOUR = (
 )
 
 
-def lines(**options):
+def lines(style="openai"):
     """Limit headers of a second request that comes at 10 s, its clock 0 at the epoch's 1,700,000,000 s."""
-    admission = Admission(FOUR, epoch=1_700_000_000.0, **options)
+    admission = Admission(FOUR, epoch=1_700_000_000.0)
     admission.admit(Charge(1, 100, 40, 100), 0.0)
     admission.admit(Charge(1, 50, 30, 50), 10.0)
-    return dict(line.split(": ") for line in admission.headers(10.25).decode().splitlines())
+    return dict(line.split(": ") for line in admission.headers(10.25, style=style).decode().splitlines())
 
 
 def test_openai_speaks_of_requests_and_tokens():

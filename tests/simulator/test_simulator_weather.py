@@ -12,7 +12,8 @@ import pytest
 from fastbatch.errors import ConfigError
 from fastbatch.simulator import SimulatedLimit, Simulator, SimulatorConfig, SimulatorThread, Spell
 from fastbatch.simulator.doors import Doors
-from fastbatch.simulator.provider import Incoming, SimulatedProvider
+from fastbatch.simulator.incoming import Incoming
+from fastbatch.simulator.provider import SimulatedProvider
 
 CHAT = "/v1/chat/completions"
 

@@ -1,0 +1,268 @@
+"""OpenAI's chat completions: what is asked, the answer, and the answer as chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastbatch.simulator.answers import Answer, Usage, pieces
+from fastbatch.simulator.asks import (
+    Ask,
+    Rejected,
+    any_object,
+    integer,
+    invalid,
+    mapping,
+    required,
+    sampled,
+    shaped,
+)
+from fastbatch.simulator.config import SimulatorConfig
+from fastbatch.simulator.dialects.base import Called, Operation, data_event
+from fastbatch.simulator.dialects.openai import FAILURES
+from fastbatch.simulator.shapes import Shape
+from fastbatch.simulator.writing import TOKENS_PER_MESSAGE, Passage, size, tokens
+
+DONE = b"data: [DONE]\n\n"
+
+_MOST_CHOICES = 128  # OpenAI's bound on `n`
+_FINISH = {"stop": "stop", "length": "length", "call": "tool_calls"}
+
+
+def read_chat(body: Mapping[str, Any], called: Called) -> Ask:
+    """A chat body, checked."""
+    model = model_of(body, called)
+    messages = required(body, "messages")
+    if not isinstance(messages, list) or not messages:
+        raise invalid("messages", "a non-empty array")
+    n_bytes, source = conversation(messages, "messages")
+    options = body.get("stream_options")
+    return Ask(
+        model,
+        tokens(n_bytes) + TOKENS_PER_MESSAGE * len(messages),
+        (source,),
+        choices=choices_of(body),
+        max_tokens=integer(body, "max_completion_tokens") or integer(body, "max_tokens"),
+        stream=bool(body.get("stream")),
+        include_usage=isinstance(options, dict) and bool(options.get("include_usage")),
+        sampled=sampled(body),
+        shape=_shape(body, messages) if "tool_choice" in body or "response_format" in body else None,
+    )
+
+
+def model_of(body: Mapping[str, Any], called: Called) -> str:
+    """The model that the path or the body names."""
+    model = called.model or body.get("model")
+    if not isinstance(model, str) or not model:
+        raise Rejected(
+            "You must provide a model parameter.", param="model", code="missing_required_parameter"
+        )
+    return model
+
+
+def choices_of(body: Mapping[str, Any]) -> int:
+    """How many answers are wanted."""
+    return integer(body, "n", _MOST_CHOICES) or 1
+
+
+def conversation(messages: Sequence[Any], param: str) -> tuple[int, str]:
+    """Bytes of all text in the messages, and the text to echo: the last message that has any."""
+    n_bytes, source = 0, ""
+    for index, message in enumerate(messages):
+        if not isinstance(message, dict) or not (isinstance(message.get("role"), str) or param == "input"):
+            raise invalid(f"{param}[{index}]", "an object with a role")
+        content = message.get("content")
+        if isinstance(content, list):
+            content = " ".join(
+                part["text"]
+                for part in content
+                if isinstance(part, dict) and isinstance(part.get("text"), str)
+            )
+        if isinstance(content, str) and content:
+            n_bytes += size(content)
+            source = content
+    return n_bytes, source
+
+
+def opening(messages: Sequence[Any]) -> list[Any]:
+    """What stands before the first answer of a conversation."""
+    before = []
+    for message in messages:
+        if isinstance(message, dict) and message.get("role") in ("assistant", "model"):
+            break
+        before.append(message)
+    return before
+
+
+def _shape(body: Mapping[str, Any], messages: Sequence[Any]) -> Shape | None:
+    """What the answer must look like: a forced call goes before a format."""
+    begun = opening(messages)
+    functions = [
+        tool["function"]
+        for tool in body.get("tools") or ()
+        if isinstance(tool, dict) and isinstance(tool.get("function"), dict)
+    ]
+    forced = forced_function(body.get("tool_choice"), functions, _named)
+    if forced is not None:
+        return shaped(
+            forced.get("parameters", {"type": "object"}), "tools", opening=begun, call=forced["name"]
+        )
+    wanted = mapping(body, "response_format")
+    kind = wanted.get("type", "text")
+    if kind == "json_object":
+        return any_object(begun)
+    if kind == "json_schema":
+        named = mapping(wanted, "json_schema")
+        if not isinstance(named.get("name"), str):
+            raise invalid("response_format.json_schema.name", "a string")
+        return strict_shape(named, "response_format", begun)
+    if kind != "text":
+        raise invalid("response_format.type", "'text', 'json_object' or 'json_schema'")
+    return None
+
+
+def _named(choice: Mapping[str, Any]) -> Any:
+    return mapping(choice, "function").get("name")
+
+
+def forced_function(
+    choice: Any, functions: Sequence[Mapping[str, Any]], named: Any
+) -> Mapping[str, Any] | None:
+    """The function that must be called: the one named, or the first where some call is required."""
+    if choice is None or choice in ("auto", "none"):
+        return None
+    if choice == "required":
+        name = None
+    elif isinstance(choice, dict) and choice.get("type") == "function":
+        name = named(choice)
+    else:
+        raise invalid("tool_choice", "'none', 'auto', 'required' or a function")
+    for function in functions:
+        if isinstance(function.get("name"), str) and name in (None, function["name"]):
+            return function
+    raise Rejected(
+        "Invalid 'tool_choice': there is no such function in 'tools'.",
+        param="tool_choice",
+        code="invalid_value",
+    )
+
+
+def strict_shape(named: Mapping[str, Any], param: str, begun: Any) -> Shape:
+    """The shape that a named schema asks for; a strict one must leave nothing open, as at OpenAI."""
+    schema = named.get("schema", {"type": "object"})
+    shape = shaped(schema, param, opening=begun)
+    if named.get("strict") is True:
+        known = shape.form.resolve(schema)
+        if known.get("type") != "object" or shape.form.alternatives(known):
+            raise _open(param, "schema must be a JSON Schema of 'type: \"object\"'")
+        for part in shape.form.parts():
+            if part.get("type") != "object":
+                continue
+            if part.get("additionalProperties") is not False:
+                raise _open(param, "'additionalProperties' is required to be supplied and to be false")
+            if set(part.get("required", ())) != part.get("properties", {}).keys():
+                raise _open(param, "'required' must list every key in properties")
+    return shape
+
+
+def _open(param: str, why: str) -> Rejected:
+    return Rejected(f"Invalid schema for '{param}': {why}.", param=param, code="invalid_json_schema")
+
+
+def chat_usage(usage: Usage) -> dict[str, Any]:
+    """Usage as chat and text completions report it."""
+    return {
+        "prompt_tokens": usage.prompt,
+        "completion_tokens": usage.completion,
+        "total_tokens": usage.prompt + usage.completion,
+        "prompt_tokens_details": {"cached_tokens": usage.cached, "audio_tokens": 0},
+        "completion_tokens_details": {
+            "reasoning_tokens": usage.reasoning,
+            "audio_tokens": 0,
+            "accepted_prediction_tokens": 0,
+            "rejected_prediction_tokens": 0,
+        },
+    }
+
+
+def render_chat(answer: Answer, config: SimulatorConfig, name: str, created: int) -> dict[str, Any]:
+    """A whole chat completion."""
+    return {
+        "id": f"chatcmpl-{name}",
+        "object": "chat.completion",
+        "created": created,
+        "model": answer.ask.model,
+        "choices": [
+            {
+                "index": index,
+                "message": _message(passage, name, index),
+                "logprobs": None,
+                "finish_reason": _FINISH[passage.finish_reason],
+            }
+            for index, passage in enumerate(answer.passages)
+        ],
+        "usage": chat_usage(answer.usage),
+        "service_tier": "default",
+        "system_fingerprint": "fp_simulator",
+    }
+
+
+def _message(passage: Passage, name: str, index: int) -> dict[str, Any]:
+    if passage.call is None:
+        return {"role": "assistant", "content": passage.text, "refusal": None, "annotations": []}
+    function = {"name": passage.call, "arguments": passage.text}
+    return {
+        "role": "assistant",
+        "content": None,
+        "refusal": None,
+        "annotations": [],
+        "tool_calls": [{"id": f"call_{name}_{index}", "type": "function", "function": function}],
+    }
+
+
+def chat_events(answer: Answer, name: str, created: int) -> list[bytes]:
+    """All events of an answer, in order, each with its blank line.
+
+    Joined, the deltas of a choice are its text. With `stream_options.include_usage` every chunk has a `usage`
+    key, null in all but the last, which has no choices.
+    """
+    base: dict[str, Any] = {
+        "id": f"chatcmpl-{name}",
+        "object": "chat.completion.chunk",
+        "created": created,
+        "model": answer.ask.model,
+        "service_tier": "default",
+        "system_fingerprint": "fp_simulator",
+    }
+    if answer.ask.include_usage:
+        base["usage"] = None
+
+    def chunk(index: int, delta: dict[str, Any], finish_reason: str | None = None) -> bytes:
+        choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+        return data_event({**base, "choices": [choice]})
+
+    written = []
+    for index, passage in enumerate(answer.passages):
+        if passage.call is None:
+            written.append(chunk(index, {"role": "assistant", "content": "", "refusal": None}))
+            written.extend(chunk(index, {"content": piece}) for piece in pieces(passage))
+        else:
+            function = {"name": passage.call, "arguments": ""}
+            call = {"index": 0, "id": f"call_{name}_{index}", "type": "function", "function": function}
+            written.append(chunk(index, {"role": "assistant", "content": None, "tool_calls": [call]}))
+            for piece in pieces(passage):
+                more = {"index": 0, "function": {"arguments": piece}}
+                written.append(chunk(index, {"tool_calls": [more]}))
+        written.append(chunk(index, {}, _FINISH[passage.finish_reason]))
+    if answer.ask.include_usage:
+        written.append(data_event({**base, "choices": [], "usage": chat_usage(answer.usage)}))
+    written.append(DONE)
+    return written
+
+
+def broken_off(before: int) -> bytes:
+    """An event with an error in it."""
+    return b"data: " + FAILURES["500"][1] + b"\n\n"
+
+
+CHAT = Operation(read_chat, render_chat, chat_events, broken_off)

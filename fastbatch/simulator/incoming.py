@@ -1,0 +1,37 @@
+"""A request as it came over the wire, whichever dialect it is in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+_NONE: Mapping[bytes, bytes] = MappingProxyType({})
+
+
+class Incoming(NamedTuple):
+    """A request, read to its end at `now` (monotonic seconds).
+
+    Attributes:
+        path: without the query.
+        headers: those of `KEPT` that it has besides `authorization`, their names in lower case.
+        query: what follows the `?`, as it came.
+    """
+
+    method: str
+    path: str
+    authorization: bytes | None
+    body: bytes
+    now: float
+    headers: Mapping[bytes, bytes] = _NONE
+    query: bytes = b""
+
+    @property
+    def bearer(self) -> bytes | None:
+        """The bearer token it came with."""
+        scheme, _, token = (self.authorization or b"").partition(b" ")
+        return token.strip() if scheme.lower() == b"bearer" else None
+
+
+# What the dialects look at besides `authorization`; no other header is kept.
+KEPT = frozenset((b"x-api-key", b"anthropic-version", b"x-goog-api-key", b"api-key"))
