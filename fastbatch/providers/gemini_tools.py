@@ -37,7 +37,8 @@ def tools_of(body: Body) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         strict = strict or bool(function.get("strict"))
         declared.append(_declared(function, place))
     tools = [{"functionDeclarations": declared}] if declared else []
-    return [*tools, *own], _calling(body, strict=strict)
+    # Last, as in Google's own client.
+    return [*own, *tools], _calling(body, strict=strict)
 
 
 def _declared(function: Mapping[str, Any], place: str) -> dict[str, Any]:
