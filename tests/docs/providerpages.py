@@ -1,0 +1,363 @@
+"""The pages of the providers, made from the code: `python3 dev.py pages` writes them, a test compares.
+
+What a page says was tried, not written down: variables by handing in an environment that watches, what cannot be
+said by asking for it. What an API sends comes from the examples of `tests/contract`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+import orjson
+
+ROOT = Path(__file__).resolve().parents[2]
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(ROOT / "tests" / "contract"))
+
+import test_provider_contract as contract
+
+from fastbatch import LLMRequest, registry
+from fastbatch.errors import ConfigError, FastbatchError, InvalidRequest
+from fastbatch.models.params import CHAT, COMPLETIONS, EMBEDDINGS, MODERATIONS, RESPONSES
+from fastbatch.testing import ProviderContract
+from fastbatch.testing.providers import KEY
+
+DOCS = ROOT / "fastbatch" / "docs"
+PAGES = DOCS / "providers"
+OVERVIEW = DOCS / "providers.md"
+TABLE = re.compile(r"(?<=<!-- the table is written by dev.py pages -->\n).*?(?=<!-- end -->)", re.DOTALL)
+
+ENDPOINTS = {
+    CHAT: "chat",
+    RESPONSES: "responses",
+    COMPLETIONS: "completions",
+    EMBEDDINGS: "embeddings",
+    MODERATIONS: "moderations",
+}
+ASKED: dict[str, dict[str, Any]] = {
+    CHAT: {"messages": [{"role": "user", "content": "Hello"}]},
+    RESPONSES: {"input": "Hello"},
+    COMPLETIONS: {"prompt": "Hello"},
+    EMBEDDINGS: {"input": "Hello"},
+    MODERATIONS: {"input": "Hello"},
+}
+WAYS = {
+    "strict": "`strict`: the server keeps to the schema",
+    "tool": "`tool`: as the arguments of a tool",
+    "json": "`json`: some JSON object, described in the prompt",
+    "prompt": "`prompt`: described in the prompt",
+}
+EXAMPLE: dict[str, Any] = {
+    "model": "MODEL",
+    "messages": [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Name a river."},
+    ],
+    "max_tokens": 32,
+    "temperature": 0.5,
+    "stop": ["END"],
+}
+"""A request, to show what becomes of it."""
+
+
+class Watching(dict[str, str]):
+    """An environment that writes down what it is asked for."""
+
+    def __init__(self, given: Any = ()) -> None:
+        super().__init__(given)
+        self.asked: list[str] = []
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.asked.append(name)
+        return super().get(name, default)
+
+    def __getitem__(self, name: str) -> str:
+        self.asked.append(name)
+        return super().__getitem__(name)
+
+    def __contains__(self, name: object) -> bool:
+        self.asked.append(str(name))
+        return super().__contains__(name)
+
+
+class Variable(NamedTuple):
+    """An environment variable and what it is: `key`, `address` or `other`, and the header that carries it."""
+
+    name: str
+    kind: str
+    header: str = ""
+
+
+class Subject:
+    """A provider of the registry, its case under the contract, and what was found out about it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.case: type[ProviderContract] = cases()[name]
+        self.make = registry.find("providers", name)
+        self.provider = self._made(KEY)
+        self.kind = type(self.provider)
+
+    def _made(self, key: str | None, env: Any = None, base_url: str | None = None) -> Any:
+        """As a run makes it, with its usual address where it has one."""
+        env = Watching(self.case.env) if env is None else env
+        try:
+            return self.make(key, base_url=base_url, env=env)
+        except ConfigError:
+            return self.make(key, base_url=self.case.base_url, env=env)
+
+    @property
+    def base_url(self) -> str:
+        """The usual address; empty where it has to be given."""
+        try:
+            found: str = self.make(KEY, base_url=None, env=dict(self.case.env)).base_url
+        except ConfigError:
+            return ""
+        return found
+
+    def variables(self) -> list[Variable]:
+        """The variables that are looked up, in that order, each with what it does."""
+        seen: dict[str, None] = {}
+        for base_url in (None, self.case.base_url):
+            for key in (None, KEY):
+                env = Watching(self.case.env)
+                try:
+                    self.make(key, base_url=base_url, env=env)
+                except FastbatchError:
+                    pass
+                seen.update(dict.fromkeys(env.asked))
+        return [self._tried(name) for name in seen]
+
+    def _tried(self, name: str) -> Variable:
+        """What a variable does, by setting it."""
+        mark = f"zzz-{name.lower().replace('_', '-')}.example"
+        for value in (f"http://{mark}/v1", mark):
+            env = {**self.case.env, name: value}
+            for key, base_url in ((KEY, None), (None, None), (None, self.case.base_url)):
+                try:
+                    call = self.make(key, base_url=base_url, env=env).build(self.request(CHAT))
+                except FastbatchError:
+                    continue
+                if f"//{mark}" in call.url:
+                    return Variable(name, "address")
+                for header, sent in call.headers.items():
+                    if mark in sent:
+                        secret = name in self.case.variables or name.endswith(("KEY", "TOKEN"))
+                        shown = f"{header}: {sent.replace(value, '…')}"
+                        return Variable(name, "key" if secret else "other", shown)
+        return Variable(name, "other")
+
+    def request(self, endpoint: str, **options: Any) -> LLMRequest:
+        """A small request that the API takes."""
+        needs = self.case.needs if endpoint == CHAT else {}
+        return LLMRequest(endpoint, {"model": "MODEL", **needs, **ASKED[endpoint], **options})
+
+    def endpoints(self) -> Iterator[tuple[str, str, bool]]:
+        """Those that there are, each with where it is and whether its replies can be streamed."""
+        for endpoint in ENDPOINTS:
+            try:
+                call = self.provider.build(self.request(endpoint))
+            except InvalidRequest:
+                continue
+            try:
+                streamed = self.provider.build(self.request(endpoint), stream=True) is not None
+            except InvalidRequest:
+                streamed = False
+            yield endpoint, self._below(call.url), streamed
+
+    def _below(self, url: str) -> str:
+        return unquote(url).removeprefix(str(self.provider.base_url))
+
+    def unsaid(self) -> dict[str, str]:
+        """What is refused of a chat, each with the reason."""
+        found: dict[str, str] = {}
+        for question in self.case().questions():
+            if question.endpoint != CHAT or question.name.endswith(": null"):
+                continue
+            try:
+                self.provider.build(LLMRequest(CHAT, {**question.body, "model": "MODEL"}))
+            except InvalidRequest as refused:
+                what, why = _divided(str(refused))
+                found.setdefault(what, why)
+        for table in tables_of(self.kind):
+            for name, why in table.items():
+                found.setdefault(name, why)
+        return dict(sorted(found.items()))
+
+
+def cases() -> dict[str, type[ProviderContract]]:
+    """The providers' cases under the contract, by the names of the providers."""
+    classes = [case for name, case in vars(contract).items() if name.startswith("Test")]
+    return {case.name: case for case in classes}
+
+
+def tables_of(kind: type) -> Iterator[dict[str, str]]:
+    """The tables of what cannot be said in the modules of a provider's dialect."""
+    home = kind.__module__
+    for name, module in sorted(sys.modules.items()):
+        if name == home or name.startswith(f"{home}_"):
+            table = getattr(module, "UNSAID", None)
+            if isinstance(module, ModuleType) and table:
+                yield dict(table)
+
+
+def _divided(refusal: str) -> tuple[str, str]:
+    """What cannot be said and why; places in an example are no part of it."""
+    what, _, why = refusal.partition(" cannot be said to ")
+    what = re.sub(r"(messages|tools|content)\[\d+\]", r"\1[]", what)
+    return (what, why.partition(": ")[2]) if why else (refusal, "")
+
+
+def _shown(what: str) -> str:
+    """What cannot be said, its first word as code where it is a parameter."""
+    name, space, rest = what.partition(" ")
+    return f"`{name}`{space}{rest}" if re.search(r"[_.\[]", name) or not space else what
+
+
+def first_paragraph(thing: Any) -> str:
+    """How a docstring begins."""
+    return " ".join((inspect.getdoc(thing) or "").split("\n\n")[0].split())
+
+
+def code(text: str) -> str:
+    """A word in code."""
+    return f"`{text}`"
+
+
+def line(*cells: str) -> str:
+    """A line of a table."""
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def page(name: str) -> str:
+    """The page of one provider."""
+    subject = Subject(name)
+    rows = [line("", ""), "|---|---|", *(line(*pair) for pair in facts(subject))]
+    parts = [
+        f"# {name}",
+        first_paragraph(subject.kind),
+        f"```sh\nfastbatch run prompts.jsonl -o results.jsonl -m {name}:MODEL\n```",
+        "\n".join(rows),
+        *example(subject),
+        *refusals(subject),
+        "Written by `python3 dev.py pages` from the code. [All providers](../providers.md)",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def facts(subject: Subject) -> Iterator[tuple[str, str]]:
+    """What there is to know at a glance."""
+    variables = subject.variables()
+    named = ", else ".join(code(found.name) for found in variables if found.kind == "address")
+    usual = code(subject.base_url) if subject.base_url else "has to be given"
+    yield "address", f"{usual}; another by `--base-url` (`base_url=`)" + (f", else {named}" if named else "")
+    keys = [found for found in variables if found.kind == "key"]
+    if keys:
+        yield "key", ", else ".join(f"{code(found.name)} (sent as `{found.header}`)" for found in keys)
+        yield "without a key", "nothing is sent" if subject.case.needs_key else needs(subject)
+    others = [found for found in variables if found.kind == "other"]
+    if others:
+        yield "further variables", ", ".join(
+            code(found.name) + (f" (sent as `{found.header}`)" if found.header else "") for found in others
+        )
+    offered = list(subject.endpoints())
+    yield "endpoints", ", ".join(f"{ENDPOINTS[name]} (`POST {where}`)" for name, where, _ in offered)
+    yield "streams", ", ".join(ENDPOINTS[name] for name, _, streamed in offered if streamed) or "none"
+    yield "answers with a shape", "; ".join(WAYS[way] for way in subject.provider.structured)
+    try:
+        asked = subject.provider.ask_models()
+        yield "models", f"`fastbatch models {subject.name}` (`GET {subject._below(asked.url)}`)"
+    except ConfigError as refused:
+        yield "models", str(refused)
+    limits = subject.case.limits
+    told = ", ".join(code(header) for header in sorted(limits.headers) if header != "date") if limits else ""
+    yield "limits in headers", told or "it states none"
+    yield "a request reserves", first_paragraph(subject.kind.reserve)
+    yield "an answer takes", first_paragraph(subject.kind.settle)
+    yield "in Python", f"`{subject.kind.__name__}` of `{subject.kind.__module__}`"
+
+
+def needs(subject: Subject) -> str:
+    """What is asked without a key."""
+    try:
+        subject.make(None, base_url=None, env=dict(subject.case.env))
+    except ConfigError:
+        return "only another address is asked"
+    return "it is asked without one"
+
+
+def example(subject: Subject) -> Iterator[str]:
+    """A request in its dialect."""
+    body = {**EXAMPLE}
+    while True:
+        try:
+            call = subject.provider.build(LLMRequest(CHAT, body))
+            break
+        except InvalidRequest as refused:
+            name = str(refused).split(" ", maxsplit=1)[0]
+            if name not in body:
+                raise
+            del body[name]
+    sent = orjson.loads(call.body)
+    if sent == EXAMPLE:
+        yield f"A body goes as it stands, to `POST {subject._below(call.url)}`."
+        return
+    yield f"The [request](../providers.md#one-request) becomes `POST {subject._below(call.url)}` with"
+    yield f"```json\n{json.dumps(sent, indent=2, ensure_ascii=False)}\n```"
+
+
+def refusals(subject: Subject) -> Iterator[str]:
+    """What is refused before anything is sent."""
+    missing = [path for path in ENDPOINTS if path not in {name for name, *_ in subject.endpoints()}]
+    unsaid = subject.unsaid()
+    if not missing and not unsaid:
+        yield "Nothing is refused before it is sent: the server says what it does not know."
+        return
+    yield "## What cannot be said"
+    yield "A row that says one of these is refused, with the reason, before anything is sent."
+    rows = [line("what", "why"), "|---|---|"]
+    rows += [line(code(path), "there is no such endpoint") for path in missing]
+    rows += [line(_shown(what), why or "there is no word for it") for what, why in unsaid.items()]
+    yield "\n".join(rows)
+
+
+def table() -> str:
+    """The overview's table."""
+    rows = [line("name", "address", "key", "endpoints", "page"), "|---|---|---|---|---|"]
+    for name in sorted(registry.BUILT_IN["providers"]):
+        subject = Subject(name)
+        keys = [code(found.name) for found in subject.variables() if found.kind == "key"]
+        kinds = ", ".join(ENDPOINTS[endpoint] for endpoint, *_ in subject.endpoints())
+        address = code(subject.base_url) if subject.base_url else "given"
+        rows.append(line(code(name), address, ", ".join(keys) or "none", kinds, f"[{name}](providers/{name}.md)"))
+    return "\n".join(rows) + "\n"
+
+
+def overview() -> str:
+    """The page of all providers, with its table made anew."""
+    return TABLE.sub(lambda _: table(), OVERVIEW.read_text("utf-8"))
+
+
+def written() -> dict[Path, str]:
+    """Every page that is made from the code."""
+    pages = {PAGES / f"{name}.md": page(name) for name in sorted(registry.BUILT_IN["providers"])}
+    return {OVERVIEW: overview(), **pages}
+
+
+if __name__ == "__main__":
+    PAGES.mkdir(exist_ok=True)
+    made = written()
+    for stale in set(PAGES.glob("*.md")) - made.keys():
+        stale.unlink()
+    for path, text in made.items():
+        path.write_text(text, "utf-8")
+    print(f"{len(made)} pages in {DOCS.relative_to(ROOT)}")
