@@ -10,6 +10,7 @@
   quota [options]     whole runs against strict servers, in fair and foul weather (the same)
   weigh [options]     count what small jobs execute, and say what grew since it was recorded (the same)
   cover               which branches of journal, cache and formats their tests go through (at least 90 %)
+  pages               write the pages of the providers in fastbatch/docs from the code
   lock [--upgrade]    pin the dependencies of pyproject.toml in requirements.lock
 
 Every command first brings .venv, beside this file, up to date from requirements.lock (the first time takes
@@ -271,6 +272,11 @@ def cover(_arguments: list[str]) -> int:
     return max(codes)
 
 
+def pages(_arguments: list[str]) -> int:
+    """The pages that are made from the code."""
+    return call([PYTHON, ROOT / "tests" / "docs" / "providerpages.py"])
+
+
 def lock(arguments: list[str]) -> int:
     """Pin the dependencies; existing pins stay where they still fit, unless `--upgrade` is given."""
     with tempfile.TemporaryDirectory(prefix="fastbatch-lock-") as name:
@@ -290,6 +296,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "quota": quota,
     "weigh": weigh,
     "cover": cover,
+    "pages": pages,
     "lock": lock,
 }
 

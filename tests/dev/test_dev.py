@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = (ROOT / "dev.py").read_text("utf-8")
 LOCK = (ROOT / "requirements.lock").read_text("utf-8")
-COMMANDS = {"demo", "test", "check", "crash", "damage", "faults", "quota", "weigh", "cover", "lock"}
+COMMANDS = {"demo", "test", "check", "crash", "damage", "faults", "quota", "weigh", "cover", "pages", "lock"}
 
 
 def loaded(path: Path) -> ModuleType:

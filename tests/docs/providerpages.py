@@ -1,36 +1,33 @@
 """The pages of the providers, made from the code: `python3 dev.py pages` writes them, a test compares.
 
-What a page says was tried, not written down: variables by handing in an environment that watches, what cannot be
-said by asking for it. What an API sends comes from the examples of `tests/contract`.
+What a page says was tried: variables by handing in an environment that watches, what cannot be said by asking
+for it. What an API sends is read off the examples of `tests/contract`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import orjson
-
-ROOT = Path(__file__).resolve().parents[2]
-if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
-sys.path.insert(0, str(ROOT / "tests" / "contract"))
-
-import test_provider_contract as contract
+from pytest import MonkeyPatch
 
 from fastbatch import LLMRequest, registry
 from fastbatch.errors import ConfigError, FastbatchError, InvalidRequest
-from fastbatch.models.params import CHAT, COMPLETIONS, EMBEDDINGS, MODERATIONS, RESPONSES
+from fastbatch.models.params import CHAT, COMPLETIONS, EMBEDDINGS, KNOWN, MODERATIONS, RESPONSES
+from fastbatch.models.stream import StreamedCall
 from fastbatch.testing import ProviderContract
 from fastbatch.testing.providers import KEY
 
+ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "fastbatch" / "docs"
 PAGES = DOCS / "providers"
 OVERVIEW = DOCS / "providers.md"
@@ -104,22 +101,23 @@ class Subject:
         self.name = name
         self.case: type[ProviderContract] = cases()[name]
         self.make = registry.find("providers", name)
-        self.provider = self._made(KEY)
+        key = dict.fromkeys(self.case.variables[:1], KEY)
+        self.env = {**self.case.env, **key}
+        self.provider = next(self._made(self.env))
         self.kind = type(self.provider)
 
-    def _made(self, key: str | None, env: Any = None, base_url: str | None = None) -> Any:
-        """As a run makes it, with its usual address where it has one."""
-        env = Watching(self.case.env) if env is None else env
-        try:
-            return self.make(key, base_url=base_url, env=env)
-        except ConfigError:
-            return self.make(key, base_url=self.case.base_url, env=env)
+    def _made(self, env: Mapping[str, str]) -> Iterator[Any]:
+        """As it can be made in this environment: with a key and without, at its own address and another."""
+        for base_url in (None, self.case.base_url):
+            for key in (None, KEY):
+                with contextlib.suppress(FastbatchError):
+                    yield self.make(key, base_url=base_url, env=env)
 
     @property
     def base_url(self) -> str:
         """The usual address; empty where it has to be given."""
         try:
-            found: str = self.make(KEY, base_url=None, env=dict(self.case.env)).base_url
+            found: str = self.make(None, base_url=None, env=self.env).base_url
         except ConfigError:
             return ""
         return found
@@ -127,33 +125,26 @@ class Subject:
     def variables(self) -> list[Variable]:
         """The variables that are looked up, in that order, each with what it does."""
         seen: dict[str, None] = {}
-        for base_url in (None, self.case.base_url):
-            for key in (None, KEY):
-                env = Watching(self.case.env)
-                try:
-                    self.make(key, base_url=base_url, env=env)
-                except FastbatchError:
-                    pass
-                seen.update(dict.fromkeys(env.asked))
+        for given in (self.case.env, {}):
+            env = Watching(given)
+            list(self._made(env))
+            seen.update(dict.fromkeys(env.asked))
         return [self._tried(name) for name in seen]
 
     def _tried(self, name: str) -> Variable:
         """What a variable does, by setting it."""
         mark = f"zzz-{name.lower().replace('_', '-')}.example"
         for value in (f"http://{mark}/v1", mark):
-            env = {**self.case.env, name: value}
-            for key, base_url in ((KEY, None), (None, None), (None, self.case.base_url)):
-                try:
-                    call = self.make(key, base_url=base_url, env=env).build(self.request(CHAT))
-                except FastbatchError:
-                    continue
-                if f"//{mark}" in call.url:
-                    return Variable(name, "address")
-                for header, sent in call.headers.items():
-                    if mark in sent:
-                        secret = name in self.case.variables or name.endswith(("KEY", "TOKEN"))
-                        shown = f"{header}: {sent.replace(value, '…')}"
-                        return Variable(name, "key" if secret else "other", shown)
+            for given in (self.case.env, {}):
+                for provider in self._made({**given, name: value}):
+                    call = provider.build(self.request(CHAT))
+                    if f"//{mark}" in call.url:
+                        return Variable(name, "address")
+                    for header, sent in call.headers.items():
+                        if mark in sent:
+                            secret = name in self.case.variables or name.endswith(("KEY", "TOKEN"))
+                            shown = f"{header}: {sent.replace(value, '…')}"
+                            return Variable(name, "key" if secret else "other", shown)
         return Variable(name, "other")
 
     def request(self, endpoint: str, **options: Any) -> LLMRequest:
@@ -169,7 +160,8 @@ class Subject:
             except InvalidRequest:
                 continue
             try:
-                streamed = self.provider.build(self.request(endpoint), stream=True) is not None
+                call_of_stream = self.provider.build(self.request(endpoint), stream=True)
+                streamed = isinstance(call_of_stream, StreamedCall)
             except InvalidRequest:
                 streamed = False
             yield endpoint, self._below(call.url), streamed
@@ -186,16 +178,20 @@ class Subject:
             try:
                 self.provider.build(LLMRequest(CHAT, {**question.body, "model": "MODEL"}))
             except InvalidRequest as refused:
-                what, why = _divided(str(refused))
+                what, why = _divided(str(refused), question.name)
                 found.setdefault(what, why)
         for table in tables_of(self.kind):
             for name, why in table.items():
-                found.setdefault(name, why)
+                if not any(known.split(" ")[0] == code(name) for known in found):
+                    found[code(name)] = why
         return dict(sorted(found.items()))
 
 
 def cases() -> dict[str, type[ProviderContract]]:
     """The providers' cases under the contract, by the names of the providers."""
+    with MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "tests" / "contract")
+        import test_provider_contract as contract
     classes = [case for name, case in vars(contract).items() if name.startswith("Test")]
     return {case.name: case for case in classes}
 
@@ -210,17 +206,16 @@ def tables_of(kind: type) -> Iterator[dict[str, str]]:
                 yield dict(table)
 
 
-def _divided(refusal: str) -> tuple[str, str]:
-    """What cannot be said and why; places in an example are no part of it."""
+def _divided(refusal: str, question: str) -> tuple[str, str]:
+    """What cannot be said, a parameter or what the question is about, and why."""
     what, _, why = refusal.partition(" cannot be said to ")
-    what = re.sub(r"(messages|tools|content)\[\d+\]", r"\1[]", what)
-    return (what, why.partition(": ")[2]) if why else (refusal, "")
-
-
-def _shown(what: str) -> str:
-    """What cannot be said, its first word as code where it is a parameter."""
-    name, space, rest = what.partition(" ")
-    return f"`{name}`{space}{rest}" if re.search(r"[_.\[]", name) or not space else what
+    why = why.partition(": ")[2]
+    if "MODEL" in why:
+        why = why.replace("MODEL", "the model") + ", for some models"
+    name, space, value = what.partition(" ")
+    if name in KNOWN[CHAT] and name not in ("messages", "tools"):
+        return f"`{name}`{space}{value}", why
+    return question, why or ("" if what != refusal else refusal)
 
 
 def first_paragraph(thing: Any) -> str:
@@ -266,8 +261,12 @@ def facts(subject: Subject) -> Iterator[tuple[str, str]]:
         yield "without a key", "nothing is sent" if subject.case.needs_key else needs(subject)
     others = [found for found in variables if found.kind == "other"]
     if others:
-        yield "further variables", ", ".join(
-            code(found.name) + (f" (sent as `{found.header}`)" if found.header else "") for found in others
+        yield (
+            "further variables",
+            ", ".join(
+                code(found.name) + (f" (sent as `{found.header}`)" if found.header else "")
+                for found in others
+            ),
         )
     offered = list(subject.endpoints())
     yield "endpoints", ", ".join(f"{ENDPOINTS[name]} (`POST {where}`)" for name, where, _ in offered)
@@ -326,7 +325,7 @@ def refusals(subject: Subject) -> Iterator[str]:
     yield "A row that says one of these is refused, with the reason, before anything is sent."
     rows = [line("what", "why"), "|---|---|"]
     rows += [line(code(path), "there is no such endpoint") for path in missing]
-    rows += [line(_shown(what), why or "there is no word for it") for what, why in unsaid.items()]
+    rows += [line(what, why or "there is no word for it") for what, why in unsaid.items()]
     yield "\n".join(rows)
 
 
@@ -338,7 +337,9 @@ def table() -> str:
         keys = [code(found.name) for found in subject.variables() if found.kind == "key"]
         kinds = ", ".join(ENDPOINTS[endpoint] for endpoint, *_ in subject.endpoints())
         address = code(subject.base_url) if subject.base_url else "given"
-        rows.append(line(code(name), address, ", ".join(keys) or "none", kinds, f"[{name}](providers/{name}.md)"))
+        rows.append(
+            line(code(name), address, ", ".join(keys) or "none", kinds, f"[{name}](providers/{name}.md)")
+        )
     return "\n".join(rows) + "\n"
 
 

@@ -71,6 +71,8 @@ def test_the_pages_come_with_the_package() -> None:
         "faults.md",
         "library.md",
         "limits.md",
+        "providers",
+        "providers.md",
         "reliability.md",
         "speed.md",
     ]

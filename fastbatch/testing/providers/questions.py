@@ -113,25 +113,41 @@ def _conversations() -> Iterator[tuple[str, list[dict[str, Any]], tuple[str | fl
     yield "a prompt", [_USER], ("okapi sleep",)
     yield "an empty prompt", [{"role": "user", "content": ""}], ()
     for role in ("system", "developer"):
-        yield role, [{"role": role, "content": "Be a numbat."}, _USER], ("Be a numbat.", "okapi sleep")
+        yield (
+            f"instructions ({role})",
+            [{"role": role, "content": "Be a numbat."}, _USER],
+            ("Be a numbat.", "okapi sleep"),
+        )
         late = [_USER, {"role": role, "content": "Be a numbat."}, _MORE]
-        yield f"{role}, later", late, ("okapi sleep", "Be a numbat.", "And zorillas?")
+        yield f"instructions later on ({role})", late, ("okapi sleep", "Be a numbat.", "And zorillas?")
     only = [{"role": "system", "content": "Be a numbat."}]
-    yield "a system prompt alone", only, ("Be a numbat.",)
+    yield "instructions alone", only, ("Be a numbat.",)
     turns = [_USER, {"role": "assistant", "content": "In a numbat."}, _MORE]
     yield "a conversation", turns, ("okapi sleep", "In a numbat.", "And zorillas?")
     yield "two of one role", [_USER, _MORE], ("okapi sleep", "And zorillas?")
     yield "a prefill", turns[:2], ("okapi sleep", "In a numbat.")
-    yield "a name", [{**_USER, "name": "okapi-name"}], ("okapi sleep", "okapi-name")
-    yield "a refusal", [_USER, {"role": "assistant", "refusal": "No numbat."}, _USER], ("No numbat.",)
+    yield "the name of a message", [{**_USER, "name": "okapi-name"}], ("okapi sleep", "okapi-name")
+    yield (
+        "an answer that was a refusal",
+        [_USER, {"role": "assistant", "refusal": "No numbat."}, _USER],
+        ("No numbat.",),
+    )
     yield "parts", parts({"type": "text", "text": "A zorilla?"}), ("What is the numbat?", "A zorilla?")
-    yield "a picture's address", parts(url), ("What is the numbat?", "https://example.com/okapi.png")
+    yield "a picture by its address", parts(url), ("What is the numbat?", "https://example.com/okapi.png")
     yield "a picture", parts(pixel), ("What is the numbat?", _PIXEL)
     audio = {"type": "input_audio", "input_audio": {"data": "b2thcGk=", "format": "wav"}}
-    yield "a sound", parts(audio), ("What is the numbat?", "b2thcGk=")
+    yield "a part of the type input_audio", parts(audio), ("What is the numbat?", "b2thcGk=")
     document = {"filename": "okapi.pdf", "file_data": "data:application/pdf;base64,b2thcGk="}
-    yield "a file", parts({"type": "file", "file": document}), ("What is the numbat?", "b2thcGk=")
-    yield "a call", [*asked, result], ("okapi sleep", "find_okapi", "okapi_count", "four zorillas")
+    yield (
+        "a part of the type file",
+        parts({"type": "file", "file": document}),
+        ("What is the numbat?", "b2thcGk="),
+    )
+    yield (
+        "a call and its result",
+        [*asked, result],
+        ("okapi sleep", "find_okapi", "okapi_count", "four zorillas"),
+    )
     spoken: list[dict[str, Any]] = [
         _USER,
         {"role": "assistant", "content": "Let me numbat.", "tool_calls": [call]},
@@ -148,7 +164,7 @@ def _conversations() -> Iterator[tuple[str, list[dict[str, Any]], tuple[str | fl
     yield "two calls", both, ("find_okapi", "find_aye_aye", "four zorillas", "five numbats")
     yield "the result of no call", [_USER, {**result, "tool_call_id": "call_9"}], ("four zorillas",)
     old = {"role": "function", "name": "find_okapi", "content": "four zorillas"}
-    yield "an old result", [_USER, old], ("find_okapi", "four zorillas")
+    yield "a message of the role function", [_USER, old], ("find_okapi", "four zorillas")
 
 
 def _further() -> Iterator[tuple[str, dict[str, Any], tuple[str | float, ...]]]:
@@ -158,9 +174,9 @@ def _further() -> Iterator[tuple[str, dict[str, Any], tuple[str | float, ...]]]:
     for choice in ("auto", "none", "required"):
         yield f"tool_choice {choice}", {"tools": [TOOL], "tool_choice": choice}, ("find_okapi",)
     strict = {"type": "function", "function": {**TOOL["function"], "strict": True}}  # type: ignore[dict-item]
-    yield "a strict tool", {"tools": [strict]}, ("find_okapi", "okapi_count")
+    yield "a strict function", {"tools": [strict]}, ("find_okapi", "okapi_count")
     custom = {"type": "custom", "custom": {"name": "okapi_text", "description": "Takes a numbat."}}
-    yield "a custom tool", {"tools": [custom]}, ("okapi_text", "Takes a numbat.")
+    yield "a tool of the type custom", {"tools": [custom]}, ("okapi_text", "Takes a numbat.")
     yield "another API's own", {"x_okapi": {"numbat_key": ["zorilla"]}}, ("x_okapi", "numbat_key", "zorilla")
     for effort in ("none", "minimal", "medium", "high", "xhigh"):
         yield f"effort {effort}", {"reasoning_effort": effort}, ()
