@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastbatch.errors import (
@@ -39,6 +39,15 @@ _BY_TYPE: dict[str, type[RequestError]] = {
     "not_found_error": NotFound,
     "rate_limit_error": RateLimited,
     "overloaded_error": Overloaded,
+}
+_STATUSES: dict[type[RequestError], int] = {
+    BadRequest: 400,
+    AuthenticationFailed: 401,
+    QuotaExhausted: 402,
+    PermissionDenied: 403,
+    NotFound: 404,
+    RateLimited: 429,
+    Overloaded: 529,
 }
 _NO_ROOM = frozenset(("overloaded_error", "overloaded", "server_overloaded", "engine_overloaded"))
 
@@ -86,13 +95,11 @@ def classify(
     return RateLimited(said, retry_after=seconds, daily=daily or wait.daily, **fields)
 
 
-def advise(error: RequestError, body: Any, *, base_url: str, has_key: bool) -> None:
+def advise(error: RequestError, body: Any, *, base_url: str, has_key: bool, variables: Sequence[str]) -> None:
     """Add the cure to an error that the server could not explain, since it does not know how it was asked."""
     if isinstance(error, AuthenticationFailed) and not has_key:
-        error.advise(
-            "no key was sent: set OPENAI_API_KEY, or name its variable with --api-key-env "
-            "(api_key= in Python)"
-        )
+        cure = "name its variable with --api-key-env (api_key= in Python)"
+        error.advise(f"no key was sent: {f'set {variables[0]}, or ' if variables else ''}{cure}")
     explained = isinstance(body, dict) and isinstance(body.get("error"), dict)
     if isinstance(error, NotFound) and not base_url.endswith("/v1"):
         if error.code == "unknown_url":
@@ -111,6 +118,22 @@ def _kind(status: int, code: str | None, group: str) -> type[RequestError]:
     if status >= 500 and (code in _NO_ROOM or group in _NO_ROOM):
         return Overloaded
     return (_BY_TYPE.get(group) if status < 300 else None) or error_kind(status)
+
+
+def status_of(error: Any) -> int:
+    """The status that an error which came inside a stream would have had as a reply.
+
+    >>> status_of({"code": 502, "message": "…"}), status_of({"type": "rate_limit_error"}), status_of("…")
+    (502, 429, 500)
+    """
+    code, group = (error.get("code"), error.get("type")) if isinstance(error, dict) else (None, None)
+    if type(code) is int and 400 <= code < 600:
+        return code
+    code, group = (said if isinstance(said, str) else "" for said in (code, group))
+    if len(code) == 3 and code.isascii() and code.isdigit() and 400 <= int(code) < 600:
+        return int(code)
+    kind = QuotaExhausted if _means_quota(group) else _kind(200, code or group, group)
+    return _STATUSES.get(kind, 500)
 
 
 def _means_quota(code: str) -> bool:

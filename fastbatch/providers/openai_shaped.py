@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
 import orjson
 
+from fastbatch.errors import InvalidRequest
 from fastbatch.hashing import wire_bytes
 from fastbatch.limits.cost import Cost
 from fastbatch.limits.tokens import output_allowance
 from fastbatch.models.http import HTTPCall, HTTPReply
+from fastbatch.models.params import RESPONSES
 from fastbatch.models.request import LLMRequest
 from fastbatch.models.response import ResponseWrapper, Usage
+from fastbatch.models.stream import StreamedCall
 from fastbatch.models.telling import Structured
 from fastbatch.providers.base import Model, ModelPage
 from fastbatch.providers.hosted import HostedProvider, can_be_recorded, count_of, loaded
 from fastbatch.providers.openai_errors import advise, classify
+from fastbatch.providers.openai_stream import fold_of
 from fastbatch.providers.openai_types import OpenAIReader, OpenAIReply
+
+Streams = Literal["usage", "plain", "none"]
+"""What a server takes of a stream's parameters: `stream_options` too, `stream` alone, or none: no streams."""
 
 _SHORT = 2000  # bytes; a shorter reply cannot be nested too deeply to be recorded
 _MOST_TOKENS = 2**53  # from there on it is no count of tokens, and no sum of such could be written as JSON
@@ -38,14 +45,31 @@ _ANSWERS = ("choices", "output", "data", "results")
 
 
 class OpenAIShaped(HostedProvider[OpenAIReply]):
-    """Chat completions, responses, completions, embeddings and moderations of one OpenAI-shaped endpoint."""
+    """Chat completions, responses, completions, embeddings and moderations of one OpenAI-shaped endpoint.
 
-    check: Callable[[LLMRequest], None] | None = None
+    Args:
+        absent: endpoints that are not there, each with the name of what does not have it.
+        settings: those of `HostedProvider`.
+    """
+
     structured: tuple[Structured, ...] = ("strict", "tool", "json", "prompt")
+    streams: Streams = "usage"
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, *, absent: Mapping[str, str] | None = None, **settings: Any) -> None:
         super().__init__(reader=OpenAIReader(), **settings)
         self._urls: dict[str, str] = {}
+        self._absent = dict(absent or {})
+
+    @property
+    def check(self) -> Callable[[LLMRequest], None] | None:
+        """None where every endpoint is there: parameters go as they stand."""
+        return self._check if self._absent else None
+
+    def _check(self, request: LLMRequest) -> None:
+        if request.endpoint in self._absent:
+            raise InvalidRequest(
+                f"{request.endpoint} is not there: {self._absent[request.endpoint]} has none"
+            )
 
     def at(self, base_url: str) -> Any:
         """The same provider at another address; its identity stays."""
@@ -54,13 +78,29 @@ class OpenAIShaped(HostedProvider[OpenAIReply]):
         return moved
 
     def build(self, request: LLMRequest, *, stream: bool = False) -> HTTPCall:
-        """The POST of the body as it stands."""
+        """The POST of the body as it stands; for a stream with what asks for one."""
+        if stream:
+            return self._streamed(request)
         endpoint = request.endpoint
         url = self._urls.get(endpoint)
         if url is None:
+            self._check(request)
             url = self._urls[endpoint] = self.base_url + endpoint.removeprefix("/v1")
         body = wire_bytes(request.body, checked=request.checked)
         return _made(HTTPCall, (url, self._headers, body, "POST"))
+
+    def _streamed(self, request: LLMRequest) -> StreamedCall:
+        """The same call for a stream, with the usage in it where the server gives that when it is asked."""
+        if self.streams == "none":
+            raise InvalidRequest(f"{self.name} writes no streams; its answers come whole")
+        fold = fold_of(request.endpoint)
+        url, headers, whole, method = self.build(request)
+        body = {**orjson.loads(whole), "stream": True}
+        if self.streams == "usage" and request.endpoint != RESPONSES:  # which ends with all of it anyway
+            body["stream_options"] = {"include_usage": True, **(body.get("stream_options") or {})}
+        call = StreamedCall(url, headers, wire_bytes(body, checked=True), method)
+        call.fold = fold
+        return call
 
     def parse(self, reply: HTTPReply) -> ResponseWrapper[OpenAIReply]:
         """An answer, or the error that the status and the body tell."""
@@ -90,7 +130,7 @@ class OpenAIShaped(HostedProvider[OpenAIReply]):
             error = classify(
                 status, headers, told, raw, provider=self.name, request_id=self.request_id(headers)
             )
-            advise(error, told, base_url=self.base_url, has_key=self._has_key)
+            advise(error, told, base_url=self.base_url, has_key=self._has_key, variables=self._keys.variables)
             return self.outcome(reply, read_usage(body), error)
         wrong = ""
         if not isinstance(body, dict) or not any(

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import orjson
+
 from fastbatch.errors import AuthenticationFailed, BadRequest, QuotaExhausted, RateLimited, ServerError
 from fastbatch.limits.stated import Stated
+from fastbatch.models.params import COMPLETIONS, RESPONSES
 from fastbatch.models.response import Usage
 from fastbatch.providers.base import Model
-from fastbatch.testing.providers import Answer, Catalogue, Failure, LimitHeaders
+from fastbatch.testing.providers import Answer, BrokenStream, Catalogue, Failure, LimitHeaders, Stream
 
 CALL = {
     "id": "call_1",
@@ -112,3 +117,126 @@ LIMITS = LimitHeaders(
     },
     (Stated("requests", 500, 499, 0.12),),
 )
+
+
+def events(*said: Any, done: bool = True) -> bytes:
+    """A stream's bytes."""
+    sent = b"".join(b"data: %b\n\n" % orjson.dumps(one) for one in said)
+    return sent + b"data: [DONE]\n\n" if done else sent
+
+
+def chunk(delta: dict[str, Any], finish_reason: str | None = None, **more: Any) -> dict[str, Any]:
+    """A chunk with one choice."""
+    choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
+    return {"id": "c", "object": "chat.completion.chunk", "choices": [choice], **more}
+
+
+def piece(arguments: str) -> dict[str, Any]:
+    """A chunk that goes on with the first call."""
+    return chunk({"tool_calls": [{"index": 0, "function": {"arguments": arguments}}]})
+
+
+USAGE = {"prompt_tokens": 14, "completion_tokens": 2, "total_tokens": 16}
+_BEGUN_CALL = {"index": 0, **CALL, "function": {"name": "weather", "arguments": ""}}
+_RESPONSE = {
+    "object": "response",
+    "status": "completed",
+    "output": [{"type": "message", "content": [{"type": "output_text", "text": "Paris."}]}],
+    "usage": {"input_tokens": 14, "output_tokens": 2},
+}
+STREAMS = {
+    "chat": Stream(
+        b": PROCESSING\n\n"
+        + events(
+            chunk({"role": "assistant", "content": ""}),
+            chunk({"content": "Par"}),
+            chunk({"content": "is"}),
+            chunk({}, "stop"),
+            {"choices": [], "usage": USAGE},
+        ),
+        {
+            "id": "c",
+            "object": "chat.completion",
+            "choices": [
+                {
+                    "index": 0,
+                    "message": {"role": "assistant", "content": "Paris"},
+                    "finish_reason": "stop",
+                }
+            ],
+            "usage": USAGE,
+        },
+        first="Par",
+    ),
+    "calls": Stream(
+        events(
+            chunk({"role": "assistant", "content": None, "tool_calls": [_BEGUN_CALL]}),
+            piece('{"place":'),
+            piece('"Paris"}'),
+            chunk({}, "tool_calls", usage=USAGE),
+        ),
+        {
+            "id": "c",
+            "object": "chat.completion",
+            "choices": [
+                {
+                    "index": 0,
+                    "message": {"role": "assistant", "content": None, "tool_calls": [CALL]},
+                    "finish_reason": "tool_calls",
+                }
+            ],
+            "usage": USAGE,
+        },
+        first="",
+    ),
+    "text": Stream(
+        events(
+            {"choices": [{"index": 0, "text": "Par", "finish_reason": None}]},
+            {"choices": [{"index": 0, "text": "is", "finish_reason": "length"}], "usage": USAGE},
+        ),
+        {"choices": [{"index": 0, "text": "Paris", "finish_reason": "length"}], "usage": USAGE},
+        first="Par",
+        endpoint=COMPLETIONS,
+    ),
+    "response": Stream(
+        events(
+            {"type": "response.output_text.delta", "delta": "Paris"},
+            {"type": "response.output_text.delta", "delta": "."},
+            {"type": "response.completed", "response": _RESPONSE},
+            done=False,
+        ),
+        _RESPONSE,
+        first="Paris",
+        endpoint=RESPONSES,
+    ),
+}
+BROKEN_STREAMS = {
+    "too fast": BrokenStream(
+        events(chunk({"content": "Par"}), {"error": {"message": "No.", "type": "rate_limit_error"}}),
+        RateLimited,
+    ),
+    "a status": BrokenStream(
+        events(
+            chunk({"content": "Par"}),
+            {"error": {"code": 502, "message": "No."}, "choices": [{"index": 0, "finish_reason": "error"}]},
+        ),
+        ServerError,
+    ),
+    "in a choice": BrokenStream(
+        events({"choices": [{"index": 0, "delta": {}, "error": {"code": 502, "message": "No."}}]}),
+        ServerError,
+    ),
+    "no money": BrokenStream(
+        events({"type": "error", "code": "insufficient_quota", "message": "No."}), QuotaExhausted, RESPONSES
+    ),
+    "failed": BrokenStream(
+        events(
+            {
+                "type": "response.failed",
+                "response": {**_RESPONSE, "error": {"code": "server_error", "message": "No."}},
+            }
+        ),
+        ServerError,
+        RESPONSES,
+    ),
+}

@@ -14,6 +14,7 @@ from fastbatch import OpenAIProvider, registry
 from fastbatch.providers.anthropic import AnthropicProvider
 from fastbatch.providers.gemini import GeminiProvider
 from fastbatch.providers.gemini_vertex import VertexProvider
+from fastbatch.providers.presets import PRESETS
 from fastbatch.testing import ProviderContract
 
 
@@ -22,7 +23,8 @@ class OpenAIShapedContract(ProviderContract):
 
     answers = openai_examples.ANSWERS
     failures = openai_examples.FAILURES
-    streams = None
+    streams = openai_examples.STREAMS
+    broken_streams = openai_examples.BROKEN_STREAMS
     models = openai_examples.MODELS
     limits = openai_examples.LIMITS
 
@@ -81,6 +83,37 @@ class TestVertexOfAProject(TestVertex):
     provider = staticmethod(lambda key, **settings: VertexProvider(access_token=key, **settings))
     variables = ("GOOGLE_OAUTH_ACCESS_TOKEN",)
     env = {"GOOGLE_CLOUD_PROJECT": "p1", "GOOGLE_CLOUD_LOCATION": "us-central1"}  # noqa: RUF012
+
+
+class PresetContract(OpenAIShapedContract):
+    """A preset, which needs no key at another address than its own."""
+
+    needs_key = False
+
+
+# A class for each row; a server that lacks an endpoint has no streams of it either.
+for row in PRESETS:
+    globals()[f"Test_{row.name}"] = type(
+        f"Test_{row.name}",
+        (PresetContract,),
+        {
+            "provider": row,
+            "name": row.name,
+            "variables": row.variables,
+            "streams": {
+                kind: stream
+                for kind, stream in openai_examples.STREAMS.items()
+                if stream.endpoint not in row.absent
+            }
+            if row.streams != "none"
+            else None,
+            "broken_streams": {
+                kind: stream
+                for kind, stream in openai_examples.BROKEN_STREAMS.items()
+                if row.streams != "none" and stream.endpoint not in row.absent
+            },
+        },
+    )
 
 
 def test_every_provider_of_the_registry_is_under_contract() -> None:

@@ -1,0 +1,261 @@
+"""Folds of OpenAI-shaped streams: chunks of chats and texts, and the events of a response.
+
+What comes out is the reply that would have come whole. A stream of chunks is over at `[DONE]`, or at the
+chunk that holds the usage and no choice, since some servers leave `[DONE]` out; one of a response at the
+event that carries all of it. Comments (`: OPENROUTER PROCESSING`) never reach a fold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from fastbatch.errors import BadResponse, InvalidRequest
+from fastbatch.models.params import CHAT, COMPLETIONS, RESPONSES
+from fastbatch.models.stream import Delta, Fold
+from fastbatch.providers.folding import EventFold
+from fastbatch.providers.openai_errors import status_of
+from fastbatch.providers.openai_types import responses_end
+
+# What a piece of a message adds to an answer, by the name that all dialects have for it.
+_SAID = {
+    "content": "content",
+    "refusal": "refusal",
+    "reasoning_content": "reasoning_content",
+    "reasoning": "reasoning_content",
+    "tool_calls": "tool_calls",
+    "function_call": "function_call",
+    "audio": "audio",
+}
+# Said once, though some servers repeat them with every piece.
+_ONCE = frozenset(("id", "type", "role", "index", "expires_at", "format", "signature"))
+_DELTAS_OF_RESPONSES = {
+    "response.output_text.delta": "content",
+    "response.refusal.delta": "refusal",
+    "response.reasoning_text.delta": "reasoning_content",
+    "response.reasoning_summary_text.delta": "reasoning_content",
+}
+_PADDING = "obfuscation"  # OpenAI hides the size of a chunk with it; no whole reply has it
+
+
+class ChunkFold(EventFold):
+    """What chats and texts share: choices by number, usage in the last chunk or in each, errors inside."""
+
+    kind = ""
+    """The `object` of a whole reply, where the chunks have one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._reply: dict[str, Any] = {}
+        self._choices: dict[int, dict[str, Any]] = {}
+
+    def take(self, event: str, said: Any) -> Sequence[Delta]:
+        """As `EventFold.take`."""
+        if not isinstance(said, dict):
+            raise BadResponse("an event of the stream is no object")
+        choices = said.get("choices")
+        choices = choices if isinstance(choices, list) else []
+        broken = next((one for one in choices if isinstance(one, dict) and one.get("error")), said)
+        if broken.get("error"):
+            self._fail(broken["error"])
+            return ()
+        if event == "error":
+            self._fail({key: value for key, value in said.items() if key != "choices"})
+            return ()
+        for key, value in said.items():
+            if value is not None and key not in ("choices", _PADDING):
+                self._reply[key] = value
+        deltas: list[Delta] = []
+        for one in choices:
+            index = one.get("index", 0) if isinstance(one, dict) else None
+            if type(index) is not int or index < 0:
+                raise BadResponse("a choice of the stream is none")
+            choice = self._choices.setdefault(index, {"index": index})
+            deltas += self._said(index, choice, one)
+        finished = self._choices and all(one.get("finish_reason") for one in self._choices.values())
+        if finished and not choices and said.get("usage"):
+            self.complete = True
+        return deltas
+
+    def whole(self) -> dict[str, Any]:
+        """As `EventFold.whole`."""
+        reply = {**self._reply}
+        if self.kind and "object" in reply:
+            reply["object"] = self.kind
+        usage = reply.pop("usage", None)
+        reply["choices"] = [self._choices[index] for index in sorted(self._choices)]
+        return reply if usage is None else {**reply, "usage": usage}
+
+    def _fail(self, error: Any) -> None:
+        body = {"error": error}
+        if usage := self._reply.get("usage"):
+            body["usage"] = usage
+        self.error = status_of(error), body
+
+    def _said(self, index: int, choice: dict[str, Any], said: dict[str, Any]) -> Sequence[Delta]:
+        """Put one chunk's choice into what is known of it; what it adds."""
+        raise NotImplementedError
+
+    def _around(self, choice: dict[str, Any], said: Mapping[str, Any], *but: str) -> str | None:
+        """What stands beside the answer, such as `logprobs`; why it ends, where that is new."""
+        reason = said.get("finish_reason")
+        new = isinstance(reason, str) and choice.get("finish_reason") is None
+        for key, value in said.items():
+            if key not in but and key not in ("index", "finish_reason"):
+                _merge(choice, key, value)
+        if new or "finish_reason" not in choice:
+            choice["finish_reason"] = reason
+        return reason if new else None
+
+
+class ChatFold(ChunkFold):
+    """A chat completion out of its chunks."""
+
+    kind = "chat.completion"
+
+    def _said(self, index: int, choice: dict[str, Any], said: dict[str, Any]) -> Sequence[Delta]:
+        delta = said.get("delta")
+        delta = delta if isinstance(delta, dict) else {}
+        message = choice.setdefault("message", {"role": "assistant", "content": None})
+        for key, value in delta.items():
+            if key == "tool_calls" and isinstance(value, list):
+                _add_calls(message, value)
+            else:
+                _merge(message, key, value)
+        reason = self._around(choice, said, "delta")
+        adds = {_SAID[key]: value for key, value in delta.items() if value and key in _SAID}
+        return (Delta(adds, reason, index),) if adds or reason else ()
+
+    def whole(self) -> dict[str, Any]:
+        """As `EventFold.whole`."""
+        reply = super().whole()
+        for choice in reply["choices"]:
+            for call in choice["message"].get("tool_calls") or ():
+                call.pop("index", None)
+        return reply
+
+
+class TextFold(ChunkFold):
+    """A text completion out of its chunks."""
+
+    def _said(self, index: int, choice: dict[str, Any], said: dict[str, Any]) -> Sequence[Delta]:
+        text = said.get("text")
+        text = text if isinstance(text, str) else ""
+        choice["text"] = choice.get("text", "") + text
+        reason = self._around(choice, said, "text")
+        return (Delta({"content": text} if text else {}, reason, index),) if text or reason else ()
+
+
+class ResponseFold(EventFold):
+    """A response, which its last event holds whole."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._response: dict[str, Any] = {}
+        self._calls: dict[Any, int] = {}  # numbers of the calls, by their places in the output
+
+    def take(self, event: str, said: Any) -> Sequence[Delta]:
+        """As `EventFold.take`."""
+        if not isinstance(said, dict):
+            raise BadResponse("an event of the stream is no object")
+        kind = said.get("type") or event
+        if kind == "error" or said.get("error"):
+            inner = said.get("error")
+            error = inner if isinstance(inner, dict) else {k: v for k, v in said.items() if k != "type"}
+            self.error = status_of(error), {"error": error}
+            return ()
+        if kind in ("response.completed", "response.incomplete", "response.failed"):
+            return self._ended(said.get("response"))
+        piece = said.get("delta")
+        if isinstance(piece, str) and piece:
+            if name := _DELTAS_OF_RESPONSES.get(kind):
+                return (Delta({name: piece}),)
+            number = self._calls.get(said.get("output_index"))
+            if kind == "response.function_call_arguments.delta" and number is not None:
+                return (Delta({"tool_calls": [{"index": number, "function": {"arguments": piece}}]}),)
+        item = said.get("item")
+        if kind == "response.output_item.added" and isinstance(item, dict):
+            return self._called(item, said.get("output_index"))
+        return ()
+
+    def whole(self) -> dict[str, Any]:
+        """As `EventFold.whole`."""
+        return self._response
+
+    def _ended(self, response: Any) -> Sequence[Delta]:
+        if not isinstance(response, dict):
+            raise BadResponse("the last event of the stream holds no response")
+        if response.get("error"):
+            self.error = status_of(response["error"]), response
+            return ()
+        self._response, self.complete = response, True
+        reason = responses_end(response)
+        return (Delta({}, reason),) if reason else ()
+
+    def _called(self, item: dict[str, Any], place: Any) -> Sequence[Delta]:
+        if item.get("type") != "function_call" or type(place) is not int:
+            return ()
+        number = self._calls.setdefault(place, len(self._calls))
+        function = {"name": item.get("name"), "arguments": item.get("arguments") or ""}
+        call = {"index": number, "id": item.get("call_id"), "type": "function", "function": function}
+        return (Delta({"tool_calls": [call]}),)
+
+
+_FOLDS: Mapping[str, Callable[[], Fold]] = {CHAT: ChatFold, COMPLETIONS: TextFold, RESPONSES: ResponseFold}
+
+
+def fold_of(endpoint: str) -> Callable[[], Fold]:
+    """What makes a fold of an endpoint's streams.
+
+    Raises:
+        InvalidRequest: it has none.
+    """
+    fold = _FOLDS.get(endpoint)
+    if fold is None:
+        raise InvalidRequest(f"{endpoint} gives no streams; its answers come whole")
+    return fold
+
+
+def _merge(known: dict[str, Any], key: str, value: Any) -> None:
+    """Add a piece to what is known: texts and lists grow, objects by their keys, the rest is replaced."""
+    before = known.get(key)
+    if value is None or before is None or key in _ONCE:
+        if value is not None or key not in known:
+            known[key] = value
+    elif type(before) is type(value) and isinstance(before, str | list):
+        known[key] = before + value
+    elif isinstance(before, dict) and isinstance(value, dict):
+        known[key] = merged = dict(before)
+        for inner, more in value.items():
+            _merge(merged, inner, more)
+    else:
+        known[key] = value
+
+
+def _add_calls(message: dict[str, Any], pieces: Sequence[Any]) -> None:
+    """Pieces of calls, each by its number; one without a number is a whole call, or goes on with the last."""
+    known = message.get("tool_calls")
+    calls: list[dict[str, Any]] = known if isinstance(known, list) else []
+    message["tool_calls"] = calls
+    for piece in pieces:
+        if not isinstance(piece, dict):
+            raise BadResponse("a tool call of the stream is none")
+        index = piece.get("index")
+        call = next((one for one in calls if index is not None and one.get("index") == index), None)
+        function = piece.get("function")
+        if index is None and calls and not (isinstance(function, dict) and function.get("name")):
+            call = calls[-1]
+        if call is None:
+            call = {}
+            calls.append(call)
+        elif isinstance(function, dict) and _names_again(call, function):
+            piece = {**piece, "function": {key: said for key, said in function.items() if key != "name"}}
+        for key, value in piece.items():
+            _merge(call, key, value)
+
+
+def _names_again(call: Mapping[str, Any], function: Mapping[str, Any]) -> bool:
+    """Whether a piece repeats the whole name, as some servers do with each."""
+    before = call.get("function")
+    name = function.get("name")
+    return isinstance(before, dict) and bool(name) and before.get("name") == name
