@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fastbatch.engine.tracker import ProgressTracker
     from fastbatch.errors import FastbatchError, RequestError, RunStopped
     from fastbatch.formats.batchfile import read_batch, write_batch
+    from fastbatch.formats.localfiles import image_file
     from fastbatch.hashing import compute_request_hash
     from fastbatch.limits.options import Limits, Window
     from fastbatch.models.batch import RequestBatch
@@ -63,6 +64,7 @@ _HOME = {
     "UncertainRow": "engine.journal.entries",
     "Window": "limits.options",
     "compute_request_hash": "hashing",
+    "image_file": "formats.localfiles",
     "read_batch": "formats.batchfile",
     "write_batch": "formats.batchfile",
 }
@@ -92,6 +94,7 @@ __all__ = [
     "UncertainRow",
     "Window",
     "compute_request_hash",
+    "image_file",
     "read_batch",
     "write_batch",
 ]

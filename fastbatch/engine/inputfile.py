@@ -20,9 +20,11 @@ from fastbatch.engine.journal.places import plain
 from fastbatch.engine.looked import AGAIN, ANSWERED, BEGINS, PLAIN, Known, Looked, beginning
 from fastbatch.engine.rowids import RowIds
 from fastbatch.errors import InputError, InvalidRequest, MissingExtra
+from fastbatch.formats.localfiles import MARK
 from fastbatch.formats.rowcheck import RowCheck
 from fastbatch.formats.rows import RowSettings, parse_row, row_id, row_parts
 from fastbatch.formats.rowsource import row_blocks
+from fastbatch.hashing import wire_bytes
 from fastbatch.models.check import check_numbers
 from fastbatch.models.request import LLMRequest
 
@@ -84,6 +86,7 @@ class InputFile:
         self._limit = limit
         self._seed = seed
         self._dedupe = dedupe
+        settings = replace(settings, folder=path.parent)
         self._trusted = replace(settings, checked=True)
         self._check = RowCheck(settings).check
         self._ahead = ahead
@@ -187,7 +190,7 @@ class InputFile:
                             self._begins = beginning(line) or BEGINS[0]
                         begin = len(self._begins)
                         name = line[begin : line.find(b'"', begin)]
-                        if name == custom_id.encode() and line.startswith(self._begins):
+                        if name == custom_id.encode() and line.startswith(self._begins) and MARK not in line:
                             model = body.get("model")
             except InvalidRequest as refused:
                 problem = refused
@@ -330,6 +333,7 @@ class InputFile:
         if mark and mark == held and problem is None:
             return custom_id
         request = None
+        size = len(line) if isinstance(line, bytes) else 0
         if problem is None:
             try:
                 endpoint, body, carried = row_parts(content, self._trusted) if key else self._check(content)
@@ -341,6 +345,8 @@ class InputFile:
                     checked=True,
                     shape=self._trusted.shape and self._trusted.shape_of(body),
                 )
+                if isinstance(line, bytes) and MARK in line:  # as large as the files that it names
+                    size = len(wire_bytes(body, checked=True))
                 if not key and self._sayable is not None:
                     self._sayable(request)
                 if not key and self._key is not None:
@@ -351,11 +357,10 @@ class InputFile:
             content = {"raw": _raw(line)}
         first = _first_line(content) if "error" in content else None
         self.replays |= first is not None
-        size = len(line) if isinstance(line, bytes) else 0
         return Row(number, custom_id, content, request, problem, first or number, mark, held, key, size)
 
     def _ids(self, answers: Answers, *, again: bool) -> RowIds:
-        return RowIds(answers, seed=self._seed, dedupe=self._dedupe, again=again)
+        return RowIds(answers, seed=self._seed, dedupe=self._dedupe, again=again, folder=self._trusted.folder)
 
     def _state(self) -> tuple[int, ...]:
         """What changes when the file does."""

@@ -7,6 +7,7 @@ occurrence, so that rows inserted above change nothing.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from xxhash import xxh3_64_intdigest
@@ -15,6 +16,7 @@ from fastbatch.engine.done import Answers
 from fastbatch.engine.index import id_number
 from fastbatch.engine.looked import BEGINS
 from fastbatch.errors import InvalidRequest
+from fastbatch.formats.localfiles import MARK, stamp
 from fastbatch.formats.rows import fingerprint, parse_row, row_id
 
 _REPEATS = 500_000  # rows without an id whose number of occurrences is remembered
@@ -27,6 +29,7 @@ class RowIds:
         answers: what is answered.
         seed: as `InputFile` says.
         dedupe: as well.
+        folder: where files are that rows name.
         again: an earlier reading saw the same file; else what it noted is forgotten.
 
     Attributes:
@@ -34,10 +37,11 @@ class RowIds:
             There is none where nothing is answered yet.
     """
 
-    def __init__(self, answers: Answers, *, seed: int, dedupe: bool, again: bool) -> None:
+    def __init__(self, answers: Answers, *, seed: int, dedupe: bool, again: bool, folder: Path) -> None:
         self._table = answers.table
         self._seed = seed
         self._dedupe = dedupe
+        self._folder = folder
         self._repeats: dict[int, int] = {}
         if not again:
             answers.table.forget_lines()
@@ -63,7 +67,7 @@ class RowIds:
                     return None
             name = line[begin : line.find(b'"', begin)]
             place = table.find(digest(name) or 1)
-            if place < 0 or table.marks[place] != digest(line, seed):
+            if place < 0 or table.marks[place] != digest(line, seed) or MARK in line:
                 return None
             if table.lines[place] not in (0, number):
                 return None
@@ -104,7 +108,10 @@ class RowIds:
             else:
                 custom_id, place = self._next(custom_id, number)
         table.lines[place] = number
-        mark = xxh3_64_intdigest(line, self._seed) if isinstance(line, bytes) else 0
+        mark = 0
+        if isinstance(line, bytes):
+            seed = self._seed ^ stamp(content, self._folder) if MARK in line else self._seed
+            mark = xxh3_64_intdigest(line, seed)
         return content, custom_id, mark, table.marks[place], problem
 
     def _next(self, name: str, number: int) -> tuple[str, int]:

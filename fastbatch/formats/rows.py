@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
 from xxhash import xxh3_64_intdigest
 
 from fastbatch.errors import InvalidRequest
+from fastbatch.formats.localfiles import names_files, with_files
 from fastbatch.formats.template import PromptTemplate
 from fastbatch.models.check import check_numbers
 from fastbatch.models.kinds import json_kind
@@ -42,7 +44,7 @@ class RowSettings:
     `model` and `params` fill a body's gaps, `template` makes the prompt of every row but a batch line,
     `system` stands where a chat row has no system message, `shape` where a row asks for no format of its own.
     Without `needs_model` a request may name no model yet. `checked` says that the rows have been read before
-    with these settings, and nothing was wrong.
+    with these settings, and nothing was wrong. `folder` is where files are that rows name.
     """
 
     model: str | None = None
@@ -52,6 +54,7 @@ class RowSettings:
     needs_model: bool = True
     checked: bool = False
     shape: Shape | None = None
+    folder: Path = Path()
 
     def shape_of(self, body: Mapping[str, Any]) -> Shape | None:
         """What the answer to a body that `row_parts` made has to look like."""
@@ -163,6 +166,9 @@ def _batch_line(row: Mapping[str, Any], settings: RowSettings) -> RowParts:
         raise InvalidRequest("url must be a string such as /v1/chat/completions")
     if body.get("model") is None and settings.model is not None:
         body = {"model": settings.model, **body}
+    for main in ("messages", "input"):
+        if main in body and names_files(body[main]):
+            body = {**body, main: with_files(body[main], settings.folder)}
     kept = _beside_a_line(tuple(row))
     return _parts(url, body, {key: row[key] for key in kept} if kept else None, settings)
 
@@ -176,6 +182,8 @@ def _chat(row: Mapping[str, Any], messages: Any, settings: RowSettings) -> RowPa
     own = row.get("system")
     if own is not None and not isinstance(own, str):
         raise InvalidRequest("system must be a string")
+    if names_files(messages):
+        messages = with_files(messages, settings.folder)
     system = settings.system if own is None else own
     if system is not None and isinstance(messages, list):
         if not _has_system(messages):
