@@ -239,14 +239,30 @@ def page(name: str) -> str:
     rows = [line("", ""), "|---|---|", *(line(*pair) for pair in facts(subject))]
     parts = [
         f"# {name}",
-        first_paragraph(subject.kind),
+        about(subject),
         f"```sh\nfastbatch run prompts.jsonl -o results.jsonl -m {name}:MODEL\n```",
         "\n".join(rows),
+        *notes(subject),
         *example(subject),
         *refusals(subject),
         "Written by `python3 dev.py pages` from the code. [All providers](../providers.md)",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def about(subject: Subject) -> str:
+    """What the provider is: its class says it, and of an OpenAI-shaped server its row."""
+    preset = getattr(subject.provider, "preset", None)
+    if preset is None:
+        return first_paragraph(subject.kind)
+    return f"{preset.title}, which speaks OpenAI's dialect."
+
+
+def notes(subject: Subject) -> Iterator[str]:
+    """What else a server's row tells."""
+    preset = getattr(subject.provider, "preset", None)
+    if preset is not None and preset.notes:
+        yield "\n".join(f"- {note}" for note in preset.notes)
 
 
 def facts(subject: Subject) -> Iterator[tuple[str, str]]:
@@ -282,7 +298,8 @@ def facts(subject: Subject) -> Iterator[tuple[str, str]]:
     yield "limits in headers", told or "it states none"
     yield "a request reserves", first_paragraph(subject.kind.reserve)
     yield "an answer takes", first_paragraph(subject.kind.settle)
-    yield "in Python", f"`{subject.kind.__name__}` of `{subject.kind.__module__}`"
+    made_by = subject.name.upper() if hasattr(subject.provider, "preset") else subject.kind.__name__
+    yield "in Python", f"`{made_by}` of `{subject.kind.__module__}`"
 
 
 def needs(subject: Subject) -> str:
