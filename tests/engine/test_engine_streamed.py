@@ -1,0 +1,180 @@
+"""Replies in pieces: put together on the way, timed to their first token, and judged like any other."""
+
+import json
+import re
+
+import pytest
+from faultserver import FaultServer
+
+from fastbatch import InMemoryCache, OpenAIProvider, RequestManager, RetryPolicy
+from fastbatch.engine.streamed import StreamedTransport
+from fastbatch.errors import BadResponse, ConnectionLost, RateLimited, ServerError
+from fastbatch.models.http import HTTPCall
+from fastbatch.models.stream import StreamedCall
+from fastbatch.testing import SimulatorConfig, SimulatorThread
+from fastbatch.transport.auto import AutoTransport
+from fastbatch.transport.timeout import Timeout
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+
+
+def chunk(delta=None, finish=None, **more):
+    choices = [] if delta is None else [{"index": 0, "delta": delta, "finish_reason": finish}]
+    body = {"id": "c", "object": "chat.completion.chunk", "model": "m", "choices": choices, **more}
+    return b"data: " + json.dumps(body).encode() + b"\n\n"
+
+
+USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+WHOLE = (
+    chunk({"role": "assistant", "content": ""})
+    + chunk({"content": "Hel"})
+    + chunk({"content": "lo"})
+    + chunk({}, "stop")
+    + chunk(usage=USAGE)
+    + b"data: [DONE]\n\n"
+)
+
+
+def manager_at(url, **options):
+    options.setdefault("retry", RetryPolicy(attempts=1))
+    return RequestManager(OpenAIProvider("k", base_url=url, env={}), model="m", streamed=True, **options)
+
+
+async def answered(*sent, rows=({"prompt": "Hi"},), **options):
+    """The results of a run whose n-th request gets the n-th reply, the last one for ever; and the requests."""
+    bodies, replies = [], list(sent)
+
+    async def behave(line):
+        bodies.append(json.loads(line.request.body))
+        await line.send(replies.pop(0) if len(replies) > 1 else replies[0])
+        line.end()
+
+    async with FaultServer(behave) as server:
+        results = await manager_at(f"{server.url}/v1", **options).run_async(rows)
+    return results, bodies
+
+
+async def test_pieces_are_put_together():
+    """The result is that of a reply in one piece, and knows when the first token came."""
+    (result,), (body,) = await answered(HEAD + WHOLE)
+    assert (result.text, result.finish_reason) == ("Hello", "stop")
+    assert (result.tokens.prompt_tokens, result.tokens.completion_tokens) == (3, 2)
+    assert result.body["object"] == "chat.completion"
+    assert 0 <= result.first_token <= result.latency
+    assert body["stream"] is True
+    assert body["stream_options"] == {"include_usage": True}
+
+
+async def test_a_kept_answer_is_the_same_for_both():
+    """How it comes is no part of what is asked."""
+    cache = InMemoryCache()
+    await answered(HEAD + WHOLE, cache=cache)
+    with SimulatorThread() as simulator:
+        (missed,) = await manager_at(simulator.base_url, cache=cache).run_async([{"prompt": "Hi"}])
+        assert not missed.cached  # another endpoint
+        plain = RequestManager(
+            OpenAIProvider("k", base_url=simulator.base_url, env={}), model="m", cache=cache
+        )
+        (kept,) = await plain.run_async([{"prompt": "Hi"}])
+    assert (kept.cached, kept.text, kept.first_token) == (True, missed.text, None)
+
+
+async def test_a_stream_that_breaks_off_is_a_lost_connection():
+    """At every event before the last that says something; it may have been billed, and is asked again."""
+    begins = [found.start() for found in re.finditer(b"data", WHOLE)]
+    for cut in begins[1:-1]:
+        (result,), _ = await answered(HEAD + WHOLE[:cut])
+        assert isinstance(result.error, ConnectionLost), WHOLE[:cut]
+        assert result.error.maybe_billed
+    (result,), bodies = await answered(
+        HEAD + WHOLE[:300], HEAD + WHOLE, retry=RetryPolicy(attempts=2, base=0.001)
+    )
+    assert (result.text, result.attempts, len(bodies)) == ("Hello", 2, 2)
+
+
+async def test_an_error_in_a_stream_is_that_error():
+    """What it says decides, not the 200 before it."""
+    said = b'data: {"error": {"message": "slow down", "type": "requests", "code": "rate_limit_exceeded"}}\n\n'
+    (result,), _ = await answered(
+        HEAD + chunk({"content": "He"}) + said, HEAD + WHOLE, retry=RetryPolicy(base=0.001, max_wait=5)
+    )
+    assert result.text == "Hello"
+    (failed,), _ = await answered(
+        HEAD + b'data: {"error": {"message": "broke", "type": "server_error", "code": 500}}\n\n'
+    )
+    assert isinstance(failed.error, ServerError)
+
+
+async def test_rubbish_is_no_answer():
+    """An event that is no JSON."""
+    (result,), _ = await answered(HEAD + b"data: {\n\n")
+    assert isinstance(result.error, BadResponse)
+
+
+async def test_a_refusal_comes_in_one_piece():
+    """As without streams."""
+    body = b'{"error": {"message": "no", "code": "x"}}'
+    head = b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    (result,), _ = await answered(head % len(body) + body)
+    assert (result.error.status, result.first_token) == (400, None)
+
+
+async def test_a_server_that_does_not_stream():
+    """It answers whole, and that is an answer."""
+    body = json.dumps({"choices": [{"message": {"content": "Whole"}}], "usage": USAGE}).encode()
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    (result,), _ = await answered(head % len(body) + body)
+    assert (result.text, result.first_token) == ("Whole", None)
+
+
+async def test_embeddings_come_whole():
+    """There is nothing to stream of a vector; rows of both kinds go together."""
+    with SimulatorThread() as simulator:
+        rows = [{"input": "x"}, {"prompt": "Hi"}]
+        embedding, chat = await manager_at(simulator.base_url).run_async(rows)
+    assert embedding.ok
+    assert embedding.first_token is None
+    assert chat.first_token is not None
+
+
+async def test_a_run_over_a_failing_provider_answers_every_row():
+    """Its own answer to each, hedged or not."""
+    rates = {"500": 0.1, "truncated": 0.1, "reset": 0.05, "malformed": 0.05}
+    rows = [{"prompt": f"row {n}"} for n in range(100)]
+    with SimulatorThread(SimulatorConfig(failure_rates=rates)) as simulator:
+        manager = manager_at(simulator.base_url, retry=RetryPolicy(base=0.001), hedge=0.05)
+        results = await manager.run_async(rows)
+        failed = simulator.stats().failed
+    assert set(failed) == set(rates)
+    assert all(re.search(rf"row {n}\b", result.text) for n, result in enumerate(results))
+
+
+def test_the_summary_knows_the_first_tokens(tmp_path):
+    """Half of them, and 99 of 100; nothing without streams."""
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(json.dumps({"prompt": str(n)}) + "\n" for n in range(20)))
+    with SimulatorThread() as simulator:
+        summary = manager_at(simulator.base_url).run_file(rows, tmp_path / "out.jsonl")
+        plain = RequestManager(OpenAIProvider("k", base_url=simulator.base_url, env={}), model="m")
+        without = plain.run_file(rows, tmp_path / "out2.jsonl")
+    assert 0 < summary.weather.first_token_p50 <= summary.weather.first_token_p99
+    assert (without.weather.first_token_p50, without.weather.first_token_p99) == (0.0, 0.0)
+
+
+async def test_calls_that_are_not_streamed_go_through():
+    """The transport below answers them."""
+    with SimulatorThread() as simulator:
+        transport = StreamedTransport(AutoTransport(), lambda: 0.0)
+        await transport.open(connections=1)
+        reply = await transport.send(HTTPCall(f"{simulator.base_url}/models", {}, b"", "GET"), Timeout(5.0))
+        assert not isinstance(reply, StreamedCall)
+        assert reply.status == 200
+        await transport.close()
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_limits_of_a_refusal_are_heard(status):
+    """Its headers count as in any other reply."""
+    head = f"HTTP/1.1 {status} No\r\nRetry-After: 7\r\nContent-Length: 2\r\n\r\n{{}}".encode()
+    (result,), _ = await answered(head, retry=RetryPolicy(attempts=1, max_wait=1))
+    assert isinstance(result.error, RateLimited if status == 429 else ServerError)
