@@ -8,7 +8,7 @@ from faultserver import FaultServer
 
 from fastbatch import InMemoryCache, OpenAIProvider, RequestManager, RetryPolicy
 from fastbatch.engine.streamed import StreamedTransport
-from fastbatch.errors import BadResponse, ConnectionLost, RateLimited, ServerError
+from fastbatch.errors import BadResponse, ConnectionLost, RunStopped, ServerError
 from fastbatch.models.http import HTTPCall
 from fastbatch.models.stream import StreamedCall
 from fastbatch.testing import SimulatorConfig, SimulatorThread
@@ -41,7 +41,7 @@ def manager_at(url, **options):
 
 
 async def answered(*sent, rows=({"prompt": "Hi"},), **options):
-    """The results of a run whose n-th request gets the n-th reply, the last one for ever; and the requests."""
+    """Results of a run whose n-th request gets the n-th reply, the last one for ever; and the requests."""
     bodies, replies = [], list(sent)
 
     async def behave(line):
@@ -172,9 +172,10 @@ async def test_calls_that_are_not_streamed_go_through():
         await transport.close()
 
 
-@pytest.mark.parametrize("status", [429, 503])
-async def test_limits_of_a_refusal_are_heard(status):
+async def test_the_wait_of_a_refusal_is_heard():
     """Its headers count as in any other reply."""
-    head = f"HTTP/1.1 {status} No\r\nRetry-After: 7\r\nContent-Length: 2\r\n\r\n{{}}".encode()
-    (result,), _ = await answered(head, retry=RetryPolicy(attempts=1, max_wait=1))
-    assert isinstance(result.error, RateLimited if status == 429 else ServerError)
+    with pytest.raises(RunStopped, match="asked to wait 7 s"):
+        await answered(
+            b"HTTP/1.1 429 No\r\nRetry-After: 7\r\nContent-Length: 2\r\n\r\n{}",
+            retry=RetryPolicy(attempts=1, max_wait=1),
+        )
