@@ -24,6 +24,7 @@ from fastbatch import LLMRequest, registry
 from fastbatch.errors import ConfigError, FastbatchError, InvalidRequest
 from fastbatch.models.params import CHAT, COMPLETIONS, EMBEDDINGS, KNOWN, MODERATIONS, RESPONSES
 from fastbatch.models.stream import StreamedCall
+from fastbatch.providers.presets import Preset
 from fastbatch.testing import ProviderContract
 from fastbatch.testing.providers import KEY
 
@@ -147,6 +148,18 @@ class Subject:
                             return Variable(name, "key" if secret else "other", shown)
         return Variable(name, "other")
 
+    @property
+    def about(self) -> str:
+        """What it is, in a sentence."""
+        if isinstance(self.make, Preset):
+            return f"{self.make.title}, which speaks OpenAI's dialect."
+        return first_paragraph(self.kind)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What else there is to know."""
+        return self.make.notes if isinstance(self.make, Preset) else ()
+
     def request(self, endpoint: str, **options: Any) -> LLMRequest:
         """A small request that the API takes."""
         needs = self.case.needs if endpoint == CHAT else {}
@@ -239,30 +252,15 @@ def page(name: str) -> str:
     rows = [line("", ""), "|---|---|", *(line(*pair) for pair in facts(subject))]
     parts = [
         f"# {name}",
-        about(subject),
+        subject.about,
         f"```sh\nfastbatch run prompts.jsonl -o results.jsonl -m {name}:MODEL\n```",
         "\n".join(rows),
-        *notes(subject),
         *example(subject),
+        *(["\n".join(f"- {note}" for note in subject.notes)] if subject.notes else []),
         *refusals(subject),
         "Written by `python3 dev.py pages` from the code. [All providers](../providers.md)",
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def about(subject: Subject) -> str:
-    """What the provider is: its class says it, and of an OpenAI-shaped server its row."""
-    preset = getattr(subject.provider, "preset", None)
-    if preset is None:
-        return first_paragraph(subject.kind)
-    return f"{preset.title}, which speaks OpenAI's dialect."
-
-
-def notes(subject: Subject) -> Iterator[str]:
-    """What else a server's row tells."""
-    preset = getattr(subject.provider, "preset", None)
-    if preset is not None and preset.notes:
-        yield "\n".join(f"- {note}" for note in preset.notes)
 
 
 def facts(subject: Subject) -> Iterator[tuple[str, str]]:
@@ -293,13 +291,17 @@ def facts(subject: Subject) -> Iterator[tuple[str, str]]:
         yield "models", f"`fastbatch models {subject.name}` (`GET {subject._below(asked.url)}`)"
     except ConfigError as refused:
         yield "models", str(refused)
-    limits = subject.case.limits
-    told = ", ".join(code(header) for header in sorted(limits.headers) if header != "date") if limits else ""
-    yield "limits in headers", told or "it states none"
-    yield "a request reserves", first_paragraph(subject.kind.reserve)
-    yield "an answer takes", first_paragraph(subject.kind.settle)
-    made_by = subject.name.upper() if hasattr(subject.provider, "preset") else subject.kind.__name__
-    yield "in Python", f"`{made_by}` of `{subject.kind.__module__}`"
+    if isinstance(subject.make, Preset):
+        yield "limits in headers", "are read in each form that is known, where it states some"
+        yield "tokens", "are counted as [OpenAI](openai.md) does"
+    else:
+        limits = subject.case.limits
+        told = [code(header) for header in sorted(limits.headers) if header != "date"] if limits else []
+        yield "limits in headers", ", ".join(told) or "it states none"
+        yield "a request reserves", first_paragraph(subject.kind.reserve)
+        yield "an answer takes", first_paragraph(subject.kind.settle)
+    module, _, attribute = registry.BUILT_IN["providers"][subject.name].partition(":")
+    yield "in Python", f"`{attribute}` of `{module}`"
 
 
 def needs(subject: Subject) -> str:
@@ -348,15 +350,14 @@ def refusals(subject: Subject) -> Iterator[str]:
 
 def table() -> str:
     """The overview's table."""
-    rows = [line("name", "address", "key", "endpoints", "page"), "|---|---|---|---|---|"]
+    rows = [line("name", "address", "key", "endpoints"), "|---|---|---|---|"]
     for name in sorted(registry.BUILT_IN["providers"]):
         subject = Subject(name)
         keys = [code(found.name) for found in subject.variables() if found.kind == "key"]
         kinds = ", ".join(ENDPOINTS[endpoint] for endpoint, *_ in subject.endpoints())
         address = code(subject.base_url) if subject.base_url else "given"
-        rows.append(
-            line(code(name), address, ", ".join(keys) or "none", kinds, f"[{name}](providers/{name}.md)")
-        )
+        page = f"[`{name}`](providers/{name}.md)"
+        rows.append(line(page, address, ", ".join(keys) or "none", kinds))
     return "\n".join(rows) + "\n"
 
 

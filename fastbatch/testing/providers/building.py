@@ -128,10 +128,12 @@ class Building(Subject):
                     assert refused is None, f"what does not fit cannot be asked for again ({way}): {refused}"
 
     def test_streams_are_asked_for(self) -> None:
-        """With `stream` a call says how its reply is put together."""
+        """With `stream` a call says how its reply is put together; without streams that is refused."""
         provider = self.make()
         if self.streams is None:
-            pytest.skip("this provider has no streams")
+            with pytest.raises(InvalidRequest):
+                provider.build(self.request(), stream=True)
+            return
         call = provider.build(self.request(), stream=True)
         assert isinstance(call, StreamedCall), "build(request, stream=True) gave no StreamedCall"
         assert call.url.startswith(self.base_url), f"{call.url} is not below {self.base_url}"
