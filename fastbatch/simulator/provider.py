@@ -201,9 +201,11 @@ class SimulatedProvider:
             return Reply(503, b"", headers, ending="never", tally=self.tally)
         if spell.kind == "refuse":  # it came over a connection that was accepted just before
             return Reply(503, b"", headers, ending="reset", tally=self.tally)
+        wait = None
         if spell.retry_after is not None and self.config.retry_after:
-            headers += retry_headers(math.ceil(spell.retry_after * 1000), self._style(dialect))
-        said = dialect.failure("503" if spell.kind == "outage" else spell.kind)
+            wait = math.ceil(spell.retry_after * 1000)
+            headers += retry_headers(wait, self._style(dialect))
+        said = dialect.failure("503" if spell.kind == "outage" else spell.kind, wait)
         return Reply(*said, headers, tally=self.tally)
 
     def _answer(
@@ -263,7 +265,10 @@ class SimulatedProvider:
             return self._reject(rejected, dialect, headers)
         if self._denies(request, dialect):
             return self._reject(dialect.unauthorized(request), dialect, headers)
-        listed = route.listing(self.config.models or _DEFAULT_MODELS, self._created)
+        try:
+            listed = route.listing(self.config.models or _DEFAULT_MODELS, self._created, request)
+        except Rejected as rejected:
+            return self._reject(rejected, dialect, headers)
         return Reply(200, orjson.dumps(listed), headers, tally=self.tally, answer=True)
 
     def _control(self, request: Incoming) -> Reply:
@@ -293,7 +298,7 @@ class SimulatedProvider:
         return ask
 
     def _denies(self, request: Incoming, dialect: Dialect) -> bool:
-        return self._key is not None and dialect.key(request) != self._key
+        return self._key is not None and dialect.needs_key and dialect.key(request) != self._key
 
     def _quota_used_up(self) -> bool:
         config, tally = self.config, self.tally

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 from xxhash import xxh3_64_intdigest
 
+from fastbatch.simulator.dialects import (
+    gemini_content,
+    gemini_embeddings,
+    listings,
+    ollama_answers,
+)
 from fastbatch.simulator.dialects.anthropic import ANTHROPIC
 from fastbatch.simulator.dialects.anthropic_messages import MESSAGES
+from fastbatch.simulator.dialects.azure import AZURE, AZURE_CHAT, versioned
 from fastbatch.simulator.dialects.base import Dialect, Operation
-from fastbatch.simulator.dialects.listings import anthropic_models, openai_models
+from fastbatch.simulator.dialects.gemini import GEMINI, VERTEX
+from fastbatch.simulator.dialects.ollama import OLLAMA
 from fastbatch.simulator.dialects.openai import OPENAI
 from fastbatch.simulator.dialects.openai_chat import CHAT
 from fastbatch.simulator.dialects.openai_completions import COMPLETIONS
@@ -18,8 +29,8 @@ from fastbatch.simulator.dialects.openai_embeddings import EMBEDDINGS
 from fastbatch.simulator.dialects.openai_responses import RESPONSES
 from fastbatch.simulator.incoming import Incoming
 
-Listing = Callable[[Sequence[str], int], Any]
-"""JSON from the names of the models and seconds of the epoch."""
+Listing = Callable[[Sequence[str], int, Incoming], Any]
+"""JSON from the names of the models, seconds of the epoch and the request; raises `Rejected`."""
 
 
 class Route(NamedTuple):
@@ -45,36 +56,112 @@ def find(request: Incoming) -> Route | None:
     """The route of a request, whatever its method; None: there is nothing."""
     route = _ROUTES.get(request.path)
     if route is None:
-        return None
-    if route is _MODELS and b"anthropic-version" in request.headers:
-        return _ANTHROPIC_MODELS
+        route = _with_names(request.path)
+    if route is _MODELS and request.headers:
+        if b"anthropic-version" in request.headers:
+            return _ANTHROPIC_MODELS
+        return _GEMINI_MODELS if b"x-goog-api-key" in request.headers else route
+    if route is not None and route.operation is gemini_content.STREAM and b"alt=sse" not in request.query:
+        return route._replace(operation=gemini_content.STREAM_ARRAY)
     return route
 
 
 def dialect_at(path: str) -> Dialect:
     """Whose words say that there is nothing at a path."""
-    return OPENAI
+    if path.startswith("/api/"):
+        return OLLAMA
+    if path.startswith("/openai/"):
+        return AZURE
+    if path.startswith(("/v1beta", "/v1alpha")) or ":" in path:
+        return GEMINI
+    return ANTHROPIC if path.startswith("/v1/messages") else OPENAI
 
 
 def _operation(dialect: Dialect, path: str, operation: Operation, salt: int = 0) -> Route:
     return Route(dialect, "POST", path, salt or xxh3_64_intdigest(path.encode()), operation)
 
 
-def _listing(dialect: Dialect, path: str, listing: Listing) -> Route:
-    return Route(dialect, "GET", path, listing=listing)
+def _listing(dialect: Dialect, path: str, listing: Listing, method: str = "GET") -> Route:
+    return Route(dialect, method, path, listing=listing)
 
 
+_OPENAI = {
+    "chat/completions": CHAT,
+    "responses": RESPONSES,
+    "completions": COMPLETIONS,
+    "embeddings": EMBEDDINGS,
+}
+_OF_DEPLOYMENTS = {
+    "chat/completions": versioned(AZURE_CHAT),
+    "completions": versioned(COMPLETIONS),
+    "embeddings": versioned(EMBEDDINGS),
+}
+_GEMINI = {
+    "generateContent": gemini_content.GENERATE,
+    "streamGenerateContent": gemini_content.STREAM,
+    "embedContent": gemini_embeddings.EMBED,
+    "batchEmbedContents": gemini_embeddings.BATCH_EMBED,
+    "predict": gemini_embeddings.PREDICT,
+}
 _ROUTES = {
     route.label: route
     for route in (
         # Their salts are the lengths of the paths, which differ.
-        _operation(OPENAI, "/v1/chat/completions", CHAT, 20),
-        _operation(OPENAI, "/v1/responses", RESPONSES, 13),
-        _operation(OPENAI, "/v1/completions", COMPLETIONS, 15),
-        _operation(OPENAI, "/v1/embeddings", EMBEDDINGS, 14),
-        _listing(OPENAI, "/v1/models", openai_models),
+        *(_operation(OPENAI, f"/v1/{name}", what, len(name) + 4) for name, what in _OPENAI.items()),
+        _listing(OPENAI, "/v1/models", listings.openai_models),
         _operation(ANTHROPIC, "/v1/messages", MESSAGES),
+        *(
+            _operation(AZURE, f"/openai/v1/{name}", AZURE_CHAT if what is CHAT else what)
+            for name, what in _OPENAI.items()
+        ),
+        _operation(AZURE, "/openai/responses", versioned(RESPONSES)),
+        *(_listing(AZURE, path, listings.openai_models) for path in ("/openai/v1/models", "/openai/models")),
+        *(
+            _listing(GEMINI, f"/{version}/models", listings.gemini_models)
+            for version in ("v1beta", "v1alpha")
+        ),
+        *(
+            _listing(VERTEX, f"/{version}/publishers/google/models", listings.vertex_models)
+            for version in ("v1", "v1beta1")
+        ),
+        _operation(OLLAMA, "/api/chat", ollama_answers.CHAT),
+        _operation(OLLAMA, "/api/generate", ollama_answers.GENERATE),
+        _operation(OLLAMA, "/api/embed", ollama_answers.EMBED),
+        _listing(OLLAMA, "/api/tags", listings.ollama_tags),
+        _listing(OLLAMA, "/api/ps", listings.ollama_running),
+        _listing(OLLAMA, "/api/version", listings.ollama_version),
+        _listing(OLLAMA, "/api/show", listings.ollama_show, "POST"),
     )
 }
 _MODELS = _ROUTES["/v1/models"]
-_ANTHROPIC_MODELS = _listing(ANTHROPIC, "/v1/models", anthropic_models)
+_ANTHROPIC_MODELS = _listing(ANTHROPIC, "/v1/models", listings.anthropic_models)
+
+_GEMINI_MODELS = _listing(GEMINI, "/v1/models", listings.gemini_models)
+
+_DEPLOYMENT = re.compile(r"/openai/deployments/([^/]+)/(.+)")
+_METHOD = re.compile(
+    r"(/v1[a-z0-9]*)((?:/projects/[^/]+/locations/[^/]+)?(?:/publishers/[^/]+)?)/models/([^/]+):(\w+)"
+)
+
+
+@lru_cache(maxsize=4096)
+def _with_names(path: str) -> Route | None:
+    """The route of a path that names a model."""
+    found = _DEPLOYMENT.fullmatch(path)
+    if found is not None:
+        model, name = found.groups()
+        operation = _OF_DEPLOYMENTS.get(name)
+        label = f"/openai/deployments/*/{name}"
+        return None if operation is None else _named(AZURE, path, label, operation, model)
+    found = _METHOD.fullmatch(path)
+    if found is not None:
+        version, where, model, name = found.groups()
+        operation = _GEMINI.get(name)
+        dialect = VERTEX if where else GEMINI
+        label = f"{version}{'/projects/*/locations/*' if '/projects/' in where else ''}/models/*:{name}"
+        return None if operation is None else _named(dialect, path, label, operation, model)
+    return None
+
+
+def _named(dialect: Dialect, path: str, label: str, operation: Operation, model: str) -> Route:
+    return Route(dialect, "POST", label, xxh3_64_intdigest(path.encode()), operation, model=unquote(model))

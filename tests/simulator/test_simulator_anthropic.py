@@ -53,7 +53,7 @@ def test_max_tokens_cuts():
         (message(max_tokens=0), VERSION, "max_tokens"),
         (message(frequency_penalty=1), VERSION, "frequency_penalty: Extra inputs are not permitted"),
         (message(messages=[]), VERSION, "at least one message"),
-        (message(messages=[{"role": "system", "content": "x"}]), VERSION, "messages.0.role"),
+        (message(messages=[{"role": "robot", "content": "x"}]), VERSION, "messages.0.role"),
         (message(messages=[{"role": "user"}]), VERSION, "messages.0.content"),
         (message(system=[{"type": "text", "text": ""}]), VERSION, "non-empty"),
         (message(tool_choice={"type": "tool", "name": "x"}), VERSION, "tool_choice"),

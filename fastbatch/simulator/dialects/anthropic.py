@@ -26,6 +26,7 @@ class Anthropic:
 
     style: Style = "anthropic"
     request_id = b"request-id: req_%012x\r\n"
+    needs_key = True
 
     def key(self, request: Incoming) -> bytes | None:
         """`x-api-key`, or a bearer token, which its SDK sends for an `auth_token`."""
@@ -63,7 +64,7 @@ class Anthropic:
         message = "You have reached your specified API usage limits."
         return 429, error_body("rate_limit_error", message, {"error_code": "enforced_spend_limit_reached"})
 
-    def failure(self, kind: str) -> Said:
+    def failure(self, kind: str, wait: int | None = None) -> Said:
         """An overload is 529 here."""
         return FAILURES[kind]
 

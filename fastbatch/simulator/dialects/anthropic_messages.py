@@ -18,6 +18,10 @@ from fastbatch.simulator.writing import TOKENS_PER_MESSAGE, Passage, size, token
 
 _STOPS = {"stop": "end_turn", "length": "max_tokens", "call": "tool_use"}
 
+_NEWEST = b"2026-10-21"
+_VERSIONS = (b"2023-01-01", b"2023-06-01", _NEWEST)
+_SAMPLING = frozenset(("temperature", "top_k", "top_p"))  # which the newest version takes no more
+
 # Whatever else stands in a body is refused, as by the API: it is how another API's parameter would be found.
 _KNOWN = frozenset(
     (
@@ -33,20 +37,22 @@ _KNOWN = frozenset(
         ),
         *("temperature", "top_k", "top_p", "thinking", "tools", "tool_choice", "output_config", "speed"),
         *("cache_control", "container", "context_management", "diagnostics", "inference_geo", "mcp_servers"),
-        *("user_profile_id", "workspace_id"),
     )
 )
 
 
 def read_messages(body: Mapping[str, Any], called: Called) -> Ask:
     """A messages body, checked."""
-    if b"anthropic-version" not in called.request.headers:
+    version = called.request.headers.get(b"anthropic-version")
+    if version is None:
         raise Rejected("anthropic-version: header is required")
+    if version not in _VERSIONS:
+        raise Rejected(f'anthropic-version: "{version.decode("latin-1")}" is not a valid version')
     for name in ("model", "max_tokens", "messages"):
         if body.get(name) is None:
             raise Rejected(f"{name}: Field required")
     for name in body:
-        if name not in _KNOWN:
+        if name not in _KNOWN or (name in _SAMPLING and version == _NEWEST):
             raise Rejected(f"{name}: Extra inputs are not permitted")
     model, most, messages = body["model"], body["max_tokens"], body["messages"]
     if not isinstance(model, str) or not model:
@@ -75,8 +81,8 @@ def _conversation(messages: list[Any]) -> tuple[int, str]:
         where = f"messages.{index}"
         if not isinstance(message, dict):
             raise Rejected(f"{where}: Input should be an object")
-        if message.get("role") not in ("user", "assistant"):
-            raise Rejected(f"{where}.role: Input should be 'user' or 'assistant'")
+        if message.get("role") not in ("user", "assistant", "system"):
+            raise Rejected(f"{where}.role: Input should be 'user', 'assistant' or 'system'")
         if message.get("content") is None:
             raise Rejected(f"{where}.content: Field required")
         said = [text for text in _texts(message["content"], f"{where}.content") if text]

@@ -27,10 +27,12 @@ class Dialect(Protocol):
     Attributes:
         style: the limit headers that its replies have when the config says "auto".
         request_id: the header line with the number of a request; empty where it has none.
+        needs_key: whether a key that the config requires is asked for.
     """
 
     style: Style
     request_id: bytes
+    needs_key: bool
 
     def key(self, request: Incoming) -> bytes | None:
         """The key that a request came with."""
@@ -60,8 +62,8 @@ class Dialect(Protocol):
         """Everything is used up, and waiting does not help."""
         ...
 
-    def failure(self, kind: str) -> Said:
-        """The failures "500", "503" and "429"."""
+    def failure(self, kind: str, wait: int | None = None) -> Said:
+        """The failures "500", "503" and "429", with milliseconds to wait where the body can say them."""
         ...
 
 

@@ -18,6 +18,7 @@ class OpenAI:
 
     style: Style = "openai"
     request_id = b"x-request-id: req_%012x\r\n"
+    needs_key = True
 
     def key(self, request: Incoming) -> bytes | None:
         """The bearer token."""
@@ -53,7 +54,7 @@ class OpenAI:
         message = "You exceeded your current quota, please check your plan and billing details."
         return 429, error_body(message, "insufficient_quota", code="insufficient_quota")
 
-    def failure(self, kind: str) -> Said:
+    def failure(self, kind: str, wait: int | None = None) -> Said:
         """As OpenAI's servers say it."""
         return FAILURES[kind]
 
