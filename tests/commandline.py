@@ -76,7 +76,7 @@ class _Server(ThreadingHTTPServer):
 
 
 class Recorder:
-    """A server in a thread that keeps every request; `answer(request)` gives status and body.
+    """A server in a thread that keeps every request; `answer(request)` gives status and body, a stream's as bytes.
 
     The standard library's, so that what the client sends is read by somebody else's code.
     """
@@ -94,9 +94,10 @@ class Recorder:
                 request = Request(self.path, dict(self.headers), json.loads(body))
                 recorder.requests.append(request)
                 status, reply = answer(request)
-                data = json.dumps(reply).encode()
+                streamed = isinstance(reply, bytes)
+                data = reply if streamed else json.dumps(reply).encode()
                 self.send_response(status)
-                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Type", "text/event-stream" if streamed else "application/json")
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
                 self.wfile.write(data)

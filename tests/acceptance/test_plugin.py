@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -42,12 +43,18 @@ def acme(request: Request) -> tuple[int, Any]:
     if request.path != "/v1/converse" or request.body["voice"] != "echo":
         return 404, {"problem": {"kind": "nobody", "text": "There is no such voice."}}
     said = request.body["turns"][-1]["says"]
-    return 200, {
-        "id": "a-1",
-        "says": f"{said}!",
-        "end": "done",
-        "counted": {"heard": 3, "known": 2, "spoken": 1},
-    }
+    rest = {"id": "a-1", "end": "done", "counted": {"heard": 3, "known": 2, "spoken": 1}}
+    if not request.body.get("aloud"):
+        return 200, {"says": f"{said}!", **rest}
+    events = ({"more": said}, {"more": "!"}, rest)
+    return 200, b"".join(b"data: %b\n\n" % json.dumps(event).encode() for event in events)
+
+
+def clumsy(request: Request) -> tuple[int, Any]:
+    """Acme's API with a voice that manages JSON when it is asked twice."""
+    assert "JSON Schema" in request.body["rules"]
+    said = '{"row": "one"}' if len(request.body["turns"]) > 1 else '{"row": 1'
+    return 200, {"id": "a-1", "says": said, "end": "done", "counted": {"heard": 3, "spoken": 1}}
 
 
 class Moody:
@@ -110,6 +117,42 @@ def test_a_run_asks_it(installed: Path, tmp_path: Path, workers: int) -> None:
     assert all(body["rules"] == "Be brief." and body["most_words"] == 8 for body in asked)
     assert "200 tokens in, 40 out" in ran.err
     assert KEY not in ran.err + ran.out + (tmp_path / "out.jsonl").read_text()
+
+
+def test_its_streams_are_folded(installed: Path, tmp_path: Path) -> None:
+    """Replies in pieces are recorded as those that would have come whole, and the first token is timed."""
+    write_rows(tmp_path / "in.jsonl", {"id": "a", "prompt": "Hello"})
+    with Recorder(acme) as server:
+        ran = fastbatch(
+            *("run", "in.jsonl", "-o", "out.jsonl", "-m", "acme:echo", "--base-url", server.url),
+            *("--stream", "--cache", "off", "--progress", "off", "--yes"),
+            cwd=tmp_path,
+            env=surroundings(installed),
+        )
+        assert [request.body["aloud"] for request in server.requests] == [True]
+    assert ran.code == 0, ran.err
+    (line,) = read_lines(tmp_path / "out.jsonl")
+    assert line["response"]["body"]["says"] == "Hello!"
+    assert "first token" in ran.err
+
+
+def test_its_answers_have_a_shape(installed: Path, tmp_path: Path) -> None:
+    """By the prompt, since it has nothing else; what does not fit is asked for again."""
+    schema = {"type": "object", "properties": {"row": {"type": "string"}}, "required": ["row"]}
+    (tmp_path / "schema.json").write_text(json.dumps(schema))
+    write_rows(tmp_path / "in.jsonl", {"id": "a", "prompt": "Hello"})
+    with Recorder(clumsy) as server:
+        ran = fastbatch(
+            *("run", "in.jsonl", "-o", "out.jsonl", "-m", "acme:echo", "--base-url", server.url),
+            *("--schema", "schema.json", "--cache", "off", "--progress", "off", "--yes"),
+            cwd=tmp_path,
+            env=surroundings(installed),
+        )
+        turns = [len(request.body["turns"]) for request in server.requests]
+    assert ran.code == 0, ran.err
+    assert turns == [1, 3]
+    (line,) = read_lines(tmp_path / "out.jsonl")
+    assert line["response"]["body"]["says"] == '{"row": "one"}'
 
 
 def test_what_it_has_no_words_for_is_refused(installed: Path, tmp_path: Path) -> None:
