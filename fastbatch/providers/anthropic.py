@@ -17,7 +17,7 @@ from fastbatch.models.response import ResponseWrapper, Usage
 from fastbatch.models.stream import StreamedCall
 from fastbatch.models.telling import Structured
 from fastbatch.providers.address import checked_url
-from fastbatch.providers.anthropic_errors import classify
+from fastbatch.providers.anthropic_errors import advise, classify
 from fastbatch.providers.anthropic_request import SAMPLING, TITLE, messages_body
 from fastbatch.providers.anthropic_stream import AnthropicFold
 from fastbatch.providers.anthropic_types import AnthropicMessage, AnthropicReader, blocks_of
@@ -81,9 +81,8 @@ class AnthropicProvider(HostedProvider[AnthropicMessage]):
             identity=identity,
             needs_key=TITLE if url == BASE_URL else "",
         )
-        self._older = self._headers
-        if self._headers.get(_VERSION_HEADER) == VERSION:
-            self._older = {**self._headers, _VERSION_HEADER: WITH_SAMPLING}
+        pinned = any(header.lower() == _VERSION_HEADER for header in headers or ())
+        self._older = self._headers if pinned else {**self._headers, _VERSION_HEADER: WITH_SAMPLING}
 
     def at(self, base_url: str) -> Self:
         """The same provider at another address; its identity stays."""
@@ -119,6 +118,7 @@ class AnthropicProvider(HostedProvider[AnthropicMessage]):
             error = classify(
                 status, headers, body, raw, provider=self.name, request_id=self.request_id(headers)
             )
+            advise(error, body, has_key=self._has_key)
             return self.outcome(reply, tokens, error)
         if not problem:
             blocks = blocks_of(body)

@@ -8,7 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fastbatch.errors import Overloaded, PermissionDenied, QuotaExhausted, RateLimited, RequestError
+from fastbatch.errors import (
+    AuthenticationFailed,
+    NotFound,
+    Overloaded,
+    PermissionDenied,
+    QuotaExhausted,
+    RateLimited,
+    RequestError,
+)
 from fastbatch.providers.openai_errors import should_retry
 from fastbatch.providers.statuses import error_kind, plain_words
 from fastbatch.providers.waits import read_retry_after, read_wait
@@ -80,6 +88,18 @@ def classify(
         return kind(said, retry_after=read_retry_after(headers), **fields)
     wait = read_wait(headers)
     return RateLimited(said, retry_after=wait.seconds, daily=wait.daily, **fields)
+
+
+def advise(error: RequestError, body: Any, *, has_key: bool) -> None:
+    """Add the cure to an error that the server could not explain, since it does not know how it was asked."""
+    if isinstance(error, AuthenticationFailed) and not has_key:
+        error.advise(
+            "no key was sent: set ANTHROPIC_API_KEY, or name its variable with --api-key-env "
+            "(api_key= in Python)"
+        )
+    explained = isinstance(body, dict) and isinstance(body.get("error"), dict)
+    if isinstance(error, NotFound) and not explained:
+        error.advise("does the base URL, /v1/messages after it, lead to Anthropic's Messages API?")
 
 
 def _text(value: Any) -> str | None:

@@ -39,8 +39,7 @@ class AnthropicFold(EventFold):
             self.error = status_of(said), said
             return ()
         if kind == "message_start":
-            self._message = _object(said, "message")
-            self._message["content"] = list(self._message.get("content") or ())
+            self._message = {**_object(said, "message"), "content": []}  # its blocks have events of their own
         elif kind == "content_block_start":
             return self._start(_object(said, "content_block"))
         elif kind == "content_block_delta":
@@ -69,11 +68,12 @@ class AnthropicFold(EventFold):
     def _start(self, block: dict[str, Any]) -> Sequence[Delta]:
         number = len(self._content)
         self._content.append(block)
-        if block.get("type") == "text" and block.get("text"):
-            return (Delta({"content": block["text"]}),)
-        if block.get("type") == "thinking" and block.get("thinking"):
-            return (Delta({"reasoning_content": block["thinking"]}),)
-        if block.get("type") == "tool_use":
+        kind = block.get("type")
+        if kind == "text":
+            return (Delta({"content": begun}),) if (begun := _begun(block, "text")) else ()
+        if kind == "thinking":
+            return (Delta({"reasoning_content": begun}),) if (begun := _begun(block, "thinking")) else ()
+        if kind == "tool_use":
             call = self._calls[number] = len(self._calls)
             function = {"name": block.get("name"), "arguments": ""}
             piece = {"index": call, "id": block.get("id"), "type": "function", "function": function}
@@ -84,16 +84,17 @@ class AnthropicFold(EventFold):
         block, kind = self._block(number), delta.get("type")
         if kind == "text_delta":
             text = _text(delta, "text")
-            block["text"] = (block.get("text") or "") + text
+            block["text"] = _begun(block, "text") + text
             return (Delta({"content": text}),) if block.get("type") == "text" else ()
         if kind == "thinking_delta":
             text = _text(delta, "thinking")
-            block["thinking"] = (block.get("thinking") or "") + text
+            block["thinking"] = _begun(block, "thinking") + text
             return (Delta({"reasoning_content": text}),)
         if kind == "signature_delta":
             block["signature"] = _text(delta, "signature")  # comes whole
         elif kind == "citations_delta":
-            block["citations"] = [*(block.get("citations") or ()), delta.get("citation")]
+            before = block.get("citations")
+            block["citations"] = [*(before if isinstance(before, list) else ()), delta.get("citation")]
         elif kind == "input_json_delta":
             text = _text(delta, "partial_json")
             self._inputs.setdefault(number, []).append(text)
@@ -136,9 +137,11 @@ def _input(text: str) -> Any:
     except orjson.JSONDecodeError:
         pass
     try:
-        return from_json(text, allow_partial=True)
-    except ValueError as problem:
+        found = from_json(text, allow_inf_nan=False, allow_partial=True)
+        orjson.dumps(found)  # refuses numbers that no reply could hold
+    except (ValueError, TypeError) as problem:
         raise BadResponse(f"the input of a call is not JSON ({problem}): {text[:200]}") from None
+    return found
 
 
 def _object(said: dict[str, Any], name: str) -> dict[str, Any]:
@@ -153,6 +156,12 @@ def _number(said: dict[str, Any]) -> int:
     if type(number) is not int:
         raise BadResponse("an event of the stream does not say to which block it belongs")
     return number
+
+
+def _begun(block: dict[str, Any], name: str) -> str:
+    """What a block says so far."""
+    text = block.get(name)
+    return text if isinstance(text, str) else ""
 
 
 def _text(delta: dict[str, Any], name: str) -> str:
