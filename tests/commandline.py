@@ -76,9 +76,10 @@ class _Server(ThreadingHTTPServer):
 
 
 class Recorder:
-    """A server in a thread that keeps every request; `answer(request)` gives status and body, a stream's as bytes.
+    """A server in a thread that keeps every request; `answer(request)` gives status and body.
 
-    The standard library's, so that what the client sends is read by somebody else's code.
+    The standard library's, so that what the client sends is read by somebody else's code. A body of
+    bytes is a stream of events.
     """
 
     def __init__(self, answer: Callable[[Request], tuple[int, Any]] | None = None) -> None:
