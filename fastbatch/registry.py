@@ -22,6 +22,7 @@ from fastbatch.errors import UsageError, did_you_mean
 BUILT_IN: dict[str, dict[str, str]] = {
     "providers": {
         "anthropic": "fastbatch.providers.anthropic:AnthropicProvider",
+        "azure": "fastbatch.providers.azure:AzureProvider",
         "cortexso": "fastbatch.providers.presets:CORTEXSO",
         "deepseek": "fastbatch.providers.presets:DEEPSEEK",
         "fireworks": "fastbatch.providers.presets:FIREWORKS",

@@ -95,13 +95,13 @@ def classify(
     return RateLimited(said, retry_after=seconds, daily=daily or wait.daily, **fields)
 
 
-def advise(error: RequestError, body: Any, *, base_url: str, has_key: bool, variables: Sequence[str]) -> None:
+def advise(error: RequestError, body: Any, *, at_root: bool, has_key: bool, variables: Sequence[str]) -> None:
     """Add the cure to an error that the server could not explain, since it does not know how it was asked."""
     if isinstance(error, AuthenticationFailed) and not has_key:
         cure = "name its variable with --api-key-env (api_key= in Python)"
         error.advise(f"no key was sent: {f'set {variables[0]}, or ' if variables else ''}{cure}")
     explained = isinstance(body, dict) and isinstance(body.get("error"), dict)
-    if isinstance(error, NotFound) and not base_url.endswith("/v1"):
+    if isinstance(error, NotFound) and not at_root:
         if error.code == "unknown_url":
             error.cure = "Check the base URL: is /v1 missing?"
         elif not explained:

@@ -54,6 +54,8 @@ class OpenAIShaped(HostedProvider[OpenAIReply]):
 
     structured: tuple[Structured, ...] = ("strict", "tool", "json", "prompt")
     streams: Streams = "usage"
+    ends_in_v1 = True
+    """An address without `/v1` at its end is likely wrong."""
 
     def __init__(self, *, absent: Mapping[str, str] | None = None, **settings: Any) -> None:
         super().__init__(reader=OpenAIReader(), **settings)
@@ -130,7 +132,8 @@ class OpenAIShaped(HostedProvider[OpenAIReply]):
             error = classify(
                 status, headers, told, raw, provider=self.name, request_id=self.request_id(headers)
             )
-            advise(error, told, base_url=self.base_url, has_key=self._has_key, variables=self._keys.variables)
+            at_root = self.base_url.endswith("/v1") or not self.ends_in_v1
+            advise(error, told, at_root=at_root, has_key=self._has_key, variables=self._keys.variables)
             return self.outcome(reply, read_usage(body), error)
         wrong = ""
         if not isinstance(body, dict) or not any(

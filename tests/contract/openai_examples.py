@@ -6,7 +6,14 @@ from typing import Any
 
 import orjson
 
-from fastbatch.errors import AuthenticationFailed, BadRequest, QuotaExhausted, RateLimited, ServerError
+from fastbatch.errors import (
+    AuthenticationFailed,
+    BadRequest,
+    NotFound,
+    QuotaExhausted,
+    RateLimited,
+    ServerError,
+)
 from fastbatch.limits.stated import Stated
 from fastbatch.models.params import COMPLETIONS, RESPONSES
 from fastbatch.models.response import Usage
@@ -98,6 +105,45 @@ FAILURES = {
         BadRequest,
     ),
     "broken": Failure(500, {"error": {"message": "Sorry.", "type": "server_error"}}, ServerError),
+}
+AZURE_FAILURES = {
+    "a filter": Failure(
+        400,
+        {
+            "error": {
+                "message": "The response was filtered due to the prompt.",
+                "type": None,
+                "param": "prompt",
+                "code": "content_filter",
+                "status": 400,
+                "innererror": {
+                    "code": "ResponsibleAIPolicyViolation",
+                    "content_filter_result": {"hate": {"filtered": True, "severity": "high"}},
+                },
+            }
+        },
+        BadRequest,
+    ),
+    "no deployment": Failure(
+        404, {"error": {"code": "DeploymentNotFound", "message": "It does not exist."}}, NotFound
+    ),
+    "a gateway's word": Failure(
+        401, {"statusCode": 401, "message": "Unauthorized. Access token is missing."}, AuthenticationFailed
+    ),
+    "a whole day": Failure(
+        429,
+        {"error": {"code": "429", "message": "Requests have exceeded the rate limit."}},
+        RateLimited,
+        {
+            "retry-after": "86400",
+            "retry-after-ms": "86400000",
+            "x-ratelimit-limit-requests": "10",
+            "x-ratelimit-remaining-requests": "-1",
+            "x-ratelimit-reset-requests": "86400",
+        },
+        retry_after=86400.0,
+        daily=True,
+    ),
 }
 MODELS = Catalogue(
     {

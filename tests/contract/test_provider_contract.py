@@ -12,6 +12,7 @@ import openai_examples
 
 from fastbatch import OpenAIProvider, registry
 from fastbatch.providers.anthropic import AnthropicProvider
+from fastbatch.providers.azure import AzureProvider
 from fastbatch.providers.gemini import GeminiProvider
 from fastbatch.providers.gemini_vertex import VertexProvider
 from fastbatch.providers.presets import PRESETS
@@ -83,6 +84,33 @@ class TestVertexOfAProject(TestVertex):
     provider = staticmethod(lambda key, **settings: VertexProvider(access_token=key, **settings))
     variables = ("GOOGLE_OAUTH_ACCESS_TOKEN",)
     env = {"GOOGLE_CLOUD_PROJECT": "p1", "GOOGLE_CLOUD_LOCATION": "us-central1"}  # noqa: RUF012
+
+
+class AzureContract(OpenAIShapedContract):
+    """OpenAI's models at Azure."""
+
+    provider = AzureProvider
+    name = "azure"
+    variables = ("AZURE_OPENAI_API_KEY", "AZURE_API_KEY")
+    failures = openai_examples.FAILURES | openai_examples.AZURE_FAILURES
+
+
+class TestAzureByVersion(AzureContract):
+    """Azure's older addresses, one for each deployment, with a version of the API."""
+
+    env = {"OPENAI_API_VERSION": "2024-10-21"}  # noqa: RUF012
+    base_url = "http://127.0.0.1:1/openai"
+
+
+class TestAzureByToken(AzureContract):
+    """Azure with a token of Entra in the place of a key."""
+
+    provider = staticmethod(lambda key, **settings: AzureProvider(ad_token=key, **settings))
+    variables = ("AZURE_OPENAI_AD_TOKEN",)
+
+
+class TestAzure(AzureContract):
+    """Azure's address for all deployments, which are in the body alone."""
 
 
 class PresetContract(OpenAIShapedContract):
