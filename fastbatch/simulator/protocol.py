@@ -26,6 +26,7 @@ _MOST_PIPELINED = 64  # unanswered requests on one connection, then it is read n
 _LINGER_SECONDS = 2.0  # for the client to read an early refusal before the connection is cut
 
 _STATUS_LINES = {code.value: b"HTTP/1.1 %d %b\r\n" % (code, code.phrase.encode()) for code in HTTPStatus}
+_STATUS_LINES[529] = b"HTTP/1.1 529 Overloaded\r\n"  # Anthropic's, in no registry
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER, 0 s: close() sends RST
 
