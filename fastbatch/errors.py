@@ -327,8 +327,8 @@ class RequestError(FastbatchError):
         Shorter ones than eight characters are no secrets but stand-ins for local servers.
         """
         if len(secret) >= 8:
-            self.args = (self.message.replace(secret, "…"),)
-            self.code = self.code and self.code.replace(secret, "…")
+            self.args = (_without(self.message, secret),)
+            self.code = self.code and _without(self.code, secret)
 
     def advise(self, cure: str) -> None:
         """End the message with what to do; a long one is cut for it."""
@@ -364,6 +364,15 @@ class RequestError(FastbatchError):
             fault=fault if fault in _FAULTS else None,
             **beside,
         )
+
+
+def _without(text: str, secret: str) -> str:
+    """`text` without a secret, and without the beginning of one in the middle of which it was cut off."""
+    text = text.replace(secret, "…")
+    for length in range(min(len(text), len(secret) - 1), 3, -1):
+        if text.endswith(secret[:length]):
+            return f"{text[:-length]}…"
+    return text
 
 
 def _cut(text: str, limit: int) -> str:

@@ -265,6 +265,17 @@ def test_no_error_shows_a_secret(name: str) -> None:
     assert "THISISSECRET" not in f"{error} {error!r} {error.args} {error.message}"
 
 
+@pytest.mark.parametrize("shown", ["all of it", "cut off"])
+def test_a_secret_of_any_shape_is_taken_out(shown: str) -> None:
+    """Also what is left of one where a long message was cut."""
+    secret = "horse.battery.staple"
+    said = "x" * 2040 if shown == "cut off" else "you sent "
+    error = RequestError(f"{said}{secret}", code=f"bad {secret}")
+    error.hide(secret)
+    assert "horse" not in f"{error}{error.code}"
+    assert (error.message.removeprefix(said), error.code) == ("…", "bad …")
+
+
 def test_config_errors_name_key_value_and_source() -> None:
     """Who reads it knows what to change, and where."""
     error = ConfigError("must be 1 or more", key="rpm", value=0, source="fastbatch.toml")

@@ -118,8 +118,9 @@ class AnthropicProvider(HostedProvider[AnthropicMessage]):
             error = classify(
                 status, headers, body, raw, provider=self.name, request_id=self.request_id(headers)
             )
-            advise(error, body, has_key=self._has_key)
-            return self.outcome(reply, tokens, error)
+            outcome = self.outcome(reply, tokens, error)
+            advise(error, body, has_key=self._has_key)  # after the key is out of what the server said
+            return outcome
         if not problem:
             blocks = blocks_of(body)
             # An answer may well be empty, but then it says why.

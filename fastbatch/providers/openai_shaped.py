@@ -133,8 +133,10 @@ class OpenAIShaped(HostedProvider[OpenAIReply]):
                 status, headers, told, raw, provider=self.name, request_id=self.request_id(headers)
             )
             at_root = self.base_url.endswith("/v1") or not self.ends_in_v1
+            outcome = self.outcome(reply, read_usage(body), error)
+            # After the key is out of what the server said, also where that was cut in the middle of it.
             advise(error, told, at_root=at_root, has_key=self._has_key, variables=self._keys.variables)
-            return self.outcome(reply, read_usage(body), error)
+            return outcome
         wrong = ""
         if not isinstance(body, dict) or not any(
             isinstance(body.get(key), list) and body[key] for key in _ANSWERS

@@ -205,6 +205,15 @@ class Replies(Subject):
                 shown = f"{error!r}{error}{error and json.dumps(error.to_dict())}"
                 assert KEY not in shown, f"the key is in {shown}"
 
+    def test_a_key_is_not_shown_where_a_message_is_cut(self) -> None:
+        """Long messages are cut, and one may be cut in the middle of a key that the server repeats."""
+        provider = self.make()
+        for before in range(2500 if self.variables else 0):
+            raw = b"x" * before + KEY.encode() + b"x" * 50
+            for status in (200, 404, 500):
+                error = parsed(provider, raw, status).error
+                assert KEY[:6] not in str(error), f"{len(str(error))} characters end with a part of the key"
+
     def test_parse_never_raises(self) -> None:
         """Whatever comes over the wire, there is an outcome; hypothesis, where installed, thinks it up."""
         provider = self.make()
