@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from fastbatch.models.form import resolved
+
 _DEEPEST = 100  # levels; a reference that holds itself is left as one, beside whatever stands there
 
 
@@ -47,18 +49,8 @@ def _closed(schema: Any, root: Mapping[str, Any], depth: int) -> Any:
         del closed["default"]
     if isinstance(reference := closed.get("$ref"), str) and len(closed) > 1:
         # Beside a reference nothing else may stand, so what it means is written out.
-        meant = _resolved(reference, root)
+        meant = resolved(reference, root)
         if meant is not None:
             del closed["$ref"]
             return _closed({**meant, **closed}, root, depth + 1)
     return closed
-
-
-def _resolved(reference: str, root: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """What a reference within the schema points to, None where it is no such."""
-    found: Any = root
-    if not reference.startswith("#/"):
-        return None
-    for step in reference[2:].split("/"):
-        found = found.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(found, Mapping) else None
-    return found if isinstance(found, Mapping) else None

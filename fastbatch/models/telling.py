@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import orjson
 
 from fastbatch.errors import InvalidRequest
+from fastbatch.models.form import form_of
 from fastbatch.models.params import CHAT, RESPONSES
 
 if TYPE_CHECKING:
@@ -22,11 +23,10 @@ object that the prompt describes, or by the prompt alone."""
 
 WAYS: tuple[Structured, ...] = ("strict", "tool", "json", "prompt")
 
-_INSTRUCTION = (
-    "Answer with one JSON value that fits this JSON Schema, and with nothing else: "
-    "no words before or after it and no code fence.\n\n"
-)
+_SCHEMA = "Answers are JSON that fits this JSON Schema:\n"
+_FORM = "Answer with one JSON object and nothing else, in this form:\n"
 _AGAIN = "This answer does not fit the schema: {problem}. Answer the question again, with JSON that fits it."
+_ABOVE = frozenset(("system", "developer"))
 # What stands in an answer's message and in no question's.
 _OF_ANSWERS = frozenset(("refusal", "annotations", "audio", "reasoning_content", "reasoning"))
 
@@ -101,15 +101,16 @@ class Telling:
             return bool(body.get("tool_choice") == self._tool_choice and body.get("tools") == self._tools)
         return any(
             isinstance(said, dict)
-            and said.get("role") in ("system", "developer")
-            and isinstance(said.get("content"), str)
-            and said["content"].endswith(self._instruction)
+            and said.get("role") in _ABOVE
+            and _end_of(said.get("content")).endswith(self._instruction)
             for said in body.get("messages") or ()
         )
 
     def again(self, body: dict[str, Any], outcome: ResponseWrapper[Any], problem: str) -> dict[str, Any]:
         """The body that asks once more, after an answer that did not fit."""
         said = _AGAIN.format(problem=problem)
+        if self.way in ("json", "prompt"):
+            said += f"\n\n{self._form}"
         if "messages" not in body:
             asked = body.get("input")
             before = [{"role": "user", "content": asked}] if isinstance(asked, str) else list(asked or ())
@@ -146,19 +147,40 @@ class Telling:
 
     @property
     def _instruction(self) -> str:
-        return _INSTRUCTION + orjson.dumps(self.schema).decode()
+        return _SCHEMA + orjson.dumps(self.schema).decode()
+
+    @property
+    def _form(self) -> str:
+        return _FORM + form_of(self.schema)
 
     def _instructed(self, messages: Any) -> list[Any]:
-        """Messages with the schema in words, at the end of what the system says."""
-        if not isinstance(messages, list):
-            raise InvalidRequest("messages must be a non-empty list")
-        for number, said in enumerate(messages):
-            if isinstance(said, dict) and said.get("role") in ("system", "developer"):
-                content = said.get("content")
-                if isinstance(content, str):
-                    told = {**said, "content": f"{content}\n\n{self._instruction}"}
-                    return [*messages[:number], told, *messages[number + 1 :]]
-        return [{"role": "system", "content": self._instruction}, *messages]
+        """Messages with the schema at the end of what the system says, and its form where the user ends."""
+        if not isinstance(messages, list) or not all(isinstance(said, dict) for said in messages):
+            raise InvalidRequest("messages must be a non-empty list of objects")
+        told = list(messages)
+        place = next((n for n, said in enumerate(told) if said.get("role") in _ABOVE), None)
+        if place is None:
+            told.insert(0, {"role": "system", "content": self._instruction})
+        else:
+            told[place] = _ending(told[place], self._instruction)
+        if told[-1].get("role") == "user":
+            told[-1] = _ending(told[-1], self._form)
+        return told
+
+
+def _end_of(content: Any) -> str:
+    """The last text of a message."""
+    if isinstance(content, list) and content and isinstance(content[-1], dict):
+        content = content[-1].get("text")
+    return content if isinstance(content, str) else ""
+
+
+def _ending(message: Mapping[str, Any], text: str) -> dict[str, Any]:
+    """The message with a further paragraph."""
+    content = message.get("content")
+    if isinstance(content, list):
+        return {**message, "content": [*content, {"type": "text", "text": text}]}
+    return {**message, "content": f"{content}\n\n{text}" if content else text}
 
 
 def _sendable(message: Mapping[str, Any]) -> dict[str, Any]:

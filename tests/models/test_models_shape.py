@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, field_validator
 
 from fastbatch import LLMRequest
 from fastbatch.errors import ConfigError, InvalidAnswer, InvalidRequest
+from fastbatch.models.form import form_of
 from fastbatch.models.params import CHAT, EMBEDDINGS, RESPONSES
 from fastbatch.models.response import ResponseWrapper
 from fastbatch.models.shape import Shape
@@ -139,12 +140,15 @@ def test_as_a_tool():
 
 @pytest.mark.parametrize("way", ["json", "prompt"])
 def test_in_words(way):
-    """In a system message, at the end of the one that is there."""
+    """The schema at the end of what the system says, and a form to fill in at the end of the question."""
     shape = Shape(Address, way=way)
     told = shape.put(CHAT, asked())
     assert [said["role"] for said in told["messages"]] == ["system", "user"]
     assert json.dumps(shape.schema, separators=(",", ":")) in told["messages"][0]["content"]
     assert (told.get("response_format") == {"type": "json_object"}) == (way == "json")
+    form = told["messages"][-1]["content"]
+    assert form.startswith("Who?\n\n")
+    assert form.endswith('{"street":"...","city":"..."}')
     body = {"messages": [{"role": "developer", "content": "Be brief."}, {"role": "user", "content": "Who?"}]}
     with_system = shape.put(CHAT, body)["messages"]
     assert with_system[0]["content"].startswith("Be brief.\n\n")
@@ -153,6 +157,46 @@ def test_in_words(way):
     assert body["messages"][0]["content"] == "Be brief."
     assert shape.governs(told)
     assert not shape.governs(asked())
+
+
+def test_in_words_beside_pictures():
+    """Structured content gets a part more; where a tool has spoken last there is no question to end."""
+    shape = Shape(Address, way="prompt")
+    parts = [{"type": "image_url", "image_url": {"url": "https://x.test/a.png"}}]
+    said = [{"role": "system", "content": [{"type": "text", "text": "Be brief."}]}]
+    told = shape.put(CHAT, {"messages": [*said, {"role": "user", "content": parts}]})
+    system, user = told["messages"]
+    assert system["content"][1]["text"].startswith("Answers are JSON")
+    assert user["content"][1]["text"].endswith('{"street":"...","city":"..."}')
+    assert shape.governs(told)
+    last = {"role": "tool", "tool_call_id": "1", "content": "x"}
+    assert shape.put(CHAT, {"messages": [last]})["messages"][-1] == last
+    with pytest.raises(InvalidRequest, match="objects"):
+        shape.put(CHAT, {"messages": ["x"]})
+
+
+PAIR = {"type": "object", "properties": {"a": {"type": ["null", "number"]}, "b": {"const": 5}, "c": {}}}
+REFERENCE = {"$ref": "#/$defs/x", "$defs": {"x": {"properties": {"y": {"type": "boolean"}}}}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "form"),
+    [
+        (PAIR, {"a": 0.5, "b": 5, "c": "..."}),
+        (REFERENCE, {"y": True}),
+        ({"$ref": "http://elsewhere"}, "..."),
+        ({"oneOf": [{"type": "null"}, {"enum": ["x", "y"]}]}, "x"),
+        (Shape(Address).schema, {"street": "...", "city": "..."}),
+    ],
+)
+def test_forms(schema, form):
+    """As much as shows what is wanted."""
+    assert json.loads(form_of(schema)) == form
+
+
+def test_the_form_of_what_holds_itself_ends():
+    """Some levels are enough."""
+    assert len(form_of(Shape(Node).schema)) < 200
 
 
 def test_the_responses_api():
