@@ -35,6 +35,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "localai": "fastbatch.providers.presets:LOCALAI",
         "mistral": "fastbatch.providers.presets:MISTRAL",
         "ollama": "fastbatch.providers.presets:OLLAMA",
+        "ollama-native": "fastbatch.providers.ollama:OllamaProvider",
         "openai": "fastbatch.providers.openai:OpenAIProvider",
         "openrouter": "fastbatch.providers.presets:OPENROUTER",
         "together": "fastbatch.providers.presets:TOGETHER",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import anthropic_examples
 import gemini_examples
+import ollama_examples
 import openai_examples
 
 from fastbatch import OpenAIProvider, registry
@@ -15,6 +16,7 @@ from fastbatch.providers.anthropic import AnthropicProvider
 from fastbatch.providers.azure import AzureProvider
 from fastbatch.providers.gemini import GeminiProvider
 from fastbatch.providers.gemini_vertex import VertexProvider
+from fastbatch.providers.ollama import OllamaProvider
 from fastbatch.providers.presets import PRESETS
 from fastbatch.testing import ProviderContract
 
@@ -111,6 +113,22 @@ class TestAzureByToken(AzureContract):
 
 class TestAzure(AzureContract):
     """Azure's address for all deployments, which are in the body alone."""
+
+
+class TestOllamaNative(ProviderContract):
+    """Ollama by its own API; it needs no key."""
+
+    provider = OllamaProvider
+    name = "ollama-native"
+    variables = ("OLLAMA_API_KEY",)
+    needs_key = False
+    base_url = "http://127.0.0.1:1"
+    answers = ollama_examples.ANSWERS
+    failures = ollama_examples.FAILURES
+    streams = ollama_examples.STREAMS
+    broken_streams = ollama_examples.BROKEN_STREAMS
+    models = ollama_examples.MODELS
+    limits = None
 
 
 class PresetContract(OpenAIShapedContract):
