@@ -93,6 +93,8 @@ class Admission:
 
     def headers(self, now: float, model: str = "", style: Style = "openai") -> bytes:
         """The limit headers of a reply leaving the decision at `now`; empty without limits."""
+        if not self._limits:
+            return b""
         account = self._account(model, now)
         announcer = account.announcers.get(style)
         if announcer is None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-_NONE: Mapping[bytes, bytes] = MappingProxyType({})
+NONE_KEPT: Mapping[bytes, bytes] = MappingProxyType({})
 
 
 class Incoming(NamedTuple):
@@ -23,7 +23,7 @@ class Incoming(NamedTuple):
     authorization: bytes | None
     body: bytes
     now: float
-    headers: Mapping[bytes, bytes] = _NONE
+    headers: Mapping[bytes, bytes] = NONE_KEPT
     query: bytes = b""
 
     @property

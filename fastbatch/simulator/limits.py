@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal, NamedTuple, cast
 
 from fastbatch.errors import ConfigError
@@ -92,7 +93,7 @@ class SimulatedLimit:
                 f"must be one of {', '.join(KINDS)}", key="SimulatedLimit.kind", value=self.kind
             )
 
-    @property
+    @cached_property
     def what(self) -> LimitedThing:
         """Which of the four is limited."""
         return next(thing for thing in THINGS if getattr(self, thing) is not None)

@@ -11,13 +11,13 @@ import asyncio
 import socket
 import struct
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, parse_url
 
 from fastbatch.simulator.dialects.openai import error_body
-from fastbatch.simulator.incoming import KEPT, Incoming
+from fastbatch.simulator.incoming import KEPT, NONE_KEPT, Incoming
 from fastbatch.simulator.provider import SimulatedProvider
 from fastbatch.simulator.replies import Reply
 
@@ -28,6 +28,7 @@ _LINGER_SECONDS = 2.0  # for the client to read an early refusal before the conn
 _STATUS_LINES = {code.value: b"HTTP/1.1 %d %b\r\n" % (code, code.phrase.encode()) for code in HTTPStatus}
 _STATUS_LINES[529] = b"HTTP/1.1 529 Overloaded\r\n"  # Anthropic's, in no registry
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_WATCHED = KEPT | {b"authorization", b"content-length", b"transfer-encoding", b"expect"}
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER, 0 s: close() sends RST
 
 
@@ -156,7 +157,7 @@ class Connection(asyncio.Protocol):
         self._head_bytes = 0
         self._target = b""
         self._authorization: bytes | None = None
-        self._kept: dict[bytes, bytes] = {}
+        self._kept: Mapping[bytes, bytes] = NONE_KEPT
         self._expects_continue = False
         self._announced = 0
         self._chunked = False
@@ -175,16 +176,18 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Parser: one header."""
         name = name.lower()
+        if name not in _WATCHED:
+            return
         if name == b"authorization":
             self._authorization = value
         elif name == b"content-length":
             self._announced = int(value)
-        elif name in KEPT:
-            self._kept[name] = value
         elif name == b"transfer-encoding":
             self._chunked = True
         elif name == b"expect":
             self._expects_continue = value.lower() == b"100-continue"
+        else:
+            self._kept = {**self._kept, name: value}
 
     def on_headers_complete(self) -> None:
         """Parser: the body follows, if there is one."""

@@ -15,14 +15,14 @@ from fastbatch.simulator.arrivals import ADMITTED
 from fastbatch.simulator.asks import Ask, Rejected, load
 from fastbatch.simulator.config import SimulatorConfig
 from fastbatch.simulator.counters import SimulatorStats, Tally
-from fastbatch.simulator.dialects.base import JSON, Called, Dialect, Operation
+from fastbatch.simulator.dialects.base import JSON, Dialect, Operation
 from fastbatch.simulator.dialects.openai import error_body
 from fastbatch.simulator.dice import FailurePlan, Repeats, fingerprint, latency
 from fastbatch.simulator.headers import Style, retry_headers
 from fastbatch.simulator.incoming import Incoming
 from fastbatch.simulator.limits import Charge, LimitKind, SimulatedLimit
 from fastbatch.simulator.replies import Ending, Reply
-from fastbatch.simulator.routes import Route, dialect_at, find
+from fastbatch.simulator.routes import Route, find
 from fastbatch.simulator.spells import Spell
 from fastbatch.simulator.weather import Weather
 
@@ -61,6 +61,7 @@ class SimulatedProvider:
         self._created = created
         self._epoch = epoch
         self._number = 0  # requests of all time; makes x-request-id
+        self._style: Style | None = None if config.limit_headers == "auto" else config.limit_headers
         self._key = None if config.require_key is None else config.require_key.encode()
         self.reset()
 
@@ -110,12 +111,11 @@ class SimulatedProvider:
             return self._control(request)
         route = find(request)
         headers = self._arrived(request, route)
-        if route is not None and route.operation is not None and request.method == "POST":
+        if route.operation is not None and request.method == "POST":
             return self._post(request, route, route.operation, headers)
-        key = fingerprint(request.body, len(request.path))
-        struck = self._weather.strikes(key, request.now)
+        struck = self._weather.strikes(fingerprint(request.body, len(request.path)), request.now)
         if struck is not None:
-            return self._storm(struck, self._dialect(request, route), headers)
+            return self._storm(struck, route.dialect, headers)
         return self._without_answer(request, route, headers)
 
     def receive_too_large(self, request: Incoming) -> Reply:
@@ -124,19 +124,16 @@ class SimulatedProvider:
         headers = self._arrived(request, route)
         message = f"The request body is larger than {self.config.max_body_bytes} bytes."
         rejected = Rejected(message, code="request_too_large", status=413)
-        return self._reject(rejected, self._dialect(request, route), headers)
+        return self._reject(rejected, route.dialect, headers)
 
-    def _dialect(self, request: Incoming, route: Route | None) -> Dialect:
-        return dialect_at(request.path) if route is None else route.dialect
-
-    def _arrived(self, request: Incoming, route: Route | None) -> bytes:
+    def _arrived(self, request: Incoming, route: Route) -> bytes:
         """Count a request; the headers that every reply to it has."""
         self._number += 1
         if self.tally.first_arrival is None:
             self._weather.begin(request.now)
             self.on_first(request.now)
-        self.tally.arrived("other" if route is None else route.label, request.now)
-        line = self._dialect(request, route).request_id
+        self.tally.arrived(route.label, request.now)
+        line = route.dialect.request_id
         return line % self._number if line else b""
 
     def _post(self, request: Incoming, route: Route, operation: Operation, headers: bytes) -> Reply:
@@ -144,7 +141,8 @@ class SimulatedProvider:
         key = fingerprint(request.body, route.salt)
         tally.body_arrived(key)
         asked = self._understand(request, route, operation)
-        charge, model = (asked.charge, asked.model) if isinstance(asked, Ask) else (Charge(), "")
+        ask = asked if isinstance(asked, Ask) else None
+        charge, model = (Charge(), "") if ask is None else (ask.charge, ask.model)
         struck = self._weather.strikes(key, now)
         if struck is not None:
             tally.arrivals.add(now, charge, struck.kind)
@@ -164,11 +162,11 @@ class SimulatedProvider:
             return Reply(*dialect.busy(config.overload_status), headers, tally=tally)
 
         # What is wrong with a request stays wrong: only one that could be answered may fail by chance.
-        row = asked.shape.row if isinstance(asked, Ask) and asked.shape is not None else None
-        failure, seen = self._failures.draw(key, row) if isinstance(asked, Ask) else (None, 0)
+        row = None if ask is None or ask.shape is None else ask.shape.row
+        failure, seen = (None, 0) if ask is None else self._failures.draw(key, row)
         self._admission.scale(self._weather.factor(now), now)
         refusal = None if failure == "429" else self._admission.admit(charge, now, model)
-        style = self._style(dialect)
+        style = self._style or dialect.style
         headers += self._admission.headers(now, model, style)
         if refusal is not None:
             name = str(refusal.limit)
@@ -190,10 +188,6 @@ class SimulatedProvider:
             return Reply(*dialect.failure(failure), headers, delay=delay, tally=tally)
         return self._answer(asked, route, operation, failure=failure, key=key, headers=headers, delay=delay)
 
-    def _style(self, dialect: Dialect) -> Style:
-        style = self.config.limit_headers
-        return dialect.style if style == "auto" else style
-
     def _storm(self, spell: Spell, dialect: Dialect, headers: bytes) -> Reply:
         """What a request gets that a spell of weather has struck."""
         self.tally.fail(spell.kind)
@@ -204,7 +198,7 @@ class SimulatedProvider:
         wait = None
         if spell.retry_after is not None and self.config.retry_after:
             wait = math.ceil(spell.retry_after * 1000)
-            headers += retry_headers(wait, self._style(dialect))
+            headers += retry_headers(wait, self._style or dialect.style)
         said = dialect.failure("503" if spell.kind == "outage" else spell.kind, wait)
         return Reply(*said, headers, tally=self.tally)
 
@@ -253,9 +247,9 @@ class SimulatedProvider:
         delay += generation
         return Reply(200, body, headers, JSON, delay, ending, None, 0.0, self.tally, failure is None, key)
 
-    def _without_answer(self, request: Incoming, route: Route | None, headers: bytes) -> Reply:
-        method, path, dialect = request.method, request.path, self._dialect(request, route)
-        if route is None:
+    def _without_answer(self, request: Incoming, route: Route, headers: bytes) -> Reply:
+        method, path, dialect = request.method, request.path, route.dialect
+        if not route.method:
             rejected = Rejected(f"Invalid URL ({method} {path})", code="unknown_url", status=404)
             return self._reject(rejected, dialect, headers)
         if method != route.method or route.listing is None:
@@ -290,7 +284,7 @@ class SimulatedProvider:
 
     def _understand(self, request: Incoming, route: Route, operation: Operation) -> Ask | Rejected:
         try:
-            ask = operation.read(load(request.body), Called(request, route.model))
+            ask = operation.read(load(request.body), request, route.model)
         except Rejected as rejected:
             return rejected
         if self.config.models and ask.model not in self.config.models:

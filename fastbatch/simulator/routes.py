@@ -52,29 +52,29 @@ class Route(NamedTuple):
     model: str = ""
 
 
-def find(request: Incoming) -> Route | None:
-    """The route of a request, whatever its method; None: there is nothing."""
+def find(request: Incoming) -> Route:
+    """The route of a request, whatever its method; one that has no method is that of a path to nowhere."""
     route = _ROUTES.get(request.path)
     if route is None:
         route = _with_names(request.path)
-    if route is _MODELS and request.headers:
+        if route.operation is gemini_content.STREAM and b"alt=sse" not in request.query:
+            return route._replace(operation=gemini_content.STREAM_ARRAY)
+    elif route is _MODELS and request.headers:
         if b"anthropic-version" in request.headers:
             return _ANTHROPIC_MODELS
         return _GEMINI_MODELS if b"x-goog-api-key" in request.headers else route
-    if route is not None and route.operation is gemini_content.STREAM and b"alt=sse" not in request.query:
-        return route._replace(operation=gemini_content.STREAM_ARRAY)
     return route
 
 
-def dialect_at(path: str) -> Dialect:
-    """Whose words say that there is nothing at a path."""
+def _nowhere(path: str) -> Route:
+    """In whose words it is said that there is nothing at a path."""
     if path.startswith("/api/"):
-        return OLLAMA
+        return Route(OLLAMA, "", "other")
     if path.startswith("/openai/"):
-        return AZURE
+        return Route(AZURE, "", "other")
     if path.startswith(("/v1beta", "/v1alpha")) or ":" in path:
-        return GEMINI
-    return ANTHROPIC if path.startswith("/v1/messages") else OPENAI
+        return Route(GEMINI, "", "other")
+    return Route(ANTHROPIC if path.startswith("/v1/messages") else OPENAI, "", "other")
 
 
 def _operation(dialect: Dialect, path: str, operation: Operation, salt: int = 0) -> Route:
@@ -145,22 +145,23 @@ _METHOD = re.compile(
 
 
 @lru_cache(maxsize=4096)
-def _with_names(path: str) -> Route | None:
+def _with_names(path: str) -> Route:
     """The route of a path that names a model."""
     found = _DEPLOYMENT.fullmatch(path)
     if found is not None:
         model, name = found.groups()
         operation = _OF_DEPLOYMENTS.get(name)
-        label = f"/openai/deployments/*/{name}"
-        return None if operation is None else _named(AZURE, path, label, operation, model)
+        if operation is not None:
+            return _named(AZURE, path, f"/openai/deployments/*/{name}", operation, model)
     found = _METHOD.fullmatch(path)
     if found is not None:
         version, where, model, name = found.groups()
         operation = _GEMINI.get(name)
-        dialect = VERTEX if where else GEMINI
-        label = f"{version}{'/projects/*/locations/*' if '/projects/' in where else ''}/models/*:{name}"
-        return None if operation is None else _named(dialect, path, label, operation, model)
-    return None
+        if operation is not None:
+            project = "/projects/*/locations/*" if "/projects/" in where else ""
+            label = f"{version}{project}/models/*:{name}"
+            return _named(VERTEX if where else GEMINI, path, label, operation, model)
+    return _nowhere(path)
 
 
 def _named(dialect: Dialect, path: str, label: str, operation: Operation, model: str) -> Route:

@@ -28,6 +28,8 @@ class Weather:
 
     def factor(self, now: float) -> float:
         """What the limits are multiplied by."""
+        if not self.spells:
+            return 1.0
         return math.prod(
             0.5 if spell.factor is None else spell.factor
             for spell in self._in_force(now)

@@ -11,8 +11,9 @@ from fastbatch.simulator.answers import Answer, pieces
 from fastbatch.simulator.asks import Ask, Rejected, mapping, sampled, shaped
 from fastbatch.simulator.config import SimulatorConfig
 from fastbatch.simulator.dialects.anthropic import FAILURES
-from fastbatch.simulator.dialects.base import Called, Operation, named_event
+from fastbatch.simulator.dialects.base import Operation, named_event
 from fastbatch.simulator.dialects.openai_chat import opening
+from fastbatch.simulator.incoming import Incoming
 from fastbatch.simulator.shapes import Shape
 from fastbatch.simulator.writing import TOKENS_PER_MESSAGE, Passage, size, tokens
 
@@ -41,9 +42,9 @@ _KNOWN = frozenset(
 )
 
 
-def read_messages(body: Mapping[str, Any], called: Called) -> Ask:
+def read_messages(body: Mapping[str, Any], request: Incoming, model: str) -> Ask:
     """A messages body, checked."""
-    version = called.request.headers.get(b"anthropic-version")
+    version = request.headers.get(b"anthropic-version")
     if version is None:
         raise Rejected("anthropic-version: header is required")
     if version not in _VERSIONS:

@@ -10,7 +10,7 @@ import orjson
 from fastbatch.simulator.admission import Refusal
 from fastbatch.simulator.answers import Answer
 from fastbatch.simulator.asks import Ask, Rejected
-from fastbatch.simulator.dialects.base import Called, Operation, Said, data_event
+from fastbatch.simulator.dialects.base import Operation, Said, data_event
 from fastbatch.simulator.dialects.openai import OpenAI
 from fastbatch.simulator.dialects.openai_chat import CHAT, chat_events
 from fastbatch.simulator.headers import Style
@@ -69,10 +69,10 @@ def gateway_body(code: str, message: str) -> bytes:
 def versioned(operation: Operation) -> Operation:
     """The operation below a deployment, which wants an `api-version`."""
 
-    def read(body: Mapping[str, Any], called: Called) -> Ask:
-        if b"api-version=" not in called.request.query:
+    def read(body: Mapping[str, Any], request: Incoming, model: str) -> Ask:
+        if b"api-version=" not in request.query:
             raise Rejected("Resource not found", code="404", kind=_GATEWAY, status=404)
-        return operation.read(body, called)
+        return operation.read(body, request, model)
 
     return operation._replace(read=read)
 

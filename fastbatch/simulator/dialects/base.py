@@ -67,18 +67,12 @@ class Dialect(Protocol):
         ...
 
 
-class Called(NamedTuple):
-    """What a request says outside its body: the model in its path, its headers and its query."""
-
-    request: Incoming
-    model: str = ""
-
-
 class Operation(NamedTuple):
     """What one POST path does.
 
     Attributes:
-        read: a body checked and reduced to what an answer depends on; raises `Rejected`.
+        read: a body checked and reduced to what an answer depends on, given the request that it is of and the
+            model that the path names; raises `Rejected`.
         render: the JSON of an answer, given the config, a name for its ids and seconds of the epoch; one
             without passages has no choices either.
         events: the same as a stream, piece by piece; None: it has no streams.
@@ -86,7 +80,7 @@ class Operation(NamedTuple):
         stream_type: the content type of a stream.
     """
 
-    read: Callable[[Mapping[str, Any], Called], Ask]
+    read: Callable[[Mapping[str, Any], Incoming, str], Ask]
     render: Callable[[Answer, SimulatorConfig, str, int], Any]
     events: Callable[[Answer, str, int], list[bytes]] | None = None
     broken_off: Callable[[int], bytes] | None = None

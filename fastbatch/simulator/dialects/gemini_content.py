@@ -10,9 +10,10 @@ import orjson
 from fastbatch.simulator.answers import Answer, pieces
 from fastbatch.simulator.asks import Ask, Rejected, any_object, shaped
 from fastbatch.simulator.config import SimulatorConfig
-from fastbatch.simulator.dialects.base import Called, Operation, data_event
+from fastbatch.simulator.dialects.base import Operation, data_event
 from fastbatch.simulator.dialects.gemini import FAILURES
 from fastbatch.simulator.dialects.openai_chat import opening
+from fastbatch.simulator.incoming import Incoming
 from fastbatch.simulator.shapes import Shape
 from fastbatch.simulator.writing import TOKENS_PER_MESSAGE, Passage, size, tokens
 
@@ -38,7 +39,7 @@ _CONFIG = frozenset(
 )
 
 
-def read_content(body: Mapping[str, Any], called: Called) -> Ask:
+def read_content(body: Mapping[str, Any], request: Incoming, model: str) -> Ask:
     """A generateContent body, checked."""
     body = fields(body, _KNOWN, "")
     config = fields(object_of(body, "generationConfig"), _CONFIG, "generation_config")
@@ -58,7 +59,7 @@ def read_content(body: Mapping[str, Any], called: Called) -> Ask:
     system = object_of(body, "systemInstruction")
     n_bytes += sum(map(size, texts(system, "GenerateContentRequest.system_instruction"))) if system else 0
     return Ask(
-        called.model,
+        model,
         tokens(n_bytes) + TOKENS_PER_MESSAGE * (len(contents) + bool(system)),
         (source,),
         choices=_whole(config, "candidateCount", _MOST_CHOICES) or 1,
@@ -68,9 +69,9 @@ def read_content(body: Mapping[str, Any], called: Called) -> Ask:
     )
 
 
-def read_stream(body: Mapping[str, Any], called: Called) -> Ask:
+def read_stream(body: Mapping[str, Any], request: Incoming, model: str) -> Ask:
     """The same; that a stream is wanted stands in the path."""
-    return read_content(body, called)._replace(stream=True)
+    return read_content(body, request, model)._replace(stream=True)
 
 
 def fields(body: Mapping[str, Any], known: frozenset[str], where: str) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from typing import Any
 from fastbatch.simulator.answers import Answer
 from fastbatch.simulator.asks import Ask, Rejected
 from fastbatch.simulator.config import SimulatorConfig
-from fastbatch.simulator.dialects.base import Called, Operation
+from fastbatch.simulator.dialects.base import Operation
 from fastbatch.simulator.dialects.gemini_content import fields, object_of, texts
+from fastbatch.simulator.incoming import Incoming
 from fastbatch.simulator.vectors import unit_vector
 from fastbatch.simulator.writing import size, tokens
 
@@ -25,28 +26,28 @@ _OF_CONFIG = (
 _KNOWN = frozenset(("model", "content", "embedContentConfig", *_OF_CONFIG))
 
 
-def read_one(body: Mapping[str, Any], called: Called) -> Ask:
+def read_one(body: Mapping[str, Any], request: Incoming, model: str) -> Ask:
     """An embedContent body, checked."""
-    return _asked([body], called)
+    return _asked([body], model)
 
 
-def read_batch(body: Mapping[str, Any], called: Called) -> Ask:
+def read_batch(body: Mapping[str, Any], request: Incoming, model: str) -> Ask:
     """A batchEmbedContents body, checked; at AI Studio each of its requests names the model of the path."""
     requests = fields(body, frozenset(("requests",)), "").get("requests")
     if not isinstance(requests, list) or not 1 <= len(requests) <= _MOST_REQUESTS:
         raise Rejected(
             f"* BatchEmbedContentsRequest.requests: at least one and at most {_MOST_REQUESTS} requests"
         )
-    if "/publishers/" not in called.request.path:
-        for index, request in enumerate(requests):
-            if not isinstance(request, dict) or request.get("model") != f"models/{called.model}":
+    if "/publishers/" not in request.path:
+        for index, one in enumerate(requests):
+            if not isinstance(one, dict) or one.get("model") != f"models/{model}":
                 raise Rejected(
                     f"* BatchEmbedContentsRequest.requests[{index}].model: it must be the model of the path"
                 )
-    return _asked(requests, called)
+    return _asked(requests, model)
 
 
-def read_predict(body: Mapping[str, Any], called: Called) -> Ask:
+def read_predict(body: Mapping[str, Any], request: Incoming, model: str) -> Ask:
     """A predict body, checked."""
     given = fields(body, frozenset(("instances", "parameters")), "")
     instances, parameters = given.get("instances"), object_of(given, "parameters")
@@ -59,15 +60,15 @@ def read_predict(body: Mapping[str, Any], called: Called) -> Ask:
         if not isinstance(text, str) or not text:
             raise Rejected("An instance must have a content, which is a text.")
         contents.append({"content": {"parts": [{"text": text}]}, "outputDimensionality": size_wanted})
-    return _asked(contents, called)
+    return _asked(contents, model)
 
 
-def _asked(requests: list[Any], called: Called) -> Ask:
+def _asked(requests: list[Any], model: str) -> Ask:
     counted, keys, lengths = [], [], []
-    for request in requests:
-        if not isinstance(request, dict):
+    for one in requests:
+        if not isinstance(one, dict):
             raise Rejected("A request must be an object.")
-        given = fields(request, _KNOWN, "")
+        given = fields(one, _KNOWN, "")
         config = {**given, **fields(object_of(given, "embedContentConfig"), frozenset(_OF_CONFIG), "")}
         text = " ".join(texts(object_of(given, "content"), "EmbedContentRequest.content"))
         if not text:
@@ -79,7 +80,7 @@ def _asked(requests: list[Any], called: Called) -> Ask:
         keys.append(text.encode())
         lengths.append(length)
     echo = {"counted": counted, "lengths": lengths}
-    return Ask(called.model, sum(counted), tuple(keys), embeds=True, echo=echo)
+    return Ask(model, sum(counted), tuple(keys), embeds=True, echo=echo)
 
 
 def _vectors(answer: Answer, config: SimulatorConfig) -> list[list[float]]:

@@ -12,10 +12,11 @@ import orjson
 from fastbatch.simulator.answers import Answer, pieces
 from fastbatch.simulator.asks import Ask, Rejected, any_object, shaped
 from fastbatch.simulator.config import SimulatorConfig
-from fastbatch.simulator.dialects.base import Called, Operation
+from fastbatch.simulator.dialects.base import Operation
 from fastbatch.simulator.dialects.ollama import FAILURES
 from fastbatch.simulator.dialects.openai_chat import opening
 from fastbatch.simulator.headers import rfc3339
+from fastbatch.simulator.incoming import Incoming
 from fastbatch.simulator.shapes import Shape
 from fastbatch.simulator.vectors import unit_vector
 from fastbatch.simulator.writing import TOKENS_PER_MESSAGE, size, tokens
@@ -23,7 +24,7 @@ from fastbatch.simulator.writing import TOKENS_PER_MESSAGE, size, tokens
 NDJSON = b"application/x-ndjson"
 
 
-def read_chat(body: Mapping[str, Any], called: Called) -> Ask:
+def read_chat(body: Mapping[str, Any], request: Incoming, model: str) -> Ask:
     """A chat body, checked; without messages it only loads the model."""
     messages = body.get("messages") or []
     if not isinstance(messages, list):
@@ -41,7 +42,7 @@ def read_chat(body: Mapping[str, Any], called: Called) -> Ask:
     return _ask(body, n_bytes, len(messages), source, opening(messages))
 
 
-def read_generate(body: Mapping[str, Any], called: Called) -> Ask:
+def read_generate(body: Mapping[str, Any], request: Incoming, model: str) -> Ask:
     """A generate body, checked; without a prompt it only loads the model."""
     prompt, system = _text(body, "prompt", "prompt"), _text(body, "system", "system")
     _images(body)
@@ -69,7 +70,7 @@ def _ask(body: Mapping[str, Any], n_bytes: int, messages: int, source: str, begu
     )
 
 
-def read_embed(body: Mapping[str, Any], called: Called) -> Ask:
+def read_embed(body: Mapping[str, Any], request: Incoming, model: str) -> Ask:
     """An embed body, checked."""
     asked = body.get("input")
     inputs = [asked] if isinstance(asked, str) else asked

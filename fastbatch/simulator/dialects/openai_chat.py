@@ -18,8 +18,9 @@ from fastbatch.simulator.asks import (
     shaped,
 )
 from fastbatch.simulator.config import SimulatorConfig
-from fastbatch.simulator.dialects.base import Called, Operation, data_event
+from fastbatch.simulator.dialects.base import Operation, data_event
 from fastbatch.simulator.dialects.openai import FAILURES
+from fastbatch.simulator.incoming import Incoming
 from fastbatch.simulator.shapes import Shape
 from fastbatch.simulator.writing import TOKENS_PER_MESSAGE, Passage, size, tokens
 
@@ -29,9 +30,9 @@ _MOST_CHOICES = 128  # OpenAI's bound on `n`
 _FINISH = {"stop": "stop", "length": "length", "call": "tool_calls"}
 
 
-def read_chat(body: Mapping[str, Any], called: Called) -> Ask:
+def read_chat(body: Mapping[str, Any], request: Incoming, model: str) -> Ask:
     """A chat body, checked."""
-    model = model_of(body, called)
+    model = model_of(body, model)
     messages = required(body, "messages")
     if not isinstance(messages, list) or not messages:
         raise invalid("messages", "a non-empty array")
@@ -50,9 +51,9 @@ def read_chat(body: Mapping[str, Any], called: Called) -> Ask:
     )
 
 
-def model_of(body: Mapping[str, Any], called: Called) -> str:
+def model_of(body: Mapping[str, Any], model: str) -> str:
     """The model that the path or the body names."""
-    model = called.model or body.get("model")
+    model = model or body.get("model", "")
     if not isinstance(model, str) or not model:
         raise Rejected(
             "You must provide a model parameter.", param="model", code="missing_required_parameter"

@@ -8,14 +8,15 @@ from typing import Any
 from fastbatch.simulator.answers import Answer, pieces
 from fastbatch.simulator.asks import Ask, integer, invalid, required, sampled
 from fastbatch.simulator.config import SimulatorConfig
-from fastbatch.simulator.dialects.base import Called, Operation, data_event
+from fastbatch.simulator.dialects.base import Operation, data_event
 from fastbatch.simulator.dialects.openai_chat import DONE, broken_off, chat_usage, choices_of, model_of
+from fastbatch.simulator.incoming import Incoming
 from fastbatch.simulator.writing import size, tokens
 
 
-def read_completions(body: Mapping[str, Any], called: Called) -> Ask:
+def read_completions(body: Mapping[str, Any], request: Incoming, model: str) -> Ask:
     """A completions body, checked."""
-    model = model_of(body, called)
+    model = model_of(body, model)
     prompt = required(body, "prompt")
     prompts = prompt if isinstance(prompt, list) else [prompt]
     if not prompts or not all(isinstance(text, str) for text in prompts):

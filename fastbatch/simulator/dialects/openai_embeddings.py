@@ -11,17 +11,18 @@ import orjson
 from fastbatch.simulator.answers import Answer
 from fastbatch.simulator.asks import Ask, integer, invalid, required
 from fastbatch.simulator.config import SimulatorConfig
-from fastbatch.simulator.dialects.base import Called, Operation
+from fastbatch.simulator.dialects.base import Operation
 from fastbatch.simulator.dialects.openai_chat import model_of
+from fastbatch.simulator.incoming import Incoming
 from fastbatch.simulator.vectors import packed, unit_vector
 from fastbatch.simulator.writing import size, tokens
 
 _MOST_INPUTS = 2048  # OpenAI's bound on the length of an embeddings `input` list
 
 
-def read_embeddings(body: Mapping[str, Any], called: Called) -> Ask:
+def read_embeddings(body: Mapping[str, Any], request: Incoming, model: str) -> Ask:
     """An embeddings body, checked."""
-    model = model_of(body, called)
+    model = model_of(body, model)
     asked = required(body, "input")
     inputs = asked if isinstance(asked, list) else [asked]
     if inputs and all(type(item) is int for item in inputs):

@@ -9,7 +9,7 @@ from fastbatch.simulator.answers import Answer, pieces
 from fastbatch.simulator.asks import Ask, any_object, integer, invalid, mapping, required, sampled
 from fastbatch.simulator.asks import shaped as shape_of
 from fastbatch.simulator.config import SimulatorConfig
-from fastbatch.simulator.dialects.base import Called, Operation, named_event
+from fastbatch.simulator.dialects.base import Operation, named_event
 from fastbatch.simulator.dialects.openai_chat import (
     conversation,
     forced_function,
@@ -17,13 +17,14 @@ from fastbatch.simulator.dialects.openai_chat import (
     opening,
     strict_shape,
 )
+from fastbatch.simulator.incoming import Incoming
 from fastbatch.simulator.shapes import Shape
 from fastbatch.simulator.writing import TOKENS_PER_MESSAGE, Passage, size, tokens
 
 
-def read_responses(body: Mapping[str, Any], called: Called) -> Ask:
+def read_responses(body: Mapping[str, Any], request: Incoming, model: str) -> Ask:
     """A Responses body, checked."""
-    model = model_of(body, called)
+    model = model_of(body, model)
     asked = required(body, "input")
     if isinstance(asked, str):
         n_bytes, source, count = size(asked), asked, 1
