@@ -80,7 +80,7 @@ _PARTS = {"text", "image_url", "input_audio", "file", "refusal"}
 
 def _part_tag(part: Any) -> str:
     kind = part.get("type") if isinstance(part, Mapping) else getattr(part, "type", None)
-    return kind if kind in _PARTS else "other"
+    return kind if isinstance(kind, str) and kind in _PARTS else "other"
 
 
 ContentPart = Annotated[

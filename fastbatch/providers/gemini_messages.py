@@ -61,16 +61,17 @@ class Conversation:
                 )
             self.instructions += self._texts(message, f"{place}.content")
         elif role == "assistant":
-            self._turn("model", self._answer(message, place))
+            self._turn("model", self._answer(message, place), place)
         elif role == "user":
             content = parts_of(message.get("content"))
-            self._turn(
-                "user", [said_by(part, f"{place}.content[{n}]", self._body) for n, part in enumerate(content)]
-            )
+            said = [said_by(part, f"{place}.content[{n}]", self._body) for n, part in enumerate(content)]
+            self._turn("user", said, place)
         else:
             self._result(self._result_of(message, place))
 
-    def _turn(self, role: str, parts: list[dict[str, Any]]) -> None:
+    def _turn(self, role: str, parts: list[dict[str, Any]], place: str) -> None:
+        if not parts:
+            raise InvalidRequest(f"{place} says nothing")
         self.contents.append({"role": role, "parts": parts})
         self._answering = False
 
@@ -79,7 +80,7 @@ class Conversation:
         if self._answering:
             self.contents[-1]["parts"].append(part)
         else:
-            self._turn("user", [part])
+            self._turn("user", [part], "")
             self._answering = True
 
     def _texts(self, message: Mapping[str, Any], place: str) -> list[dict[str, Any]]:
@@ -99,20 +100,35 @@ class Conversation:
                 raise InvalidRequest(
                     f"{place} is no longer what its {PARTS} say; leave them out of a message that you change"
                 )
-            sent = [part["functionCall"] for part in parts if "functionCall" in part]
+            sent = [said for part in parts if isinstance(said := part.get("functionCall"), dict)]
             for call, said in zip(calls, sent, strict=True):
                 self._calls[call.get("id", "")] = said.get("name", ""), said.get("id")
             return list(parts)
         self._texts(message, f"{place}.content")
+        if not isinstance(message.get("reasoning_content", ""), str | None):
+            raise InvalidRequest(f"{place}.reasoning_content must be a string")
         for number, call in enumerate(calls):
             where = f"{place}.tool_calls[{number}]"
             function = call.get("function")
             if call.get("type", "function") != "function" or not isinstance(function, Mapping):
                 raise self._body.refused(f"{where} of type {call.get('type')!r}", "it is OpenAI's own")
-            for key in call.keys() - {"id", "type", "function", "extra_content", "index"}:
-                raise self._body.refused(f"{where}.{key}")
+            self._body.only(call, where, "id", "type", "function", "extra_content", "index")
+            self._body.only(function, f"{where}.function", "name", "arguments")
+            self._signed(call.get("extra_content"), f"{where}.extra_content")
             self._calls[call.get("id", "")] = function.get("name", ""), call.get("id") or None
         return spoken(message, place)
+
+    def _signed(self, extra: Any, place: str) -> None:
+        """Of what Google's OpenAI-shaped endpoint puts beside a call, the signature can be sent back."""
+        if isinstance(extra, Mapping):
+            self._body.only(extra, place, "google")
+            google = extra.get("google")
+            if isinstance(google, Mapping):
+                self._body.only(google, f"{place}.google", "thought_signature")
+                return
+            extra = google
+        if extra is not None:
+            raise self._body.refused(place)
 
     def _result_of(self, message: Mapping[str, Any], place: str) -> dict[str, Any]:
         name, sent = message.get("name"), None

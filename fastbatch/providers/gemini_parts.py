@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from mimetypes import guess_type
 from typing import Any
 
 from fastbatch.errors import InvalidRequest
-from fastbatch.providers.translation import Body, data_of, picture_of
+from fastbatch.providers.translation import Body, Picture, data_of, picture_of
 
 # How closely a picture is looked at; `auto` is what nothing said means.
 _DETAILS = {"low": "MEDIA_RESOLUTION_LOW", "high": "MEDIA_RESOLUTION_HIGH"}
@@ -22,9 +23,7 @@ def said_by(part: Mapping[str, Any], place: str, body: Body) -> dict[str, Any]:
     kind = part.get("type")
     if kind not in _KINDS:
         raise body.refused(f"{place} of type {kind!r}")
-    for key in part.keys() - {"type", kind}:
-        if part[key] is not None:
-            raise body.refused(f"{place}.{key}")
+    body.only(part, place, "type", kind)
     given = part.get(kind)
     if kind == "text":
         return {"text": given}
@@ -40,9 +39,14 @@ _KINDS = ("text", "image_url", "input_audio", "file")
 
 def _picture(part: Mapping[str, Any], place: str, body: Body) -> dict[str, Any]:
     given = part["image_url"]
-    for key in given.keys() - {"url", "detail"} if isinstance(given, Mapping) else ():
-        raise body.refused(f"{place}.image_url.{key}")
-    picture = picture_of(part, f"{place}.image_url")
+    if isinstance(given, Mapping):
+        body.only(given, f"{place}.image_url", "url", "detail")
+    url = given.get("url") if isinstance(given, Mapping) else given
+    if isinstance(url, str) and url.startswith("gs://"):  # Google's own store, which nobody else reads
+        detail = given.get("detail") if isinstance(given, Mapping) else None
+        picture = Picture(url, guess_type(url)[0] or "", "", detail)
+    else:
+        picture = picture_of(part, f"{place}.image_url")
     said: dict[str, Any]
     if picture.data:
         said = {"inlineData": {"mimeType": picture.media_type, "data": picture.data}}
@@ -52,18 +56,18 @@ def _picture(part: Mapping[str, Any], place: str, body: Body) -> dict[str, Any]:
         said = {"fileData": {**kind, "fileUri": picture.url}}
     if picture.detail in (None, "auto"):
         return said
-    if picture.detail not in _DETAILS:
+    if not isinstance(picture.detail, str) or picture.detail not in _DETAILS:
         raise body.refused(f"{place}.image_url.detail {picture.detail!r}")
     return {**said, "mediaResolution": {"level": _DETAILS[picture.detail]}}
 
 
 def _sound(given: Mapping[str, Any], place: str, body: Body) -> dict[str, Any]:
     kind = given.get("format")
-    if kind not in _SOUNDS:
+    if not isinstance(kind, str) or kind not in _SOUNDS:
         raise body.refused(f"{place}.format {kind!r}")
-    for key in given.keys() - {"data", "format"}:
-        raise body.refused(f"{place}.{key}")
-    return {"inlineData": {"mimeType": _SOUNDS[kind], "data": given.get("data")}}
+    body.only(given, place, "data", "format")
+    _, data = data_of(given.get("data"), f"{place}.data")
+    return {"inlineData": {"mimeType": _SOUNDS[kind], "data": data}}
 
 
 def _document(given: Mapping[str, Any], place: str, body: Body) -> dict[str, Any]:

@@ -118,12 +118,10 @@ def _config(body: Body, model: str) -> dict[str, Any]:
 def _shape(shape: Mapping[str, Any], body: Body) -> dict[str, Any]:
     """`response_format`: Gemini keeps to a schema whether or not it is called strict."""
     kind = shape.get("type")
-    for key in shape.keys() - {"type", "json_schema"}:
-        raise body.refused(f"response_format.{key}")
-    if kind == "text":
-        return {"responseMimeType": "text/plain"}
-    if kind == "json_object":
-        return {"responseMimeType": "application/json"}
+    if kind in ("text", "json_object"):
+        body.only(shape, "response_format", "type")
+        return {"responseMimeType": "text/plain" if kind == "text" else "application/json"}
+    body.only(shape, "response_format", "type", "json_schema")
     given = shape.get("json_schema")
     if kind != "json_schema" or not isinstance(given, Mapping):
         raise body.refused(f"response_format of type {kind!r}")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 from urllib.parse import quote, urlencode
 
-from fastbatch.errors import InvalidRequest, RequestError
+from fastbatch.errors import AuthenticationFailed, InvalidRequest, RequestError
 from fastbatch.hashing import wire_bytes
 from fastbatch.limits.cost import Cost
 from fastbatch.limits.tokens import output_allowance
@@ -17,6 +17,7 @@ from fastbatch.models.request import LLMRequest
 from fastbatch.models.response import ResponseWrapper, Usage
 from fastbatch.models.stream import StreamedCall
 from fastbatch.models.telling import Structured
+from fastbatch.providers.address import checked_url
 from fastbatch.providers.base import Model, ModelPage
 from fastbatch.providers.gemini_errors import blocked, broke_off, classify, error_in
 from fastbatch.providers.gemini_request import UNSAID, generation
@@ -46,6 +47,8 @@ class GeminiShaped(HostedProvider[GeminiReply]):
     title: ClassVar[str]
     version: ClassVar[str]
     unsaid: ClassVar[Mapping[str, str]] = UNSAID
+    key_cure = ""
+    """What to do about a key that is not accepted; empty where there is nothing special to it."""
 
     def __init__(self, *, base_url: str, **settings: Any) -> None:
         super().__init__(reader=GeminiReader(), base_url=self._versioned(base_url), **settings)
@@ -82,6 +85,8 @@ class GeminiShaped(HostedProvider[GeminiReply]):
             error = classify(
                 reply.status, reply.headers, told, reply.body, provider=self.name, request_id=request_id
             )
+            if self.key_cure and isinstance(error, AuthenticationFailed):
+                error.cure = self.key_cure
             return self.outcome(reply, read_usage(body), error)
         outcome = self.outcome(reply, read_usage(body), self._failure(reply, body, problem))
         if outcome.provider_request_id is None and isinstance(body, dict):
@@ -133,7 +138,7 @@ class GeminiShaped(HostedProvider[GeminiReply]):
 
     def _versioned(self, base_url: str) -> str:
         """An address with the API's version, whether or not it is given with one."""
-        base_url = base_url.rstrip("/")
+        base_url = checked_url(base_url, example="with or without a version")
         return base_url if _VERSION.search(base_url) else f"{base_url}/{self.version}"
 
     def _said(self, request: LLMRequest) -> tuple[str, str, dict[str, Any]]:

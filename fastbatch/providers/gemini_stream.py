@@ -67,17 +67,15 @@ class GeminiFold(EventFold):
         """What an event says of one answer."""
         known = self._candidates.setdefault(index, {})
         deltas: list[Delta] = []
-        parts = parts_in(told)
-        if parts or "content" in told:
-            content = known.setdefault("content", {"parts": []})
-            content.update(
-                {key: value for key, value in (told.get("content") or {}).items() if key != "parts"}
-            )
-            for part in parts:
+        said = told.get("content")
+        if isinstance(said, dict):
+            content = known.setdefault("content", {})
+            content.update({key: value for key, value in said.items() if key != "parts"})
+            for part in parts_in(told):
                 if (delta := self._delta(index, part)) is not None:
                     deltas.append(delta)
-                _join(content["parts"], part)
-        known.update({key: value for key, value in told.items() if key != "content"})
+                _join(content.setdefault("parts", []), part)
+        known.update({key: value for key, value in told.items() if key != "content" and value is not None})
         reason = reason_of(known, parts_in(known))
         if told.get("finishReason") and reason and self._reasons.get(index) != reason:
             self._reasons[index] = reason

@@ -13,6 +13,8 @@ from fastbatch.errors import InvalidRequest
 from fastbatch.providers.translation import Body
 
 _MODES = {"auto": "AUTO", "none": "NONE", "required": "ANY"}
+# A choice among some is a must or validated: `AUTO` takes no names.
+_AMONG = {"auto": "VALIDATED", "required": "ANY"}
 
 
 def tools_of(body: Body) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -32,8 +34,7 @@ def tools_of(body: Body) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         function = tool.get("function")
         if tool.get("type", "function") != "function" or not isinstance(function, Mapping):
             raise body.refused(f"{place} of type {tool.get('type')!r}", "it is OpenAI's own")
-        for key in tool.keys() - {"type", "function"}:
-            raise body.refused(f"{place}.{key}")
+        body.only(tool, place, "type", "function")
         strict = strict or bool(function.get("strict"))
         declared.append(_declared(function, place))
     tools = [{"functionDeclarations": declared}] if declared else []
@@ -70,25 +71,26 @@ def _calling(body: Body, *, strict: bool) -> dict[str, Any]:
         return {"mode": _MODES[choice]}
     kind = choice.get("type")
     if kind == "function":
-        return {"mode": "ANY", "allowedFunctionNames": [_name(choice, "tool_choice")]}
-    allowed = choice.get("allowed_tools")
-    if (
-        kind != "allowed_tools"
-        or not isinstance(allowed, Mapping)
-        or allowed.get("mode") not in ("auto", "required")
-    ):
+        return {"mode": "ANY", "allowedFunctionNames": [_name(choice, "tool_choice", body)]}
+    if kind != "allowed_tools":
         raise body.refused(f"tool_choice of type {kind!r}")
-    names = [
-        _name(tool, f"tool_choice.allowed_tools.tools[{n}]")
-        for n, tool in enumerate(allowed.get("tools", ()))
-    ]
-    # A choice among some is either a must or validated: `AUTO` takes no names.
-    return {"mode": "ANY" if allowed["mode"] == "required" else "VALIDATED", "allowedFunctionNames": names}
+    given = choice.get("allowed_tools")
+    allowed: Mapping[str, Any] = given if isinstance(given, Mapping) else {}
+    body.only(choice, "tool_choice", "type", "allowed_tools")
+    body.only(allowed, "tool_choice.allowed_tools", "mode", "tools")
+    mode, tools = allowed.get("mode"), allowed.get("tools")
+    if not isinstance(mode, str) or mode not in _AMONG or not isinstance(tools, list):
+        raise InvalidRequest("tool_choice.allowed_tools needs a mode, auto or required, and tools")
+    place = "tool_choice.allowed_tools.tools"
+    names = [_name(tool, f"{place}[{number}]", body) for number, tool in enumerate(tools)]
+    return {"mode": _AMONG[mode], "allowedFunctionNames": names}
 
 
-def _name(tool: Mapping[str, Any], place: str) -> str:
-    function = tool.get("function")
+def _name(tool: Any, place: str, body: Body) -> str:
+    function = tool.get("function") if isinstance(tool, Mapping) else None
     name = function.get("name") if isinstance(function, Mapping) else None
-    if not isinstance(name, str) or not name:
+    if not isinstance(name, str) or not name or tool.get("type") != "function":
         raise InvalidRequest(f"{place} names no function")
+    body.only(tool, place, "type", "function")
+    body.only(function, f"{place}.function", "name")  # type: ignore[arg-type]  # it has a name
     return name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,8 @@ from fastbatch.providers.hosted import Keys
 TOKENS = Keys(("GOOGLE_OAUTH_ACCESS_TOKEN",))
 KEYS = Keys(("GOOGLE_API_KEY", "GEMINI_API_KEY"), header="x-goog-api-key", scheme="")
 _MULTI_REGIONS = ("us", "eu")
+_PLACE = re.compile(r"[a-z0-9][a-z0-9.:-]*")  # a project may stand below an organisation's domain
+_NEW_TOKEN = "Make another access token (gcloud auth print-access-token), then run again to go on."
 
 
 class VertexProvider(GeminiShaped):
@@ -64,18 +67,22 @@ class VertexProvider(GeminiShaped):
     ) -> None:
         env = os.environ if env is None else env
         key = (api_key or "").strip()
-        chosen = project or location
-        if not key or chosen:
+        if key and access_token:
+            raise ConfigError("is given beside an API key; give one of the two", key="access_token")
+        if not key or project or location:
             project = project or env.get("GOOGLE_CLOUD_PROJECT")
             location = location or env.get("GOOGLE_CLOUD_LOCATION")
-        if not key and not project and not location and not access_token:
+        if not key and not project and not location and not access_token:  # express mode
             key = KEYS.found(env)
         token = "" if key else (access_token or TOKENS.found(env)).strip()
-        if (token or project) and not location and not key:
-            location = "global"
-        if token and not project:
-            raise ConfigError("an access token needs a project; set GOOGLE_CLOUD_PROJECT", key="project")
-        self._where = f"/projects/{project}/locations/{location}" if project or location else ""
+        if not project and (token or location):
+            what = f"the location {location}" if location else "an access token"
+            raise ConfigError(f"{what} needs a project; set GOOGLE_CLOUD_PROJECT", key="project")
+        location = location or ("global" if project else None)
+        for what, value in (("project", project), ("location", location)):
+            if value and not _PLACE.fullmatch(value):
+                raise ConfigError("is no name that it can have", key=what, value=value)
+        self._where = f"/projects/{project}/locations/{location}" if project else ""
         base_url = env.get("GOOGLE_VERTEX_BASE_URL") if base_url is None else base_url
         super().__init__(
             name=name,
@@ -91,6 +98,7 @@ class VertexProvider(GeminiShaped):
                 "print-access-token), or GOOGLE_API_KEY for an API key without a project",
                 key="access_token",
             )
+        self.key_cure = _NEW_TOKEN if token else ""
         if identity is None:
             self.identity = self.identity.replace(self.base_url, self.base_url + self._where, 1)
 

@@ -62,6 +62,16 @@ class Body:
                 raise self.refused(name, unsaid.get(name, ""))
         return left
 
+    def only(self, given: Mapping[str, Any], place: str, *names: str) -> None:
+        """Let an object in a body have these keys, and others only where they say nothing.
+
+        Raises:
+            InvalidRequest: another would be dropped.
+        """
+        for name, value in given.items():
+            if name not in names and value is not None:
+                raise self.refused(f"{place}.{name}")
+
     def refused(self, what: str, why: str = "") -> InvalidRequest:
         """The error of something that cannot be said; `what` names the place."""
         reason = f": {why}" if why else ""

@@ -90,6 +90,7 @@ def test_the_six_roles_have_makers(message: Message, wire: dict[str, Any]) -> No
         {"role": "user", "content": 5},
         {"role": "user", "content": [5]},
         {"role": "user", "content": [{"type": 5}]},
+        {"role": "user", "content": [{"type": ["text"], "text": "x"}]},
         {"role": "user", "content": [{"type": "text", "text": 5}]},
         {"role": "assistant", "tool_calls": {"id": "c1"}},
         {"role": "assistant", "function_call": {"name": "f"}},
