@@ -411,7 +411,7 @@ def test_empty_answers_hold_nothing(clients):
     asked = clients(failure_rates={"empty": 1.0}, failures_per_row=None)
     assert asked.openai.chat.completions.create(model="m", messages=TALK).choices == []
     assert asked.openai.responses.create(model="m", input=TEXT).output == []
-    assert asked.anthropic.messages.create(model="m", max_tokens=9, messages=TALK).content == []
+    assert asked.anthropic.messages.create(model="m", max_tokens=9, messages=TALK).content is None
     assert asked.gemini.models.generate_content(model="m", contents=TEXT).candidates is None
     with pytest.raises(pydantic.ValidationError):
         asked.ollama.chat("m", TALK)

@@ -142,14 +142,10 @@ def _shape(body: Mapping[str, Any], messages: list[Any]) -> Shape | None:
 
 
 def render_messages(answer: Answer, config: SimulatorConfig, name: str, created: int) -> dict[str, Any]:
-    """A whole message."""
+    """A whole message; an empty one lacks the field, for Anthropic's may have no blocks and be an answer."""
     content = [_block(passage, name) for passage in answer.passages]
-    return {
-        **_message(answer, name),
-        "content": content,
-        "stop_reason": _stop(answer),
-        "usage": _usage(answer),
-    }
+    said = {**_message(answer, name), "stop_reason": _stop(answer), "usage": _usage(answer)}
+    return {**said, "content": content} if content else said
 
 
 def messages_events(answer: Answer, name: str, created: int) -> list[bytes]:
@@ -159,6 +155,9 @@ def messages_events(answer: Answer, name: str, created: int) -> list[bytes]:
     def say(kind: str, **more: Any) -> None:
         written.append(named_event(kind, {"type": kind, **more}))
 
+    if not answer.passages:
+        say("message_stop")
+        return written
     usage = _usage(answer)
     begun = {
         **_message(answer, name),
@@ -190,10 +189,7 @@ def _message(answer: Answer, name: str) -> dict[str, Any]:
         "type": "message",
         "role": "assistant",
         "model": answer.ask.model,
-        "content": [],
-        "stop_reason": None,
         "stop_sequence": None,
-        "usage": {},
     }
 
 
