@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from fastbatch.errors import ConfigError, InvalidAnswer
-from fastbatch.models.strict import strict_schema
+from fastbatch.models.strict import is_strict, strict_schema
 from fastbatch.models.telling import Structured, Telling
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ class Shape(Telling):
                 raise ConfigError("holds no json_schema with a schema in it", key="response_format")
             self.schema: dict[str, Any] = dict(said["schema"])
             self.name = _named(str(said.get("name") or self.schema.get("title") or "answer"))
-            self.strict = bool(said.get("strict", True))
             _check_schema(self.schema)
+            self.strict = bool(said.get("strict", is_strict(self.schema)))
         else:
             self.schema = strict_schema(_schema_of(of))
             self.name = _named(getattr(of, "__name__", "") or "answer")

@@ -25,6 +25,25 @@ def strict_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
     return closed
 
 
+def is_strict(schema: Mapping[str, Any]) -> bool:
+    """Whether a schema is closed as it stands, so that a server can be asked to keep to it exactly.
+
+    >>> is_strict({"type": "object"}), is_strict({"type": "object", "additionalProperties": False})
+    (False, True)
+    """
+    return bool(_compared(schema) == _compared(strict_schema(schema)))
+
+
+def _compared(schema: Any) -> Any:
+    """The schema without what is of no account here: the order of what is required."""
+    if isinstance(schema, Mapping):
+        return {
+            key: sorted(map(str, held)) if key == "required" and isinstance(held, list) else _compared(held)
+            for key, held in schema.items()
+        }
+    return [_compared(one) for one in schema] if isinstance(schema, list) else schema
+
+
 def _closed(schema: Any, root: Mapping[str, Any], depth: int) -> Any:
     if not isinstance(schema, Mapping) or depth > _DEEPEST:
         return schema
