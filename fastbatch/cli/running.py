@@ -34,7 +34,7 @@ def execute(input: str, output: str, resolved: Resolved) -> int:
             "is missing; name one with -m, such as -m openai:gpt-4o-mini or -m local:smollm2", key="model"
         )
     listener = _listener(resolved)
-    with resolved.naming():
+    with resolved.naming(response_format="schema"):
         manager, kept_at = _manager(options.model, resolved, listener)
     logging.getLogger("fastbatch").addHandler(_Notices(listener))
     with spooled(input) as (source, name), destination(output) as target:

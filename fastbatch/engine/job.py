@@ -54,6 +54,8 @@ class Job(Generic[ResponseT]):
     followers: list[Job[ResponseT]] | None = None
     reasks = 0
     """Times it was asked again since its answer did not fit."""
+    anew = False
+    """Is asked again, and has not been sent since."""
     spent = Usage()
     """What the answers before took that did not fit."""
     outcome: ResponseWrapper[ResponseT] | None = None

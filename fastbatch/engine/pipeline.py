@@ -212,7 +212,8 @@ class Pipeline(Generic[ResponseT]):
                 cost = None
         if sent:
             counters.sent += 1
-            counters.retries += job.attempts > 1 + job.reasks
+            counters.retries += job.attempts > 1 and not job.anew
+            job.anew = False
         outcome.attempts = job.attempts
         job.outcome = outcome
         decision = None

@@ -192,6 +192,7 @@ def ask_again(job: Job[ResponseT], most: int) -> RetryDecision | None:
         return None
     job.spent = outcome.tokens
     job.reasks += 1
+    job.anew = True
     job.asked = job.asked.asking(shape.again(job.asked.body, outcome, problem.why))
     job.raw_tokens = 0.0
     job.tries = job.broken = job.refused = 0

@@ -47,7 +47,8 @@ class Shape(Telling):
             self.schema: dict[str, Any] = dict(said["schema"])
             self.name = _named(str(said.get("name") or self.schema.get("title") or "answer"))
             _check_schema(self.schema)
-            self.strict = bool(said.get("strict", is_strict(self.schema)))
+            asked = said.get("strict")
+            self.strict = asked if isinstance(asked, bool) else is_strict(self.schema) or None
         else:
             self.schema = strict_schema(_schema_of(of))
             self.name = _named(getattr(of, "__name__", "") or "answer")

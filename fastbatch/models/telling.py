@@ -37,13 +37,13 @@ class Telling:
     Attributes:
         name: of the schema, or of the tool.
         schema: what is told.
-        strict: whether the server is asked to keep to it exactly.
+        strict: whether the server is asked to keep to it exactly; None leaves that to the server.
         way: how it is told.
     """
 
     name: str
     schema: dict[str, Any]
-    strict: bool
+    strict: bool | None
     way: Structured
 
     def put(self, endpoint: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -129,8 +129,9 @@ class Telling:
     @property
     def response_format(self) -> dict[str, Any]:
         """OpenAI's parameter of that name."""
-        schema = {"name": self.name, "schema": self.schema, "strict": self.strict}
-        return {"type": "json_schema", "json_schema": schema}
+        schema = {"name": self.name, "schema": self.schema}
+        strict = {} if self.strict is None else {"strict": self.strict}
+        return {"type": "json_schema", "json_schema": {**schema, **strict}}
 
     @property
     def _tools(self) -> list[dict[str, Any]]:

@@ -91,7 +91,7 @@ def test_a_type_is_told_as_openais_own_client_tells_it(of):
 def test_a_schema_is_told_as_it_stands():
     """Nothing is added to what the user wrote; its title is its name."""
     shape = Shape(SCHEMA)
-    assert (shape.name, shape.schema, shape.strict) == ("City_of_one", SCHEMA, False)
+    assert (shape.name, shape.schema, shape.strict) == ("City_of_one", SCHEMA, None)
     openais = {"type": "json_schema", "json_schema": {"name": "city", "schema": SCHEMA, "strict": False}}
     assert Shape(openais).response_format == openais
 
@@ -117,13 +117,15 @@ def test_what_is_no_shape_is_refused(of, words):
     ("changes", "strict"),
     [
         ({"required": ["people", "city"], "additionalProperties": False}, True),
-        ({"required": ["city"], "additionalProperties": False}, False),
-        ({"required": ["people", "city"]}, False),
+        ({"required": ["city"], "additionalProperties": False}, None),
+        ({"required": ["people", "city"]}, None),
     ],
 )
 def test_strict_is_asked_for_where_a_schema_allows_it(changes, strict):
     """Providers refuse others; what is not enforced is checked all the same."""
-    assert Shape({**SCHEMA, **changes}).strict is strict
+    shape = Shape({**SCHEMA, **changes})
+    assert shape.strict is strict
+    assert ("strict" in shape.response_format["json_schema"]) is bool(strict)
     said = {"type": "json_schema", "json_schema": {"schema": {**SCHEMA, **changes}, "strict": not strict}}
     assert Shape(said).strict is not strict
 
