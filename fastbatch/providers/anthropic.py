@@ -18,7 +18,7 @@ from fastbatch.models.stream import StreamedCall
 from fastbatch.models.telling import Structured
 from fastbatch.providers.address import checked_url
 from fastbatch.providers.anthropic_errors import advise, classify
-from fastbatch.providers.anthropic_request import SAMPLING, TITLE, messages_body
+from fastbatch.providers.anthropic_request import NOTES, SAMPLING, TITLE, messages_body
 from fastbatch.providers.anthropic_stream import AnthropicFold
 from fastbatch.providers.anthropic_types import AnthropicMessage, AnthropicReader, blocks_of
 from fastbatch.providers.base import Model, ModelPage
@@ -53,6 +53,7 @@ class AnthropicProvider(HostedProvider[AnthropicMessage]):
     """
 
     id_header = "request-id"
+    notes = NOTES
     structured: tuple[Structured, ...] = ("strict", "tool", "prompt")
 
     def __init__(

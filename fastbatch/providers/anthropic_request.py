@@ -41,6 +41,24 @@ UNSAID: Mapping[str, str] = {
 }
 """What cannot be said, and why."""
 
+NOTES = (
+    "Every request needs `max_tokens`; for all rows give it with `--param max_tokens=1024`.",
+    "Requests go out under the API's version 2026-10-21. It refuses `temperature`, `top_p` and `top_k`, "
+    "so that a request with one of them goes out under 2023-06-01; models from Claude 4.7 on take their "
+    "default values only. A header `anthropic-version` of your own (`headers=`) is sent with all.",
+    "`.message` of an answer with signed thinking, citations or results of the server's own tools has "
+    "`content_blocks` beside its text and calls: sent back, they are what is sent, as they came.",
+    "A schema of `--schema` or of `response_format=SomeModel` is told as Anthropic's SDK tells it: what "
+    "the server does not enforce (`minimum`, `maxLength`) stands in a description, and answers are held "
+    "against it here. A `response_format` in a row goes as it stands, without the schema's name, which "
+    "is OpenAI's label.",
+    "Content parts and tools of Anthropic's own (`document`, `web_search_20250305`, …) go as they "
+    "stand, and so do further keys beside OpenAI's (`cache_control`).",
+    "An answer that the server paused (`pause_turn`) ends by `length`: it is not whole, and can be gone "
+    "on with.",
+)
+"""What else a user should know; the provider's page lists it."""
+
 # Values that ask for what happens in any case: with them nothing is left unsaid.
 _ANYWAY: Mapping[str, tuple[Any, ...]] = {
     "frequency_penalty": (0,),

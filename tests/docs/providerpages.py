@@ -158,7 +158,8 @@ class Subject:
     @property
     def notes(self) -> tuple[str, ...]:
         """What else there is to know."""
-        return self.make.notes if isinstance(self.make, Preset) else ()
+        found: tuple[str, ...] = getattr(self.make, "notes", ())
+        return found
 
     def request(self, endpoint: str, **options: Any) -> LLMRequest:
         """A small request that the API takes."""

@@ -124,6 +124,21 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"messages": [HI, {"role": "assistant", "content": "x", "reasoning_content": "Hm."}, HI]},
         "messages[1].reasoning_content",
     ),
+    "a picture with a source of its own": (
+        {
+            "messages": [
+                {
+                    "role": "user",
+                    "content": [{"type": "image_url", "image_url": {"url": PNG}, "source": {"type": "x"}}],
+                }
+            ]
+        },
+        "messages[0].content[0].source",
+    ),
+    "a result of two calls": (
+        {"messages": [HI, {"role": "tool", "tool_call_id": "c1", "tool_use_id": "c2", "content": "x"}]},
+        "messages[1].tool_use_id",
+    ),
     "a sound": (
         {
             "messages": [
@@ -372,6 +387,19 @@ def test_plain_text_files_are_documents() -> None:
                 "source": {"type": "text", "media_type": "text/plain", "data": "hü"},
             }
         ]
+
+
+def test_results_stand_in_the_turn_after_their_calls() -> None:
+    """Those that follow each other in one turn, those of a later call in one of their own."""
+    later = {"role": "assistant", "tool_calls": [{**CALL, "id": "c3"}]}
+    results = [{"role": "tool", "tool_call_id": f"c{number}", "content": str(number)} for number in (1, 2, 3)]
+    calls = {"role": "assistant", "tool_calls": [CALL, {**CALL, "id": "c2"}]}
+    wire = said({"messages": [HI, calls, *results[:2], later, results[2], HI]})
+    assert [
+        [block["tool_use_id"] for block in turn["content"]] if turn["content"] != "Hi" else "Hi"
+        for turn in wire["messages"]
+        if turn["role"] == "user"
+    ] == ["Hi", ["c1", "c2"], ["c3"], "Hi"]
 
 
 @pytest.mark.parametrize("content", [None, ""])

@@ -123,6 +123,25 @@ def test_the_last_word_on_tokens_counts() -> None:
     }
 
 
+def test_what_the_end_does_not_say_stays() -> None:
+    """A null in the last but one event is no news, but for what nobody has said before."""
+    _, reply = fed(
+        {"type": "message_start", "message": {"container": {"id": "c"}, "stop_sequence": "x"}},
+        {
+            "type": "message_delta",
+            "delta": {"container": None, "stop_sequence": "END", "stop_details": None},
+        },
+        STOP,
+    )
+    assert reply is not None
+    assert orjson.loads(reply.body) == {
+        "container": {"id": "c"},
+        "content": [],
+        "stop_sequence": "END",
+        "stop_details": None,
+    }
+
+
 def test_a_block_may_begin_with_words() -> None:
     """They are part of the answer, and its first token."""
     deltas, reply = fed(
