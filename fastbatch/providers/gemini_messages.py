@@ -27,6 +27,11 @@ _KEYS = {
     "tool": {"content", "tool_call_id", "name"},
     "function": {"content", "name"},
 }
+_WHY = {
+    "name": "it has two speakers, without names",
+    "refusal": "it has no answers of that kind",
+    "function_call": "it is the older form of tool_calls",
+}
 
 
 class Conversation:
@@ -53,7 +58,7 @@ class Conversation:
         place, role = f"messages[{number}]", message.get("role", "")
         for key, value in message.items():
             if key != "role" and key not in _KEYS.get(role, ()) and value is not None and value != []:
-                raise self._body.refused(f"{place}.{key} of a message from {role!r}")
+                raise self._body.refused(f"{place}.{key}", _WHY.get(key, ""))
         if role in ("system", "developer"):
             if self.contents:
                 raise self._body.refused(

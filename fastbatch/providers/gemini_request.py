@@ -66,7 +66,7 @@ def generation(given: Mapping[str, Any], title: str, unsaid: Mapping[str, str] =
     for number, message in enumerate(body.take("messages")):
         talk.say(number, message)
     if not talk.contents:
-        raise body.refused("a conversation without a user's message")
+        raise body.refused("instructions alone", "they stand above a conversation")
     said: dict[str, Any] = {"contents": talk.contents}
     if talk.instructions:
         # The role has no meaning here; it is what Google's own client sends.

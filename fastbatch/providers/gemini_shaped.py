@@ -66,12 +66,14 @@ class GeminiShaped(HostedProvider[GeminiReply]):
         self._said(request)
 
     def build(self, request: LLMRequest, *, stream: bool = False) -> HTTPCall:
-        """The POST of the translated body; vectors are never streamed."""
+        """The POST of the translated body."""
         path, method, said = self._said(request)
         url = f"{self.base_url}{self._scope(path)}/{quote(path, safe='/:@')}:"
         body = wire_bytes(said, checked=request.checked)
-        if not stream or method != "generateContent":
+        if not stream:
             return HTTPCall(url + method, self._headers, body)
+        if method != "generateContent":
+            raise InvalidRequest(f"{request.endpoint} gives no streams; its answers come whole")
         call = StreamedCall(f"{url}streamGenerateContent?alt=sse", self._headers, body)
         call.fold = GeminiFold
         return call

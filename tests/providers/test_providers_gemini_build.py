@@ -364,8 +364,7 @@ def test_tool_choices(choice: Any, said: dict[str, Any]) -> None:
 
 def embedded(**given: Any) -> tuple[str, dict[str, Any]]:
     """Where and what is sent for embeddings."""
-    call = GEMINI.build(LLMRequest(EMBEDDINGS, {"model": "gemini-embedding-001", **given}), stream=True)
-    assert not isinstance(call, StreamedCall)
+    call = GEMINI.build(LLMRequest(EMBEDDINGS, {"model": "gemini-embedding-001", **given}))
     return call.url, orjson.loads(call.body)
 
 
@@ -398,3 +397,9 @@ def test_embeddings_that_cannot_be_asked_for(given: dict[str, Any], why: str) ->
     with pytest.raises(InvalidRequest) as found:
         embedded(**given)
     assert why in str(found.value)
+
+
+def test_vectors_are_not_streamed() -> None:
+    """Who asks for that is told."""
+    with pytest.raises(InvalidRequest, match="/v1/embeddings gives no streams"):
+        GEMINI.build(LLMRequest(EMBEDDINGS, {"model": "m", "input": "a"}), stream=True)

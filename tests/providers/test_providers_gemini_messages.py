@@ -206,7 +206,7 @@ def test_an_old_result() -> None:
 @pytest.mark.parametrize(
     ("messages", "why"),
     [
-        ([{"role": "system", "content": "x"}], "a conversation without a user's message"),
+        ([{"role": "system", "content": "x"}], "instructions alone cannot be said to Gemini"),
         ([HI, {"role": "system", "content": "x"}], "messages[1] from 'system'"),
         ([{"role": "user", "content": "x", "name": "ann"}], "messages[0].name"),
         ([HI, {"role": "assistant", "refusal": "no"}], "messages[1].refusal"),
