@@ -23,6 +23,7 @@ class OllamaFold:
         self._line: list[bytes] = []  # the pieces of one that is not complete
         self._size = 0
         self._message: dict[str, Any] = {"role": "assistant", "content": ""}
+        self._spoke = False  # whether a line had a message; without one the stream is no answer
         self._logprobs: list[Any] = []
         self._whole: dict[str, Any] | None = None
         self._error: dict[str, Any] | None = None
@@ -60,14 +61,17 @@ class OllamaFold:
             self._error = said
             return ()
         message = said.get("message")
+        self._spoke = self._spoke or isinstance(message, dict)
         message = message if isinstance(message, dict) else {}
         adds = self._add(message)
         if isinstance(logprobs := said.get("logprobs"), list):
             self._logprobs += logprobs
         if said.get("done") is not True:
             return (Delta(adds),) if adds else ()
-        more = {"logprobs": self._logprobs} if self._logprobs else {}
-        self._whole = {**said, "message": self._message, **more}
+        more: dict[str, Any] = {"message": self._message} if self._spoke else {}
+        if self._logprobs:
+            more["logprobs"] = self._logprobs
+        self._whole = {**said, **more}
         reason = end_of(said, called="tool_calls" in self._message)
         return (Delta(adds, reason),) if adds or reason else ()
 
