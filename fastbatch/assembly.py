@@ -16,6 +16,7 @@ from fastbatch.cache.base import CacheProvider
 from fastbatch.engine.endpoint import Route
 from fastbatch.errors import ConfigError, did_you_mean
 from fastbatch.folders import answers_folder
+from fastbatch.providers.base import Provider
 
 _NAME = re.compile(r"([A-Za-z0-9_.-]+)[:~](.+)", re.DOTALL)
 
@@ -78,6 +79,48 @@ def open_route(
         make(_key(variable, env), base_url=url, env=env) for url, variable in _pairs(base_url, api_key_env)
     ]
     return Route(first, model, others=tuple(others))
+
+
+def open_provider(
+    name: str,
+    *,
+    base_url: str | None = None,
+    api_key_env: str | None = None,
+    env: Mapping[str, str] | None = None,
+) -> Provider[Any]:
+    """A provider by its name alone, such as `openai`; nothing is contacted yet.
+
+    Raises:
+        ConfigError: there is none of that name, or it cannot be made.
+    """
+    env = os.environ if env is None else env
+    if name not in registry.names("providers"):
+        known = [*registry.names("providers"), *registry.names("services")]
+        raise ConfigError(
+            f"is no provider; known are {', '.join(sorted(known))}.{did_you_mean(name, known)}",
+            key="provider",
+            value=name,
+        )
+    made: Provider[Any] = registry.find("providers", name)(_key(api_key_env, env), base_url=base_url, env=env)
+    return made
+
+
+def models_of_service(name: str) -> Mapping[str, int]:
+    """The models that a service of ours has of its own, each with the tokens of its context."""
+    found: Mapping[str, int] = getattr(registry.find("services", name), "models", {})
+    return found
+
+
+def key_variables(env: Mapping[str, str]) -> dict[str, tuple[tuple[str, ...], str]]:
+    """The variables in which each provider looks for its key, and the one that is set; "" where none is.
+
+    Services are among them: they have none.
+    """
+    found: dict[str, tuple[tuple[str, ...], str]] = dict.fromkeys(registry.names("services"), ((), ""))
+    for name in registry.names("providers"):
+        variables: tuple[str, ...] = tuple(getattr(registry.find("providers", name), "variables", ()))
+        found[name] = variables, next((known for known in variables if (env.get(known) or "").strip()), "")
+    return dict(sorted(found.items()))
 
 
 def _pairs(

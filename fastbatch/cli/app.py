@@ -10,6 +10,7 @@ import typer
 
 from fastbatch import __version__
 from fastbatch.cli import cache
+from fastbatch.cli.models import models
 from fastbatch.cli.repair import repair
 from fastbatch.cli.retry import retry
 from fastbatch.cli.run import run
@@ -17,7 +18,15 @@ from fastbatch.cli.simulate import simulate
 from fastbatch.cli.status import status
 from fastbatch.errors import FastbatchError, mask_secrets
 
-_ORDER = ("run", "retry", "status", "repair", "cache", "simulate")  # as they are needed, not as they are made
+_ORDER = (
+    "run",
+    "retry",
+    "status",
+    "repair",
+    "models",
+    "cache",
+    "simulate",
+)  # as they are needed, not as they are made
 
 
 class _Commands(typer.core.TyperGroup):
@@ -45,6 +54,7 @@ app = typer.Typer(
 )
 for command in (run, retry, status, repair):
     app.command(no_args_is_help=True)(command)
+app.command()(models)
 app.command()(simulate)
 app.add_typer(cache.app, name="cache")
 

@@ -54,6 +54,7 @@ class AnthropicProvider(HostedProvider[AnthropicMessage]):
 
     id_header = "request-id"
     notes = NOTES
+    variables = KEYS.variables + TOKENS.variables
     structured: tuple[Structured, ...] = ("strict", "tool", "prompt")
 
     def __init__(

@@ -53,6 +53,7 @@ class AzureProvider(OpenAIShaped):
     """
 
     ends_in_v1 = False
+    variables = TOKENS.variables + KEYS.variables
 
     def __init__(
         self,

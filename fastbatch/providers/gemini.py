@@ -33,6 +33,7 @@ class GeminiProvider(GeminiShaped):
     """
 
     title = "Gemini"
+    variables = KEYS.variables
     version = "v1beta"
     _models = "models"
     _lists = ("models",)

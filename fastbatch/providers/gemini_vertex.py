@@ -47,6 +47,7 @@ class VertexProvider(GeminiShaped):
     """
 
     title = "Vertex AI"
+    variables = TOKENS.variables + KEYS.variables
     version = "v1beta1"
     unsaid = VERTEX_UNSAID
     _models = "publishers/google/models"

@@ -80,6 +80,8 @@ class HostedProvider(Generic[ResponseT]):
 
     id_header = "x-request-id"
     """The reply's header that names the request."""
+    variables: tuple[str, ...] = ()
+    """Environment variables that hold a key, the strongest first; for people who ask which there are."""
 
     def __init__(
         self,

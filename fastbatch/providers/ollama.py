@@ -42,6 +42,7 @@ class OllamaProvider(HostedProvider[OllamaReply]):
         ConfigError: a base URL or `OLLAMA_HOST` that is none.
     """
 
+    variables = KEYS.variables
     structured: tuple[Structured, ...] = ("strict", "json", "prompt")
 
     def __init__(

@@ -33,6 +33,8 @@ class OpenAIProvider(OpenAIShaped):
         ConfigError: OpenAI itself without a key, or a base URL that is none.
     """
 
+    variables = KEYS.variables
+
     def __init__(
         self,
         api_key: str | None = None,

@@ -9,6 +9,7 @@ import threading
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 from fastbatch.errors import ServiceError, did_you_mean
 from fastbatch.services.llama_server import LlamaServer, Load
@@ -48,6 +49,9 @@ class LlamaCppService:
     >>> LlamaCppService("smollm2").identity()
     'local:sha256:b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53'
     """
+
+    models: ClassVar[Mapping[str, int]] = dict.fromkeys(_KNOWN, _CONTEXT)
+    """The models that it has of its own, each with the tokens that its context holds."""
 
     def __init__(
         self, model: str, *, report: Report | None = None, env: Mapping[str, str] | None = None
