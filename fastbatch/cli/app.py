@@ -18,15 +18,8 @@ from fastbatch.cli.simulate import simulate
 from fastbatch.cli.status import status
 from fastbatch.errors import FastbatchError, mask_secrets
 
-_ORDER = (
-    "run",
-    "retry",
-    "status",
-    "repair",
-    "models",
-    "cache",
-    "simulate",
-)  # as they are needed, not as they are made
+# As they are needed, not as they are made.
+_ORDER = ("run", "retry", "status", "repair", "models", "cache", "simulate")
 
 
 class _Commands(typer.core.TyperGroup):
