@@ -10,7 +10,7 @@ import itertools
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import pytest
 from fastbatch import LLMRequest
 from fastbatch.errors import BadResponse
 from fastbatch.limits.cost import Cost
+from fastbatch.limits.stated import Stated
 from fastbatch.models.http import HTTPCall, HTTPReply
 from fastbatch.models.params import CHAT, KNOWN
 from fastbatch.models.response import Usage
@@ -27,7 +28,7 @@ from fastbatch.models.stream import StreamedCall
 from fastbatch.providers.base import ModelPage
 from fastbatch.testing import ProviderContract
 from fastbatch.testing.providers.questions import PARAMETERS, questions
-from fastbatch.testing.providers.subject import Subject
+from fastbatch.testing.providers.subject import KEY, Subject
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "acme-provider"
 
@@ -37,13 +38,14 @@ with pytest.MonkeyPatch.context() as patch:
     from acme_fastbatch import AcmeFold, AcmeProvider
     from test_acme import TestAcme as AcmeCase
 
+TESTS = {name for name in dir(ProviderContract) if name.startswith("test_")}
 
-def failing(case: type[ProviderContract]) -> dict[str, str]:
-    """The tests of the contract that fail for this case, each with what it says."""
+
+def failing(case: type[ProviderContract], names: Collection[str] = TESTS) -> dict[str, str]:
+    """Those of these tests of the contract that fail for this case, each with what it says."""
     failed = {}
-    for name, test in inspect.getmembers(case, inspect.isfunction):
-        if not name.startswith("test_"):
-            continue
+    for name in names:
+        test = getattr(case, name)
         for arguments in calls_of(case, test):
             try:
                 test(case(), **arguments)
@@ -185,6 +187,37 @@ def anyway(self: Any, status: int, headers: Any) -> Any:
     return HTTPReply(status, headers, orjson.dumps(self.whole()))
 
 
+def remembering(self: Any, reply: HTTPReply) -> Any:
+    """A `parse` that gives the same outcome for the same reply."""
+    kept = vars(self).setdefault("kept", {})
+    return kept.setdefault(reply[:1] + reply[2:], AcmeProvider.parse(self, reply))
+
+
+def overcounted(self: Any, reply: HTTPReply) -> Any:
+    """A `parse` that counts more cached tokens than the prompt has."""
+    outcome = AcmeProvider.parse(self, reply)
+    outcome.tokens = Usage(9, 14, 3, 0)
+    return outcome
+
+
+def ending_with_key(self: Any, reply: HTTPReply) -> Any:
+    """A `parse` that takes the key out, where it is whole."""
+    if reply.status == 200:
+        return None
+    outcome = AcmeProvider.parse(self, reply)
+    assert outcome.error is not None
+    outcome.error.args = (reply.body[:100].decode("utf-8", "replace").replace(KEY, "…"),)
+    return outcome
+
+
+def silent(self: Any, request: LLMRequest, *, stream: bool = False) -> HTTPCall:
+    """A `build` that leaves out what the voice said."""
+    call = AcmeProvider.build(self, request, stream=stream)
+    body = orjson.loads(call.body)
+    body["turns"] = [turn for turn in body["turns"] if turn["who"] == "human"]
+    return call._replace(body=orjson.dumps(body))
+
+
 def unkeyed(self: Any, after: str = "") -> HTTPCall:
     """A question for models without a key."""
     return HTTPCall(f"{self.base_url}/voices", {}, b"", "GET")
@@ -269,6 +302,27 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
         parse_of(lambda self, reply: (orjson.loads(reply.body)["counted"]["heard"], None)[1]),
         "test_an_answer_with_anything_in_it",
     ),
+    "a failure without a byte order mark only": (
+        parse_of(strict),
+        "test_a_byte_order_mark_changes_no_failure",
+    ),
+    "failures that are all the same": (
+        parse_of(lambda self, reply: AcmeProvider.parse(self, reply._replace(status=500))),
+        "test_a_failure",
+    ),
+    "an answer that is lost on its way back": ({"build": silent}, "test_an_answer_can_be_talked_about"),
+    "one outcome for all": (parse_of(remembering), "test_each_answer_is_its_own"),
+    "one error for all": (parse_of(remembering), "test_each_error_is_its_own"),
+    "more cached than asked": ({"parse": overcounted}, "test_usage_counts_everything_once"),
+    "half a key shown": (parse_of(ending_with_key), "test_a_key_is_not_shown_where_a_message_is_cut"),
+    "NaN sent": (
+        {"check": None, "build": lambda self, request, **_: HTTPCall("", {}, repr(request.body).encode())},
+        "test_what_is_no_json_is_refused",
+    ),
+    "limits of nothing": (
+        {"read_limits": lambda self, headers, **_: (Stated("requests", 0),)},
+        "test_limits_that_are_none_are_no_limits",
+    ),
     "a wait unheard": (parse_of(impatient), "test_a_stated_wait_is_read"),
     "a failure of no kind": (
         parse_of(lambda self, reply: AcmeProvider.parse(self, reply._replace(status=418))),
@@ -315,9 +369,13 @@ def test_acme_fulfils_it() -> None:
 @pytest.mark.parametrize(("changes", "test"), FAULTS.values(), ids=FAULTS.keys())
 def test_a_fault_is_noticed(changes: dict[str, Any], test: str) -> None:
     """By the test that is about it, with a sentence."""
-    failed = failing(case_of(**changes))
-    assert test in failed, failed
+    failed = failing(case_of(**changes), [test])
     assert failed[test]
+
+
+def test_every_test_of_the_contract_notices_something() -> None:
+    """A test without a fault here might be one that never fails."""
+    assert {test for _, test in FAULTS.values()} == TESTS
 
 
 def test_what_is_not_said_is_asked_for(tmp_path: Path) -> None:
