@@ -11,7 +11,7 @@ import inspect
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -88,11 +88,11 @@ class Watching(dict[str, str]):
 
 
 class Variable(NamedTuple):
-    """An environment variable and what it is: `key`, `address` or `other`, and the header that carries it."""
+    """An environment variable and what it is: `key`, `address` or `other`, and what is to be said of it."""
 
     name: str
     kind: str
-    header: str = ""
+    told: str = ""
 
 
 class Subject:
@@ -107,9 +107,9 @@ class Subject:
         self.provider = next(self._made(self.env))
         self.kind = type(self.provider)
 
-    def _made(self, env: Mapping[str, str]) -> Iterator[Any]:
+    def _made(self, env: Mapping[str, str], base_urls: Sequence[str | None] = ()) -> Iterator[Any]:
         """As it can be made in this environment: with a key and without, at its own address and another."""
-        for base_url in (None, self.case.base_url):
+        for base_url in base_urls or (None, self.case.base_url):
             for key in (None, KEY):
                 with contextlib.suppress(FastbatchError):
                     yield self.make(key, base_url=base_url, env=env)
@@ -132,6 +132,25 @@ class Subject:
             seen.update(dict.fromkeys(env.asked))
         return [self._tried(name) for name in seen]
 
+    def keys(self, variables: Sequence[Variable]) -> list[Variable]:
+        """Those that hold a key, the strongest first: which one is sent while all are set."""
+        left, ordered = [found for found in variables if found.kind == "key"], []
+        while left:
+            marks = {found.name: f"zzz-{number}-zzz" for number, found in enumerate(left)}
+            sent = str([dict(made.build(self.request(CHAT)).headers) for made in self._keyless(marks)])
+            won = next((found for found in left if marks[found.name] in sent), left[0])
+            ordered.append(won)
+            left.remove(won)
+        return ordered
+
+    def _keyless(self, env: Mapping[str, str]) -> Iterator[Any]:
+        """As it can be made with what the environment has alone, a project before none."""
+        for given in (self.case.env, {}):
+            for base_url in (None, self.case.base_url):
+                with contextlib.suppress(FastbatchError):
+                    yield self.make(None, base_url=base_url, env={**given, **env})
+                    return
+
     def _tried(self, name: str) -> Variable:
         """What a variable does, by setting it."""
         mark = f"zzz-{name.lower().replace('_', '-')}.example"
@@ -145,15 +164,25 @@ class Subject:
                         if mark in sent:
                             secret = name in self.case.variables or name.endswith(("KEY", "TOKEN"))
                             shown = f"{header}: {sent.replace(value, '…')}"
-                            return Variable(name, "key" if secret else "other", shown)
-        return Variable(name, "other")
+                            return Variable(name, "key" if secret else "other", f"sent as `{shown}`")
+        return Variable(name, "other", self._moved(name))
+
+    def _moved(self, name: str) -> str:
+        """Where requests go when a variable is set that is in their address; empty where it is not."""
+        env = {**self.env, name: "zzz-word"}
+        for made in self._made(env, base_urls=(None, "http://127.0.0.1:1", self.case.base_url)):
+            url = unquote(made.build(self.request(CHAT)).url)
+            if "zzz-word" in url:
+                path = url.removeprefix("http://127.0.0.1:1").replace("zzz-word", "…")
+                return f"with it requests go to `{path}`"
+        return ""
 
     @property
     def about(self) -> str:
         """What it is, in a sentence."""
         if isinstance(self.make, Preset):
             return f"{self.make.title}, which speaks OpenAI's dialect."
-        return first_paragraph(self.kind)
+        return "\n\n".join(" ".join(said.split()) for said in _paragraphs(self.kind))
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -232,6 +261,11 @@ def _divided(refusal: str, question: str) -> tuple[str, str]:
     return question, why or ("" if what != refusal else refusal)
 
 
+def _paragraphs(kind: type) -> list[str]:
+    """What a class says of itself before it tells of its arguments."""
+    return (inspect.getdoc(kind) or "").split("Args:")[0].strip().split("\n\n")
+
+
 def first_paragraph(thing: Any) -> str:
     """How a docstring begins."""
     return " ".join((inspect.getdoc(thing) or "").split("\n\n")[0].split())
@@ -267,21 +301,19 @@ def page(name: str) -> str:
 def facts(subject: Subject) -> Iterator[tuple[str, str]]:
     """What there is to know at a glance."""
     variables = subject.variables()
-    named = ", else ".join(code(found.name) for found in variables if found.kind == "address")
-    usual = code(subject.base_url) if subject.base_url else "has to be given"
-    yield "address", f"{usual}; another by `--base-url` (`base_url=`)" + (f", else {named}" if named else "")
-    keys = [found for found in variables if found.kind == "key"]
+    named = [code(found.name) for found in variables if found.kind == "address"]
+    given = ", else ".join(["`--base-url` (`base_url=`)", *named])
+    usual = f"{code(subject.base_url)}; another by" if subject.base_url else "has to be given, by"
+    yield "address", f"{usual} {given}"
+    keys = subject.keys(variables)
     if keys:
-        yield "key", ", else ".join(f"{code(found.name)} (sent as `{found.header}`)" for found in keys)
+        yield "key", ", else ".join(f"{code(found.name)} ({found.told})" for found in keys)
         yield "without a key", "nothing is sent" if subject.case.needs_key else needs(subject)
     others = [found for found in variables if found.kind == "other"]
     if others:
         yield (
             "further variables",
-            ", ".join(
-                code(found.name) + (f" (sent as `{found.header}`)" if found.header else "")
-                for found in others
-            ),
+            ", ".join(code(found.name) + (f" ({found.told})" if found.told else "") for found in others),
         )
     offered = list(subject.endpoints())
     yield "endpoints", ", ".join(f"{ENDPOINTS[name]} (`POST {where}`)" for name, where, _ in offered)
@@ -354,7 +386,7 @@ def table() -> str:
     rows = [line("name", "address", "key", "endpoints"), "|---|---|---|---|"]
     for name in sorted(registry.BUILT_IN["providers"]):
         subject = Subject(name)
-        keys = [code(found.name) for found in subject.variables() if found.kind == "key"]
+        keys = [code(found.name) for found in subject.keys(subject.variables())]
         kinds = ", ".join(ENDPOINTS[endpoint] for endpoint, *_ in subject.endpoints())
         address = code(subject.base_url) if subject.base_url else "given"
         page = f"[`{name}`](providers/{name}.md)"
