@@ -42,18 +42,19 @@ def run_python(*arguments: str, folder: Path, **variables: str) -> str:
     list(
         zip(
             SNIPPETS,
-            [3, 2, 2, 10, 0],
+            [3, 2, 2, 10, 0, 2],
             [
                 r"(?:\w+ \S.*\n){3}",
                 r"2 0 0 \d+\n",
                 r"peru \S.* False\nnorway \S.* False\n",
                 r"Counter\(\{(?:'.*': 1(?:, )?){10}\}\)\n",
                 r"\[\{'type'.*\n",
+                r'Ticket 0 \{"product".*\nReply 0 \{"text".*\n',
             ],
             strict=True,
         )
     ),
-    ids=["stream", "run_file", "journal", "sampling", "parts"],
+    ids=["stream", "run_file", "journal", "sampling", "parts", "shapes"],
 )
 def test_the_python_of_the_page_runs(tmp_path: Path, code: str, requests: int, printed: str) -> None:
     """Each snippet runs as printed, sends what it says and prints what it should."""

@@ -29,10 +29,10 @@ def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
 
     It is named by the environment; what the second example asks is in the cache by then.
     """
-    first, second = blocks("python")
+    first, second, third = blocks("python")
     with SimulatorThread(SimulatorConfig(latency=0)) as simulator:
         done = subprocess.run(
-            [sys.executable, "-c", first + second],
+            [sys.executable, "-c", first + second + third],
             env={
                 **os.environ,
                 "OPENAI_API_KEY": "not-a-key",
@@ -44,9 +44,11 @@ def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
             text=True,
             timeout=60,
         )
-        assert simulator.stats().answered == 3
+        assert simulator.stats().answered == 4
     assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) == 6
+    *_, river = lines = done.stdout.splitlines()
+    assert len(lines) == 7
+    assert river.startswith("name=")
 
 
 def test_the_run_command_of_the_readme_runs(tmp_path: Path) -> None:
