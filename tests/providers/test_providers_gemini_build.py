@@ -18,8 +18,9 @@ GEMINI = GeminiProvider("k1", env={})
 HOME = "https://generativelanguage.googleapis.com/v1beta"
 HI = {"role": "user", "content": "Hi?"}
 HI_THERE = {"role": "user", "parts": [{"text": "Hi?"}]}
+FUNCTION = {"name": "f", "parameters": {"type": "object"}}
 NAMED = {"type": "function", "function": {"name": "f"}}
-TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+TOOL = {"type": "function", "function": FUNCTION}
 
 
 def request(**body: Any) -> LLMRequest:
@@ -248,6 +249,17 @@ def test_parameters_by_gemini_names(given: dict[str, Any], said: dict[str, Any])
         ({"tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "auto"}}}, "needs a mode"),
         ({"temperature": 1, "generationConfig": {"temperature": 1}}, "generationConfig.temperature"),
         ({"top_p": 1, "generation_config": {"top_p": 1}}, "generation_config.top_p"),
+        (
+            {
+                "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"a": 1}}},
+                "generationConfig": {"responseJsonSchema": {"b": 1}},
+            },
+            "generationConfig.responseJsonSchema",
+        ),
+        (
+            {"tools": [{"type": "function", "function": {**FUNCTION, "parametersJsonSchema": {}}}]},
+            "tools[0].function has parameters twice",
+        ),
         ({"contents": []}, "contents cannot be said to Gemini: other parameters of the request say it"),
         (
             {

@@ -166,7 +166,8 @@ def test_a_blocked_prompt() -> None:
 def test_feedback_beside_an_answer_blocks_nothing() -> None:
     """It rates the prompt."""
     candidate = {"content": {"parts": [{"text": "x"}]}, "finishReason": "STOP"}
-    assert parsed({"candidates": [candidate], "promptFeedback": {"safetyRatings": []}}).text == "x"
+    for feedback in ({"safetyRatings": []}, {"blockReason": "SAFETY"}):
+        assert parsed({"candidates": [candidate], "promptFeedback": feedback}).text == "x"
 
 
 @pytest.mark.parametrize(

@@ -145,6 +145,13 @@ def test_a_stream_that_broke_off(said: list[Any]) -> None:
     assert folded(*said)[0] is None
 
 
+def test_null_is_nothing() -> None:
+    """What an event leaves open stays as it was said before."""
+    later = {"candidates": [{"index": 0, "content": None, "finishReason": None}]}
+    whole, _ = folded(piece({"text": "a"}, end="STOP"), later)
+    assert (whole["candidates"][0]["finishReason"], GEMINI.reader.text(whole)) == ("STOP", "a")
+
+
 def test_an_answer_without_content() -> None:
     """As a whole one has it."""
     whole, deltas = folded(piece(end="SAFETY"))
