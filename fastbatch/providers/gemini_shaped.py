@@ -1,8 +1,8 @@
 """What AI Studio and Vertex AI have in common: Gemini's dialect, wherever it is spoken.
 
-`gemini_request` says a chat, by `gemini_messages`, `gemini_parts` and `gemini_tools`; `gemini_embeddings` asks
-for vectors. `gemini_types` reads what comes back, `gemini_stream` puts its pieces together, and `gemini_errors`
-knows what went wrong.
+`gemini_request` says a chat, by `gemini_messages`, `gemini_parts` and `gemini_tools`; `gemini_embeddings`
+asks for vectors. `gemini_types` reads what comes back, `gemini_stream` puts its pieces together, and
+`gemini_errors` knows what went wrong.
 """
 
 from __future__ import annotations
