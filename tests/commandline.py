@@ -90,9 +90,12 @@ class Recorder:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
+            def do_GET(self) -> None:
+                self.do_POST()
+
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                request = Request(self.path, dict(self.headers), json.loads(body))
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                request = Request(self.path, dict(self.headers), json.loads(body or "null"))
                 recorder.requests.append(request)
                 status, reply = answer(request)
                 streamed = isinstance(reply, bytes)

@@ -40,6 +40,9 @@ def acme(request: Request) -> tuple[int, Any]:
     """Acme's API: it repeats what it hears, and wants its key."""
     if request.headers.get("Acme-Key") != KEY:
         return 401, {"problem": {"kind": "stranger", "text": "Who are you?"}}
+    if request.path.startswith("/v1/voices"):
+        first = not request.path.endswith("?after=b")
+        return 200, {"voices": [{"name": "echo" if first else "nymph", "memory": 80}], "more": "b" * first}
     if request.path != "/v1/converse" or request.body["voice"] != "echo":
         return 404, {"problem": {"kind": "nobody", "text": "There is no such voice."}}
     said = request.body["turns"][-1]["says"]
@@ -169,6 +172,20 @@ def test_what_it_has_no_words_for_is_refused(installed: Path, tmp_path: Path) ->
     assert ran.code == 2
     assert "line 2" in ran.err
     assert "seed cannot be said to Acme: its voices are never the same twice" in ran.err
+
+
+def test_its_models_are_listed(installed: Path, tmp_path: Path) -> None:
+    """Page after page; and it stands among the providers, with the variable of its key."""
+    with Recorder(acme) as server:
+        ran = fastbatch(
+            "models", "acme", "--base-url", server.url, "--json", cwd=tmp_path, env=surroundings(installed)
+        )
+    assert ran.code == 0, ran.err
+    assert [json.loads(line)["name"] for line in ran.out.splitlines()] == ["echo", "nymph"]
+    listed = fastbatch("models", "--json", cwd=tmp_path, env=surroundings(installed))
+    (own,) = [line for line in map(json.loads, listed.out.splitlines()) if line["provider"] == "acme"]
+    assert own == {"provider": "acme", "variables": ["ACME_API_KEY"], "set": "ACME_API_KEY"}
+    assert KEY not in listed.out + listed.err
 
 
 def test_without_its_key_nothing_is_sent(installed: Path, tmp_path: Path) -> None:

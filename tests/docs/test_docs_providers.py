@@ -25,6 +25,14 @@ def test_a_page_is_up_to_date(name: str) -> None:
     assert path.read_text("utf-8") == providerpages.page(name), "run python3 dev.py pages"
 
 
+@pytest.mark.parametrize("name", sorted(registry.BUILT_IN["providers"]))
+def test_the_variables_of_a_key_are_those_that_are_read(name: str) -> None:
+    """What `fastbatch models` says is what was found by trying, the strongest first."""
+    subject = providerpages.Subject(name)
+    found = tuple(variable.name for variable in subject.keys(subject.variables()))
+    assert subject.make.variables == found
+
+
 def test_the_table_of_all_providers_is_up_to_date() -> None:
     """So is the table in the overview."""
     assert providerpages.overview() == OVERVIEW, "run python3 dev.py pages"

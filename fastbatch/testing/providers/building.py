@@ -155,6 +155,8 @@ class Building(Subject):
 
     def test_the_key_is_found_in_the_environment(self) -> None:
         """In each of its variables, the strongest first; without one there is an error that names it."""
+        told = getattr(type(self).provider, "variables", self.variables)
+        assert set(self.variables) <= {*told}, f"it tells {', '.join(told)} to be its variables"
         for variable in self.variables:
             call = self.make(None, env={variable: KEY}).build(self.request())
             assert any(KEY in value for value in call.headers.values()), f"{variable} is not read"
