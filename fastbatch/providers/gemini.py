@@ -18,6 +18,9 @@ KEYS = Keys(("GOOGLE_API_KEY", "GEMINI_API_KEY"), header="x-goog-api-key", schem
 class GeminiProvider(GeminiShaped):
     """Chats and embeddings of the Gemini API.
 
+    Google limits requests and input tokens, and its replies do not say how far: `--rpm`, and `--tpm` of input
+    tokens alone. An answer's message holds what is to be sent back of signed thinking in `google_parts`.
+
     Args:
         api_key: the key; without one `GOOGLE_API_KEY`, else `GEMINI_API_KEY` is read.
         base_url: the address, with or without its version (`/v1beta`); else `GOOGLE_GEMINI_BASE_URL`, else

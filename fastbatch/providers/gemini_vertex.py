@@ -27,7 +27,7 @@ class VertexProvider(GeminiShaped):
     A project and its location are asked by an access token, which lasts an hour (`gcloud auth
     print-access-token`): a run that outlives it stops and is resumed with another. An API key alone (express
     mode) names its project itself. What wins is as in Google's own client: a key that is given over a project
-    of the environment, a project over a key of the environment.
+    of the environment, a project over a key of the environment. Limits of tokens are of input tokens alone.
 
     Args:
         api_key: the key; without one `GOOGLE_API_KEY`, else `GEMINI_API_KEY` is read where there is no
