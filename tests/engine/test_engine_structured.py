@@ -1,13 +1,16 @@
 """Answers with a shape: asked again while they do not fit, counted each time, and failed with their text."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from fakes import FakeTransport, answer_to, asks, manager_on, refusal
 from pydantic import BaseModel, field_validator
 
 from fastbatch import InMemoryCache, LLMRequest, OpenAIProvider, RequestBatch, RetryPolicy
+from fastbatch.engine.source import JobSource
 from fastbatch.errors import BadRequest, ConfigError, ConnectionLost, InvalidAnswer, InvalidRequest
+from fastbatch.formats.rows import RowSettings
 from fastbatch.models.http import HTTPReply
 from fastbatch.testing import ManualClock
 
@@ -300,3 +303,20 @@ def test_impossible_options(options):
     """They are named."""
     with pytest.raises(ConfigError, match=next(iter(options))):
         manager_of(Model(GOOD), **options)
+
+
+async def test_workers_know_the_managers_shape_alone():
+    """A shape of one request's own is refused there, before anything is sent."""
+    manager = manager_of(Model(GOOD))
+    settings = replace(manager._settings, workers=2)
+    source = JobSource(settings, RowSettings("m", shape=settings.shape))
+
+    class Other(BaseModel):
+        x: int
+
+    same = LLMRequest.from_prompt("a", response_format=City)
+    other = LLMRequest.from_prompt("a", response_format=Other)
+    (block,) = [block async for block in source.blocks([same, other])]
+    assert block[0].outcome is None
+    assert isinstance(block[1].outcome.error, InvalidRequest)
+    assert "response_format" in block[1].outcome.error.message
