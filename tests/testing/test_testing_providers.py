@@ -95,6 +95,16 @@ def sent_to(change: Callable[[HTTPCall], HTTPCall]) -> dict[str, Any]:
     return {"build": build}
 
 
+def after(look: Callable[[LLMRequest], Any]) -> dict[str, Any]:
+    """A `build` that looks at the request in its own way first."""
+
+    def build(self: Any, request: LLMRequest, *, stream: bool = False) -> HTTPCall:
+        look(request)
+        return AcmeProvider.build(self, request, stream=stream)
+
+    return {"build": build}
+
+
 def parse_of(change: Callable[[Any, HTTPReply], Any]) -> dict[str, Any]:
     """A `parse` that looks at the reply in its own way first; None leaves it to the right one."""
 
@@ -256,6 +266,10 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "no system prompt": (without("rules"), "test_nothing_is_dropped"),
     "no temperature": (without("warmth"), "test_nothing_is_dropped"),
     "no parameters of its own": (without("x_okapi"), "test_nothing_is_dropped"),
+    "a request that must be right": (
+        after(lambda request: [tool["type"].strip() for tool in request.body.get("tools") or ()]),
+        "test_a_request_with_anything_in_it",
+    ),
     "no check": ({"check": None}, "test_check_refuses_what_build_refuses"),
     "a check of everything": (
         {"check": lambda self, request: AcmeProvider.check(self, LLMRequest(CHAT, {"messages": []}))},

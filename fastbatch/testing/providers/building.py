@@ -11,6 +11,7 @@ import pytest
 from fastbatch.errors import ConfigError, InvalidRequest
 from fastbatch.models.http import HTTPCall
 from fastbatch.models.params import CHAT
+from fastbatch.models.request import LLMRequest
 from fastbatch.models.shape import Shape
 from fastbatch.models.stream import StreamedCall
 from fastbatch.models.telling import WAYS
@@ -19,7 +20,9 @@ from fastbatch.testing.providers.subject import (
     KEY,
     OTHER_KEY,
     Subject,
+    changed,
     leaves,
+    others,
     parsed,
     refusal,
     request_of,
@@ -92,6 +95,24 @@ class Building(Subject):
             asked += question.endpoint == CHAT
             _assert_said(question, provider.build(request))
         assert asked, "no chat at all can be said"
+
+    def test_a_request_with_anything_in_it(self) -> None:
+        """Whatever is in the place of each value: a call, or `InvalidRequest`, never another exception."""
+        provider = self.make()
+        for question in self.questions():
+            for body in changed(question.body, others):
+                if not isinstance(body, dict):
+                    continue
+                try:
+                    request = LLMRequest(question.endpoint, body)
+                except InvalidRequest:
+                    continue  # refused for every provider
+                try:
+                    provider.build(request)
+                except InvalidRequest:
+                    continue
+                except Exception as problem:
+                    raise AssertionError(f"{problem!r} ({question.name}): {body}") from problem
 
     def test_check_refuses_what_build_refuses(self) -> None:
         """`check` is asked before a run sends anything, and says the same; None stands for no refusals."""

@@ -23,7 +23,7 @@ from fastbatch.errors import (
 )
 from fastbatch.models.response import ResponseWrapper
 from fastbatch.testing.providers.examples import Answer, Failure
-from fastbatch.testing.providers.subject import KEY, Subject, changed, leaves, parsed
+from fastbatch.testing.providers.subject import KEY, Subject, changed, leaves, others, parsed
 
 # The kinds on which decisions hang are the same for all, also where a proxy on the way answers.
 BY_STATUS: dict[int, type[RequestError]] = {
@@ -50,7 +50,6 @@ WAITS = (
     {"retry-after": "inf"},
 )
 NESTED = b"[" * 1100 + b"]" * 1100
-_OTHERS: tuple[Any, ...] = (None, True, -7, 0.5, 2**70, "", "x", [], {}, [[]], [{}], {"": None})
 
 
 class Replies(Subject):
@@ -137,9 +136,6 @@ class Replies(Subject):
     def test_an_answer_with_anything_in_it(self, answer: Answer) -> None:
         """Whatever is in the place of each value: an outcome with whole counts, which can be read."""
         provider = self.make()
-
-        def others(value: Any) -> Iterator[Any]:
-            yield from (other for other in _OTHERS if type(other) is not type(value) or other != value)
 
         for body in changed(answer.body, others):
             raw = _dumped(body)

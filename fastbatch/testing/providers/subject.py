@@ -26,6 +26,7 @@ from fastbatch.testing.providers.questions import Question, questions
 
 KEY = "contract.0123456789.abcdef"  # looks like no provider's keys, which are masked wherever they stand
 OTHER_KEY = "contract.9876543210.fedcba"
+_KINDS: tuple[Any, ...] = (None, True, -7, 0.5, 2**70, "", "x", [], {}, [[]], [{}], {"": None})
 
 
 class Subject:
@@ -149,6 +150,11 @@ def leaves(value: Any) -> Iterator[Any]:
             yield from leaves(inner)
     else:
         yield value
+
+
+def others(value: Any) -> Iterator[Any]:
+    """Values of every kind that JSON has, to stand in the place of one."""
+    yield from (other for other in _KINDS if type(other) is not type(value) or other != value)
 
 
 def changed(value: Any, how: Callable[[Any], Iterator[Any]]) -> Iterator[Any]:
