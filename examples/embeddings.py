@@ -25,9 +25,7 @@ def main() -> None:
     texts = {request.custom_id: request.body["input"] for request in batch}
     with RequestManager(MODEL, concurrency=8) as manager:
         results = manager.run(batch)
-    vectors = {
-        result.custom_id: result.body["data"][0]["embedding"] for result in results if result.error is None
-    }
+    vectors = {result.custom_id: result.vectors[0] for result in results if result.vectors}
     for name in list(vectors)[::10]:
         nearest = max(
             (other for other in vectors if other != name), key=lambda o: cosine(vectors[name], vectors[o])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import orjson
 
@@ -49,6 +49,20 @@ class ReplyReader(Protocol[ResponseT_co]):
 
     def finish_reason(self, body: Any) -> str | None:
         """Why it ends, in OpenAI's words (`stop`, `length`, `tool_calls`, `content_filter`), if it says."""
+        ...
+
+
+def vectors_of(reader: object, body: Any) -> list[list[float]] | None:
+    """The vectors of an embeddings reply, by a reader that knows some (`Embedding`)."""
+    return reader.vectors(body) if isinstance(reader, Embedding) else None
+
+
+@runtime_checkable
+class Embedding(Protocol):
+    """What a reader does besides where its provider makes embeddings."""
+
+    def vectors(self, body: Any) -> list[list[float]] | None:
+        """The vectors in the order of the inputs, None where the reply holds none."""
         ...
 
 
@@ -205,6 +219,11 @@ class ResponseWrapper(Generic[ResponseT]):
         `tool_calls` are in it. None for an error, and for what is no message (embeddings).
         """
         return None if self.error is not None else self.reader.message(self.body)
+
+    @property
+    def vectors(self) -> list[list[float]] | None:
+        """The vectors of an embeddings answer in the order of the inputs; None for other answers."""
+        return None if self.error is not None else vectors_of(self.reader, self.body)
 
     @property
     def finish_reason(self) -> str | None:

@@ -167,6 +167,10 @@ class GeminiReader:
         reply = body.get("responseId")
         return heard(parts, reply if isinstance(reply, str) else "")
 
+    def vectors(self, body: Any) -> list[list[float]] | None:
+        """The values of each embedding."""
+        return [vector["values"] for vector in vectors_in(body)] or None if isinstance(body, dict) else None
+
     def finish_reason(self, body: Any) -> str | None:
         """Why the first answer ends, where OpenAI has a word for it."""
         first = first_candidate(body)

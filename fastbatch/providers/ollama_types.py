@@ -110,6 +110,11 @@ class OllamaReader:
         thinking = message.get("thinking")
         return {**said, "thinking": thinking} if isinstance(thinking, str) and thinking else said
 
+    def vectors(self, body: Any) -> list[list[float]] | None:
+        """Its `embeddings`."""
+        found = body.get("embeddings") if isinstance(body, dict) else None
+        return found if isinstance(found, list) and found else None
+
     def finish_reason(self, body: Any) -> str | None:
         """What `done_reason` means; calls end an answer, too."""
         message = _message(body)

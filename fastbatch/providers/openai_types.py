@@ -5,6 +5,8 @@ Source: the response schemas of the OpenAI API. Only what every OpenAI-shaped se
 
 from __future__ import annotations
 
+import base64
+import struct
 from typing import Any, Literal
 
 import orjson
@@ -167,6 +169,23 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
+def _index(said: dict[str, Any]) -> bool:
+    return type(said.get("index")) is int
+
+
+def _vector(given: Any) -> list[float] | None:
+    """The numbers of one vector: a list of them, or little-endian 32-bit floats in base64."""
+    if isinstance(given, list):
+        return given if all(isinstance(number, int | float) for number in given) else None
+    if not isinstance(given, str):
+        return None
+    try:
+        packed = base64.b64decode(given, validate=True)
+    except ValueError:
+        return None
+    return list(struct.unpack(f"<{len(packed) // 4}f", packed)) if len(packed) % 4 == 0 else None
+
+
 class OpenAIReader:
     """Reads a reply of any of OpenAI's endpoints; which one it is shows in its fields."""
 
@@ -195,6 +214,15 @@ class OpenAIReader:
             text = first.get("text")
             return {"role": "assistant", "content": text} if isinstance(text, str) else None
         return responses_message(body) if "output" in body else None
+
+    def vectors(self, body: Any) -> list[list[float]] | None:
+        """Those of `data` by their index, read out of base64 where that was asked for."""
+        data = body.get("data") if isinstance(body, dict) else None
+        if not isinstance(data, list) or not data or not all(isinstance(one, dict) for one in data):
+            return None
+        ordered = sorted(data, key=lambda one: one["index"]) if all(_index(one) for one in data) else data
+        found = [_vector(one.get("embedding")) for one in ordered]
+        return None if any(vector is None for vector in found) else [vector or [] for vector in found]
 
     def finish_reason(self, body: Any) -> str | None:
         """The first choice's; of a Responses reply what its status means."""

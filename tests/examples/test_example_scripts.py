@@ -48,6 +48,14 @@ def test_the_embeddings_find_neighbours(tmp_path: Path) -> None:
     assert "60 vectors of 576 numbers" in run_example("embeddings.py", tmp_path)
 
 
+def test_the_extraction_sorts_tickets(tmp_path: Path) -> None:
+    """`extraction.py` has an object for each of a dozen tickets."""
+    *lines, last = run_example("extraction.py", tmp_path).splitlines()
+    assert [line.split()[0] for line in lines] == [f"ticket-{n:03}" for n in range(1, 13)]
+    assert {line.split()[1] for line in lines} <= {"billing", "delivery", "access", "product", "other"}
+    assert last.endswith("0 answers did not fit at first")
+
+
 def test_the_notebook_runs_from_top_to_bottom() -> None:
     """`notebook.ipynb` runs in a real kernel, whose loop is running while `manager.run` is called."""
     nbformat = pytest.importorskip("nbformat")

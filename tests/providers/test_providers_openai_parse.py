@@ -18,6 +18,7 @@ from fastbatch.providers.openai_types import (
     ChatCompletion,
     EmbeddingList,
     Moderation,
+    OpenAIReader,
     OpenAIReply,
     Response,
     TextCompletion,
@@ -417,3 +418,22 @@ def test_errors_as_deep_as_you_like() -> None:
         error = PROVIDER.parse(HTTPReply(400, {}, raw)).error
         assert error is not None
         assert "[" not in (error.code or "")
+
+
+@pytest.mark.parametrize(
+    ("data", "vectors"),
+    [
+        ([{"index": 0, "embedding": [1, 0.5]}, {"index": 1, "embedding": [2.0]}], [[1, 0.5], [2.0]]),
+        ([{"index": 1, "embedding": [2.0]}, {"index": 0, "embedding": [1.0]}], [[1.0], [2.0]]),
+        ([{"embedding": [2.0]}], [[2.0]]),
+        ([{"index": 0, "embedding": "AACAPwAAAEA="}], [[1.0, 2.0]]),
+        ([{"index": 0, "embedding": "AACAPw"}], None),
+        ([{"index": 0, "embedding": "AACA"}], None),
+        ([{"index": 0}], None),
+        ([5], None),
+        ({}, None),
+    ],
+)
+def test_vectors(data, vectors):
+    """In the order of the inputs, also where they came as base64; nothing for what is none."""
+    assert OpenAIReader().vectors({"data": data}) == vectors
