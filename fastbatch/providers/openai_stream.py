@@ -118,7 +118,7 @@ class ChatFold(ChunkFold):
         delta = delta if isinstance(delta, dict) else {}
         message = choice.setdefault("message", {"role": "assistant", "content": None})
         for key, value in delta.items():
-            if key == "tool_calls" and isinstance(value, list):
+            if key == "tool_calls" and value is not None:
                 _add_calls(message, value)
             else:
                 _merge(message, key, value)
@@ -158,7 +158,8 @@ class ResponseFold(EventFold):
         """As `EventFold.take`."""
         if not isinstance(said, dict):
             raise BadResponse("an event of the stream is no object")
-        kind = said.get("type") or event
+        kind = said.get("type")
+        kind = kind if kind and isinstance(kind, str) else event
         if kind == "error" or said.get("error"):
             inner = said.get("error")
             error = inner if isinstance(inner, dict) else {k: v for k, v in said.items() if k != "type"}
@@ -170,7 +171,8 @@ class ResponseFold(EventFold):
         if isinstance(piece, str) and piece:
             if name := _DELTAS_OF_RESPONSES.get(kind):
                 return (Delta({name: piece}),)
-            number = self._calls.get(said.get("output_index"))
+            place = said.get("output_index")
+            number = self._calls.get(place) if type(place) is int else None
             if kind == "response.function_call_arguments.delta" and number is not None:
                 return (Delta({"tool_calls": [{"index": number, "function": {"arguments": piece}}]}),)
         item = said.get("item")
@@ -232,14 +234,14 @@ def _merge(known: dict[str, Any], key: str, value: Any) -> None:
         known[key] = value
 
 
-def _add_calls(message: dict[str, Any], pieces: Sequence[Any]) -> None:
+def _add_calls(message: dict[str, Any], pieces: Any) -> None:
     """Pieces of calls, each by its number; one without a number is a whole call, or goes on with the last."""
     known = message.get("tool_calls")
     calls: list[dict[str, Any]] = known if isinstance(known, list) else []
     message["tool_calls"] = calls
+    if not isinstance(pieces, list) or not all(isinstance(piece, dict) for piece in pieces):
+        raise BadResponse("a tool call of the stream is none")
     for piece in pieces:
-        if not isinstance(piece, dict):
-            raise BadResponse("a tool call of the stream is none")
         index = piece.get("index")
         call = next((one for one in calls if index is not None and one.get("index") == index), None)
         function = piece.get("function")

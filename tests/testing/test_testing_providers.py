@@ -361,6 +361,14 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
         fold_of(take=lambda self, event, said: AcmeFold.take(self, event, {**said})),
         "test_a_stream_of_something_else_is_no_reply",
     ),
+    "a stream whose texts must be texts": (
+        fold_of(
+            take=lambda self, event, said: (
+                AcmeFold.take(self, event, said) if "".join(said.get("end") or "x") else ()
+            )
+        ),
+        "test_a_stream_with_anything_in_it",
+    ),
     "failures of streams unheard": (
         fold_of(take=lambda self, event, said: () if "problem" in said else AcmeFold.take(self, event, said)),
         "test_a_failure_in_a_stream",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -14,7 +15,7 @@ from fastbatch.models.params import CHAT, COMPLETIONS, RESPONSES
 from fastbatch.models.request import LLMRequest
 from fastbatch.models.stream import Delta, Fold, StreamedCall
 from fastbatch.testing.providers.examples import BrokenStream, Stream
-from fastbatch.testing.providers.subject import Subject, parsed
+from fastbatch.testing.providers.subject import Subject, changed, others, parsed
 
 _HEADERS = {"x-okapi": "zorilla"}
 _ASKED: dict[str, dict[str, Any]] = {
@@ -102,6 +103,24 @@ class Streaming(Subject):
                     continue
                 assert reply is None or reply.status >= 400, f"{sent!r} is a reply: {reply.body!r}"
 
+    def test_a_stream_with_anything_in_it(self, stream: Stream) -> None:
+        """Whatever is in the place of each value: an outcome, None, or `BadResponse`, nothing else."""
+        provider = self.make()
+        for sent in _other_streams(stream.sent):
+            try:
+                reply, deltas = _folded(self.fold(stream.endpoint), [sent])
+            except BadResponse:
+                continue
+            except Exception as problem:
+                raise AssertionError(f"{problem!r}: {sent!r}") from problem
+            for delta in deltas:
+                assert isinstance(delta.delta, Mapping), f"{delta} is no piece of an answer: {sent!r}"
+                reason = delta.finish_reason
+                assert reason is None or isinstance(reason, str), f"{delta} ends by {reason!r}: {sent!r}"
+            if reply is not None:
+                outcome = provider.parse(reply)
+                assert outcome.error is None or outcome.error.message, f"no message: {sent!r}"
+
     def test_a_failure_in_a_stream(self, broken_stream: BrokenStream) -> None:
         """What the server says in the stream is a reply with an error's status, of the right kind."""
         for pieces in cuts(broken_stream.sent):
@@ -118,6 +137,17 @@ def cuts(sent: bytes) -> Iterator[list[bytes]]:
         yield [sent[start : start + size] for start in range(0, len(sent), size)]
     for place in range(1, len(sent)):
         yield [sent[:place], sent[place:]]
+
+
+def _other_streams(sent: bytes) -> Iterator[bytes]:
+    """The stream with another value in one of the JSON documents in its lines."""
+    lines = sent.split(b"\n")
+    for number, line in enumerate(lines):
+        start = line.find(b"{")
+        if start >= 0:
+            for said in changed(orjson.loads(line[start:]), others):
+                other = line[:start] + json.dumps(said).encode()
+                yield b"\n".join([*lines[:number], other, *lines[number + 1 :]])
 
 
 def text_of(delta: Delta) -> str:
