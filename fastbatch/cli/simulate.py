@@ -173,7 +173,8 @@ def _run(config: SimulatorConfig, host: str, port: int) -> None:
             model = config.models[0] if config.models else "any"
             typer.echo(
                 f"Simulated provider on {simulator.base_url} (Ctrl-C ends it). Try: "
-                f"fastbatch run INPUT -o OUT -m openai:{model} --base-url {simulator.base_url}"
+                f"fastbatch run INPUT -o OUT -m openai:{model} --base-url {simulator.base_url}, "
+                f"or azure, anthropic, gemini, vertex or ollama-native with --base-url {simulator.root_url}"
             )
             await stop.wait()
 
@@ -191,6 +192,7 @@ def _summary(stats: SimulatorStats) -> str:
         f"  {stats.answered} answered, {stats.refused_429} refused by limits, {stats.rejected} rejected, "
         f"{failed}, {stats.abandoned} abandoned by the client",
         *([f"  {stats.refused_busy} refused while too many were under way"] if stats.refused_busy else []),
+        *([f"  {stats.invalid} of the answers made not to fit their schema"] if stats.invalid else []),
         f"  {stats.distinct_bodies} different bodies, {stats.repeated_bodies} answered more than once",
         f"  {stats.prompt_tokens} prompt and {stats.completion_tokens} completion tokens, "
         f"would have billed ${stats.would_have_billed_usd} at gpt-4o-mini's prices",

@@ -1,7 +1,8 @@
-"""A provider to practise on: an OpenAI-shaped HTTP server that is strict, fast and tells what it saw.
+"""A provider to practise on: an HTTP server that speaks every dialect, is strict and tells what it saw.
 
     async with Simulator(SimulatorConfig(rpm=600, failure_rates={"500": 0.03})) as simulator:
-        ...                                    # simulator.base_url is "http://127.0.0.1:PORT/v1"
+        ...                                    # OpenAI's clients take simulator.base_url, which ends in "/v1";
+        ...                                    # all others simulator.root_url, "http://127.0.0.1:PORT"
         print(simulator.stats().requests)
 
 Laws:
@@ -13,14 +14,17 @@ Laws:
 3. *The same bytes get the same text*, or with `vary_repeats` each time another one. Text, latency and
    failures are drawn from the seed, the path, the body's bytes and how often that body came; never from a
    global generator.
-4. *An admitted request that draws no failure is an answer and is billed*, even if the client hangs up first.
+4. *An admitted request that draws no failure is an answer and is billed*, even if the client hangs up first,
+   and also if it was drawn to be "invalid": nobody is paid back for an answer that does not fit.
 5. *Weather runs from the first request.* Spells are timed from there, so that a client's start does not shift
    them.
 6. `provider.py` decides and does no I/O (time is passed in); `protocol.py` moves bytes and decides nothing.
+7. *Dialects are words.* `routes.py` says which path is whose; what is counted, thought and billed is the same
+   in all of them. A body is read as strictly as its API reads it, so that a wrong translation is found out.
 
-Deliberately absent: models, tools, logprobs and structured outputs (`response_format` is read by nobody),
-TLS, compression, streaming for anything but chat, and aiohttp: the server must not share the client's HTTP
-code.
+Deliberately absent: models, calls that nobody forced, logprobs, pictures, batches, schemas with a `pattern`
+(refused, see `schemas.py`), TLS, compression, and aiohttp: the server must not share the client's HTTP code,
+nor its translations (`fastbatch.providers`).
 """
 
 from fastbatch.simulator.arrivals import ArrivalRecord

@@ -20,7 +20,7 @@ from fastbatch.simulator.provider import SimulatedProvider
 
 
 class Simulator:
-    """A running OpenAI-shaped provider.
+    """A running provider that speaks every dialect.
 
     Args:
         config: what it is like; by default fast, unlimited and reliable.
@@ -94,13 +94,13 @@ class Simulator:
 
     @property
     def root_url(self) -> str:
-        """The address without `/v1`, for `/simulator/stats`."""
+        """The address without `/v1`: for Azure, Anthropic, Gemini, Ollama, and `/simulator/stats`."""
         host = self._doors.host
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     @property
     def base_url(self) -> str:
-        """What an OpenAI client calls base_url; ends in `/v1`."""
+        """What an OpenAI client calls base_url; ends in `/v1`. Those of other APIs take `root_url`."""
         return f"{self.root_url}/v1"
 
     @property

@@ -109,12 +109,12 @@ class SimulatorThread:
 
     @property
     def root_url(self) -> str:
-        """The address without `/v1`, for `/simulator/stats`."""
+        """The address without `/v1`: for Azure, Anthropic, Gemini, Ollama, and `/simulator/stats`."""
         return self._simulator.root_url
 
     @property
     def base_url(self) -> str:
-        """What an OpenAI client calls base_url; ends in `/v1`."""
+        """What an OpenAI client calls base_url; ends in `/v1`. Those of other APIs take `root_url`."""
         return self._simulator.base_url
 
     @property

@@ -3,7 +3,8 @@
     from fastbatch.testing import SimulatorConfig, SimulatorThread
 
     with SimulatorThread(SimulatorConfig(rpm=600, failure_rates={"500": 0.1})) as simulator:
-        ...                                     # any OpenAI client with base_url=simulator.base_url
+        ...                                     # any OpenAI client with base_url=simulator.base_url,
+        ...                                     # Anthropic's, Google's or Ollama's with simulator.root_url
         assert simulator.stats().repeated_bodies == 0
 
 Under pytest the fixtures `fastbatch_simulator` and `fastbatch_simulators` are there without an import (see

@@ -156,6 +156,35 @@ async def test_expect_continue_and_upgrade(simulator):
         assert (await read_reply(wire.reader))[0] == 200
 
 
+async def test_keys_and_queries_arrive():
+    """What dialects look at is read of the head, also of one that offers an upgrade, and of the target."""
+    anthropic = json.dumps({"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]})
+    gemini = json.dumps({"contents": [{"parts": [{"text": "x"}]}]}).encode()
+    head = "Anthropic-Version: 2023-06-01\r\nX-API-Key: k\r\n"
+    upgrade = "Connection: Upgrade\r\nUpgrade: h2c\r\n"
+    path = "/v1beta/models/m:generateContent"
+    async with Simulator(SimulatorConfig(require_key="k")) as simulator, Wire(simulator) as wire:
+        for data, expected in (
+            (request(anthropic.encode(), path="/v1/messages", headers=head), 200),
+            (request(anthropic.encode(), path="/v1/messages", headers=head + upgrade), 200),
+            (request(anthropic.encode(), path="/v1/messages"), 401),
+            (request(gemini, path=f"{path}?key=k"), 200),
+            (request(gemini, path=f"http://x{path}?key=k"), 200),
+            (request(gemini, path=f"{path}?key=j"), 400),
+            (request(chat(), path="/openai/v1/chat/completions", headers="api-key: k\r\n"), 200),
+        ):
+            assert (await wire.ask(data))[0] == expected
+
+
+async def test_a_status_that_no_registry_has():
+    """Anthropic's 529 goes over the wire as any other."""
+    config = SimulatorConfig(failure_rates={"503": 1.0})
+    body = json.dumps({"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]})
+    async with Simulator(config) as simulator, Wire(simulator) as wire:
+        head = "Anthropic-Version: 2023-06-01\r\n"
+        assert (await wire.ask(request(body.encode(), path="/v1/messages", headers=head)))[0] == 529
+
+
 async def test_what_is_not_http_is_refused(simulator):
     """Garbage gets a 400 and the end, an endless head a 431; neither counts as a request."""
     for data, expected in (
