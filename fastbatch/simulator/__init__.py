@@ -1,7 +1,7 @@
 """A provider to practise on: an HTTP server that speaks every dialect, is strict and tells what it saw.
 
     async with Simulator(SimulatorConfig(rpm=600, failure_rates={"500": 0.03})) as simulator:
-        ...                                    # OpenAI's clients take simulator.base_url, which ends in "/v1";
+        ...                                    # OpenAI's clients take simulator.base_url (…/v1),
         ...                                    # all others simulator.root_url, "http://127.0.0.1:PORT"
         print(simulator.stats().requests)
 
