@@ -101,8 +101,15 @@ class ChunkFold(EventFold):
         reason = said.get("finish_reason")
         new = isinstance(reason, str) and choice.get("finish_reason") is None
         for key, value in said.items():
-            if key not in but and key not in ("index", "finish_reason"):
+            if key in but or key in ("index", "finish_reason"):
+                continue
+            before = choice.get(key)
+            if key == "logprobs":
                 _merge(choice, key, value)
+            elif isinstance(before, dict) and isinstance(value, dict):  # what Azure's filter says, each time
+                choice[key] = {**before, **value}
+            elif value is not None or key not in choice:
+                choice[key] = value
         if new or "finish_reason" not in choice:
             choice["finish_reason"] = reason
         return reason if new else None
@@ -130,7 +137,8 @@ class ChatFold(ChunkFold):
         """As `EventFold.whole`."""
         reply = super().whole()
         for choice in reply["choices"]:
-            for call in choice["message"].get("tool_calls") or ():
+            calls = choice["message"].get("tool_calls")
+            for call in calls if isinstance(calls, list) else ():
                 call.pop("index", None)
         return reply
 
@@ -224,14 +232,38 @@ def _merge(known: dict[str, Any], key: str, value: Any) -> None:
     if value is None or before is None or key in _ONCE:
         if value is not None or key not in known:
             known[key] = value
-    elif type(before) is type(value) and isinstance(before, str | list):
+    elif isinstance(before, str) and isinstance(value, str):
         known[key] = before + value
+    elif isinstance(before, list) and isinstance(value, list):
+        known[key] = _joined(before, value)
     elif isinstance(before, dict) and isinstance(value, dict):
         known[key] = merged = dict(before)
         for inner, more in value.items():
             _merge(merged, inner, more)
     else:
         known[key] = value
+
+
+def _joined(known: list[Any], pieces: list[Any]) -> list[Any]:
+    """A list that grows, or whose numbered items do (OpenRouter's `reasoning_details`)."""
+    joined = list(known)
+    for piece in pieces:
+        number = piece.get("index") if isinstance(piece, dict) else None
+        place = next(
+            (
+                place
+                for place, item in enumerate(joined)
+                if number is not None and isinstance(item, dict) and item.get("index") == number
+            ),
+            None,
+        )
+        if place is None:
+            joined.append(piece)
+        else:
+            joined[place] = grown = dict(joined[place])
+            for key, value in piece.items():
+                _merge(grown, key, value)
+    return joined
 
 
 def _add_calls(message: dict[str, Any], pieces: Any) -> None:
