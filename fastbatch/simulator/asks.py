@@ -119,6 +119,16 @@ def mapping(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return value
 
 
+def objects(body: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    """A list of objects, empty where there is none."""
+    value = body.get(name)
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise invalid(name, "an array of objects")
+    return value
+
+
 def sampled(body: Mapping[str, Any]) -> bool:
     """Whether the temperature is anything but 0."""
     return bool(body.get("temperature") != 0)

@@ -185,6 +185,8 @@ class Form:
         if "enum" in known and not self.listed(known):
             raise Unwritable("no value of its enum has its type")
         must, named = known.get("required", []), known.get("properties", {})
+        if not all(isinstance(name, str) for name in must):
+            raise Unwritable("required must be an array of names")
         if known.get("additionalProperties") is False:
             if not set(must) <= named.keys():
                 raise Unwritable("a required property is not among the properties")

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from fastbatch.simulator.answers import Answer, pieces
-from fastbatch.simulator.asks import Ask, Rejected, mapping, sampled, shaped
+from fastbatch.simulator.asks import Ask, Rejected, mapping, objects, sampled, shaped
 from fastbatch.simulator.config import SimulatorConfig
 from fastbatch.simulator.dialects.anthropic import FAILURES
 from fastbatch.simulator.dialects.base import Operation, named_event
@@ -119,8 +119,8 @@ def _shape(body: Mapping[str, Any], messages: list[Any]) -> Shape | None:
     kind = choice.get("type", "auto")
     if kind in ("any", "tool"):
         name = choice.get("name") if kind == "tool" else None
-        for tool in body.get("tools") or ():
-            if isinstance(tool, dict) and isinstance(tool.get("name"), str) and name in (None, tool["name"]):
+        for tool in objects(body, "tools"):
+            if isinstance(tool.get("name"), str) and name in (None, tool["name"]):
                 schema = tool.get("input_schema", {"type": "object"})
                 return shaped(schema, f"tools.{tool['name']}", opening=begun, call=tool["name"])
         raise Rejected("tool_choice: there is no such tool in `tools`")

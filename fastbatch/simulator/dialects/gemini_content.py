@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from fastbatch.simulator.answers import Answer, pieces
-from fastbatch.simulator.asks import Ask, Rejected, any_object, shaped
+from fastbatch.simulator.asks import Ask, Rejected, any_object, objects, shaped
 from fastbatch.simulator.config import SimulatorConfig
 from fastbatch.simulator.dialects.base import Operation, data_event
 from fastbatch.simulator.dialects.gemini import FAILURES
@@ -179,20 +179,21 @@ def _forced(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
     calling = fields(object_of(settings, "functionCallingConfig"), _CALLING, "function_calling_config")
     if calling.get("mode") != "ANY":
         return None
-    allowed = calling.get("allowedFunctionNames")
-    for function in _declared(body.get("tools")):
+    allowed = calling.get("allowedFunctionNames") or ()
+    if not isinstance(allowed, list | tuple):
+        raise Rejected("Invalid value at 'tool_config.function_calling_config.allowed_function_names'.")
+    for function in _declared(body):
         if not allowed or function["name"] in allowed:
             return {_camel(name): value for name, value in function.items()}
     raise Rejected("The allowed function names must be a subset of the function declarations.")
 
 
-def _declared(tools: Any) -> Iterable[Mapping[str, Any]]:
+def _declared(body: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
     """The functions that the tools declare."""
-    for tool in tools or ():
-        if isinstance(tool, dict):
-            declared = tool.get("functionDeclarations", tool.get("function_declarations"))
-            for function in declared or ():
-                if isinstance(function, dict) and isinstance(function.get("name"), str):
+    for tool in objects(body, "tools"):
+        for name in ("functionDeclarations", "function_declarations"):
+            for function in objects(tool, name):
+                if isinstance(function.get("name"), str):
                     yield function
 
 

@@ -13,6 +13,7 @@ from fastbatch.simulator.asks import (
     integer,
     invalid,
     mapping,
+    objects,
     required,
     sampled,
     shaped,
@@ -98,11 +99,7 @@ def opening(messages: Sequence[Any]) -> list[Any]:
 def _shape(body: Mapping[str, Any], messages: Sequence[Any]) -> Shape | None:
     """What the answer must look like: a forced call goes before a format."""
     begun = opening(messages)
-    functions = [
-        tool["function"]
-        for tool in body.get("tools") or ()
-        if isinstance(tool, dict) and isinstance(tool.get("function"), dict)
-    ]
+    functions = [mapping(tool, "function") for tool in objects(body, "tools")]
     forced = forced_function(body.get("tool_choice"), functions, _named)
     if forced is not None:
         return shaped(

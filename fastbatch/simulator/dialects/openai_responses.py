@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastbatch.simulator.answers import Answer, pieces
-from fastbatch.simulator.asks import Ask, any_object, integer, invalid, mapping, required, sampled
+from fastbatch.simulator.asks import Ask, any_object, integer, invalid, mapping, objects, required, sampled
 from fastbatch.simulator.asks import shaped as shape_of
 from fastbatch.simulator.config import SimulatorConfig
 from fastbatch.simulator.dialects.base import Operation, named_event
@@ -50,9 +50,7 @@ def read_responses(body: Mapping[str, Any], request: Incoming, model: str) -> As
 
 def _shape(body: Mapping[str, Any], asked: Any) -> Shape | None:
     begun = opening(asked) if isinstance(asked, list) else asked
-    functions = [
-        tool for tool in body.get("tools") or () if isinstance(tool, dict) and tool.get("type") == "function"
-    ]
+    functions = [tool for tool in objects(body, "tools") if tool.get("type") == "function"]
     forced = forced_function(body.get("tool_choice"), functions, lambda choice: choice.get("name"))
     if forced is not None:
         parameters = forced.get("parameters") or {"type": "object"}
