@@ -53,8 +53,13 @@ class ReplyReader(Protocol[ResponseT_co]):
 
 
 def vectors_of(reader: object, body: Any) -> list[list[float]] | None:
-    """The vectors of an embeddings reply, by a reader that knows some (`Embedding`)."""
-    return reader.vectors(body) if isinstance(reader, Embedding) else None
+    """The vectors of an embeddings reply, by a reader that knows some (`Embedding`); all of them, or None."""
+    found = reader.vectors(body) if isinstance(reader, Embedding) else None
+    return found if found and all(map(_is_vector, found)) else None
+
+
+def _is_vector(given: Any) -> bool:
+    return isinstance(given, list) and all(isinstance(number, int | float) for number in given)
 
 
 @runtime_checkable

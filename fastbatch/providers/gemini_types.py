@@ -117,19 +117,23 @@ def reason_of(candidate: dict[str, Any] | None, parts: Sequence[dict[str, Any]])
 
 
 def vectors_in(body: Any) -> list[dict[str, Any]]:
-    """The vectors of a reply of any embedding method, as `{values, statistics}`."""
+    """The vectors of a reply of any embedding method, as `{values, statistics}`; empty where one is none.
+
+    Without one of them the others would stand beside the wrong inputs.
+    """
     if not isinstance(body, dict):
         return []
     found = body.get("embeddings")
     if not isinstance(found, list):
         told = body.get("predictions")
         found = (
-            [told.get("embeddings") for told in told if isinstance(told, dict)]
+            [one.get("embeddings") if isinstance(one, dict) else None for one in told]
             if isinstance(told, list)
             else []
         )
         found = found or [body.get("embedding")]
-    return [vector for vector in found if isinstance(vector, dict) and isinstance(vector.get("values"), list)]
+    whole = all(isinstance(vector, dict) and isinstance(vector.get("values"), list) for vector in found)
+    return found if whole else []
 
 
 def read_usage(body: Any) -> Usage:

@@ -116,6 +116,7 @@ ANSWERS = {
         text=None,
         usage=Usage(5, 0, 0, 0),
         finish_reason=None,
+        vectors=[[0.25, -0.5]],
     ),
 }
 VERTEX_ANSWERS = {
@@ -125,6 +126,7 @@ VERTEX_ANSWERS = {
         text=None,
         usage=Usage(5, 0, 0, 0),
         finish_reason=None,
+        vectors=[[0.25, -0.5]],
     ),
     "predictions": Answer(
         {
@@ -137,6 +139,7 @@ VERTEX_ANSWERS = {
         text=None,
         usage=Usage(7, 0, 0, 0),
         finish_reason=None,
+        vectors=[[0.5], [0.25]],
     ),
 }
 FAILURES = {

@@ -79,6 +79,7 @@ ANSWERS = {
         text=None,
         usage=Usage(5, 0, 0, 0),
         finish_reason=None,
+        vectors=[[0.25, -0.5]],
     ),
 }
 FAILURES = {

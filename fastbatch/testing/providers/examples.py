@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -23,6 +23,7 @@ class Answer(NamedTuple):
         usage: its tokens: the prompt's with cached ones, the completion's with those of reasoning.
         finish_reason: why it ends, in OpenAI's words.
         message: the answer as an assistant's message in OpenAI's form; without it only the text is compared.
+        vectors: of embeddings, in the order of the inputs.
     """
 
     body: Any
@@ -30,6 +31,7 @@ class Answer(NamedTuple):
     usage: Usage
     finish_reason: str | None = "stop"
     message: Mapping[str, Any] | None = None
+    vectors: Sequence[Sequence[float]] | None = None
 
     @property
     def raw(self) -> bytes:

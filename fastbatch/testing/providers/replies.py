@@ -66,6 +66,7 @@ class Replies(Subject):
         assert (outcome.raw, outcome.status) == (answer.raw, 200), "the reply was not kept as it came"
         assert outcome.provider == provider.name, f"it is from {outcome.provider!r}"
         assert outcome.response is not None, "it has no typed form"
+        assert outcome.vectors == answer.vectors, f"the vectors are {outcome.vectors}"
         if answer.message is not None:
             assert outcome.message == answer.message, f"the message is {outcome.message}"
 
@@ -264,7 +265,10 @@ def _dumped(value: Any) -> bytes:
 
 def _assert_readable(outcome: ResponseWrapper[Any], raw: bytes) -> None:
     """An answer's text and message are of the types that they promise."""
-    text, message, reason = outcome.text, outcome.message, outcome.finish_reason
+    text, message, reason, vectors = outcome.text, outcome.message, outcome.finish_reason, outcome.vectors
     assert text is None or isinstance(text, str), f"the text is {text!r}: {raw!r}"
     assert message is None or isinstance(message, dict), f"the message is {message!r}: {raw!r}"
     assert reason is None or isinstance(reason, str), f"it ends by {reason!r}: {raw!r}"
+    for vector in vectors or ():
+        numbers = isinstance(vector, list) and all(isinstance(number, int | float) for number in vector)
+        assert numbers, f"{vector!r} is no vector: {raw!r}"
