@@ -15,9 +15,9 @@ pytest runs everything that the class inherits. Our own providers stand on it to
 Law: what is not given is not passed over in silence; a part that a provider does not have is switched off by
 a `None`.
 
-The parts: `building` (requests out), `replies` (answers and errors in), `streaming` (folds), `surroundings`
-(limits and models); `subject` says what is given, `examples` in which form, and `questions` are the requests
-that every provider is asked to say.
+The parts: `building` (requests out), `answering` and `failing` (replies in), `streaming` (folds) and
+`surroundings` (limits and models); `subject` says what is given, `examples` in which form, and `questions` are
+the requests that every provider is asked to say.
 
 Deliberately absent: what a dialect looks like. A provider's own tests hold its bodies against what its API
 documents; here is only what all have in common.
@@ -25,6 +25,7 @@ documents; here is only what all have in common.
 
 from __future__ import annotations
 
+from fastbatch.testing.providers.answering import Answering
 from fastbatch.testing.providers.building import Building
 from fastbatch.testing.providers.examples import (
     Answer,
@@ -34,8 +35,8 @@ from fastbatch.testing.providers.examples import (
     LimitHeaders,
     Stream,
 )
+from fastbatch.testing.providers.failing import Failing
 from fastbatch.testing.providers.questions import Question, questions
-from fastbatch.testing.providers.replies import Replies
 from fastbatch.testing.providers.streaming import Streaming
 from fastbatch.testing.providers.subject import KEY
 from fastbatch.testing.providers.surroundings import Surroundings
@@ -54,7 +55,7 @@ __all__ = [
 ]
 
 
-class ProviderContract(Building, Replies, Streaming, Surroundings):
+class ProviderContract(Building, Answering, Failing, Streaming, Surroundings):
     """What every provider does: two pure functions, errors included.
 
     A subclass says which one it is about, by the attributes that `subject.Subject` lists.

@@ -111,7 +111,7 @@ class Streaming(Subject):
                 reply, deltas = _folded(self.fold(stream.endpoint), [sent])
             except BadResponse:
                 continue
-            except Exception as problem:
+            except Exception as problem:  # whatever it is, it would end a run
                 raise AssertionError(f"{problem!r}: {sent!r}") from problem
             for delta in deltas:
                 assert isinstance(delta.delta, Mapping), f"{delta} is no piece of an answer: {sent!r}"

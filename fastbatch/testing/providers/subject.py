@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
@@ -26,6 +27,7 @@ from fastbatch.testing.providers.questions import Question, questions
 
 KEY = "contract.0123456789.abcdef"  # looks like no provider's keys, which are masked wherever they stand
 OTHER_KEY = "contract.9876543210.fedcba"
+NO_ANSWERS = (b"", b"null", b"{}", b"[]", b"7", b'"yes"', b"<html>", b"\xff\xfe", b"[" * 100_000)
 _KINDS: tuple[Any, ...] = (None, True, -7, 0.5, 2**70, "", "x", [], {}, [[]], [{}], {"": None})
 
 
@@ -137,6 +139,11 @@ def parsed(
 ) -> ResponseWrapper[Any]:
     """What the provider makes of a reply."""
     return provider.parse(HTTPReply(status, headers or {}, raw))
+
+
+def dumped(value: Any) -> bytes:
+    """JSON with numbers of any size, as a foreign server may write it."""
+    return json.dumps(value).encode("utf-8", "surrogatepass")
 
 
 def leaves(value: Any) -> Iterator[Any]:

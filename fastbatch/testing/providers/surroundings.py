@@ -11,8 +11,7 @@ from fastbatch.models.http import HTTPReply
 from fastbatch.models.params import CHAT
 from fastbatch.models.response import Usage
 from fastbatch.testing.providers.examples import Answer, Failure
-from fastbatch.testing.providers.replies import NO_ANSWERS
-from fastbatch.testing.providers.subject import KEY, Subject
+from fastbatch.testing.providers.subject import KEY, NO_ANSWERS, Subject
 
 
 class Surroundings(Subject):
@@ -36,7 +35,8 @@ class Surroundings(Subject):
         """What headers state of limits is what the example says; no headers state none."""
         provider = self.make()
         assert provider.read_limits({}) == (), "no headers state a limit"
-        assert provider.read_limits({"content-type": "application/json"}, refused=True) == ()
+        plain = provider.read_limits({"content-type": "application/json"}, refused=True)
+        assert plain == (), "headers that state nothing state a limit"
         if self.limits is not None:
             for refused in (False, True):
                 stated = self.make().read_limits(self.limits.headers, refused=refused)
