@@ -16,8 +16,8 @@ Law: what is not given is not passed over in silence; a part that a provider doe
 a `None`.
 
 The parts: `building` (requests out), `answering` and `failing` (replies in), `streaming` (folds) and
-`surroundings` (limits and models); `subject` says what is given, `examples` in which form, and `questions` are
-the requests that every provider is asked to say.
+`surroundings` (limits and models); `subject` says what is given, `examples` in which form, and `questions`
+are the requests that every provider is asked to say.
 
 Deliberately absent: what a dialect looks like. A provider's own tests hold its bodies against what its API
 documents; here is only what all have in common.
