@@ -198,7 +198,9 @@ def demo(arguments: list[str]) -> int:
             print(f"  {asked}\n    → {answered}")
         print(f"\nAll of them are in {results.name}. Next:")
         print("  python3 dev.py demo                       the same again, answered from the cache")
-        print("  .venv/bin/fastbatch run --help            your own prompts, any OpenAI-shaped provider")
+        print(
+            "  .venv/bin/fastbatch run --help            your own prompts, any provider of `fastbatch models`"
+        )
         print("  .venv/bin/fastbatch simulate --rpm 600    a provider to practise on")
     return code
 
