@@ -53,6 +53,12 @@ class AzureProvider(OpenAIShaped):
     """
 
     ends_in_v1 = False
+    notes = (
+        "The model is the name of a deployment.",
+        "With a version of the API (`OPENAI_API_VERSION`) calls go to "
+        "`/openai/deployments/MODEL/…?api-version=…`, else to `/openai/v1/…`; an address that ends in "
+        "`/openai/v1` has no version.",
+    )
     variables = TOKENS.variables + KEYS.variables
 
     def __init__(

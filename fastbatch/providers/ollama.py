@@ -43,6 +43,13 @@ class OllamaProvider(HostedProvider[OllamaReply]):
     """
 
     variables = KEYS.variables
+    notes = (
+        "Its own parameters go as they stand: `options` (`num_ctx`, the size of the context, among them), "
+        "`keep_alive`, `think`, `truncate`.",
+        "`think` is an answer's thinking, in the message's key `thinking`; sent back it is understood.",
+        "Results of tools go back by the tool's name, since calls have no ids there; those of several calls "
+        "of one tool in the order of the calls.",
+    )
     structured: tuple[Structured, ...] = ("strict", "json", "prompt")
 
     def __init__(

@@ -113,19 +113,23 @@ def _result(
     texts = parts_of(message.get("content"))
     if len(texts) > 1 or any(part.get("type") != "text" for part in texts):
         raise body.refused(f"{place}.content in parts", "a tool's result is one text")
-    content = texts[0]["text"] if texts else ""
-    if message["role"] == "function":
-        return {"role": "tool", "content": content, "tool_name": message.get("name") or ""}
-    given = message.get("tool_call_id")
+    said = {"role": "tool", "content": texts[0]["text"] if texts else ""}
+    given, named = message.get("tool_call_id"), message.get("name") or message.get("tool_name")
+    rest = {key: value for key, value in message.items() if key not in ("name", "tool_name")}
+    own = _own(rest, place, body)
     found = next((number for number, (known, _) in enumerate(calls) if known == given), None)
     if found is None:
-        raise body.refused(f"{place}, the result of no call before it", "a result names the tool it is from")
+        if not named:
+            why = "a result names the tool it is from"
+            raise body.refused(f"{place}, the result of no call before it", why)
+        return {**said, "tool_name": named, **own}
     _, name = calls[found]
+    if named and named != name:
+        raise body.refused(f"{place}.name", f"the call is of {name}")
     if any(other == name for _, other in calls[:found]):
         raise body.refused(
             f"{place}, out of the order of the calls",
             f"results name their tool, and {name} was called more than once",
         )
     del calls[found]
-    own = {key: value for key, value in _own(message, place, body).items() if key != "tool_name"}
-    return {"role": "tool", "content": content, "tool_name": name, **own}
+    return {**said, "tool_name": name, **own}
