@@ -7,12 +7,13 @@ from pathlib import Path
 
 import providerpages
 import pytest
+from providerprobe import Subject
 
 import fastbatch.providers
 from fastbatch import registry
 from fastbatch.testing import ProviderContract
 from fastbatch.testing import providers as contract
-from fastbatch.testing.providers.subject import Subject
+from fastbatch.testing.providers.subject import Subject as Case
 
 OVERVIEW = providerpages.OVERVIEW.read_text("utf-8")
 
@@ -28,7 +29,7 @@ def test_a_page_is_up_to_date(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(registry.BUILT_IN["providers"]))
 def test_the_variables_of_a_key_are_those_that_are_read(name: str) -> None:
     """What `fastbatch models` says is what was found by trying, the strongest first."""
-    subject = providerpages.Subject(name)
+    subject = Subject(name)
     found = tuple(variable.name for variable in subject.keys(subject.variables()))
     assert subject.make.variables == found
 
@@ -55,7 +56,7 @@ def test_every_name_to_stand_on_is_told(name: str) -> None:
 def test_everything_that_a_case_says_is_told() -> None:
     """The attributes of a case under the contract and the classes of their values stand in the overview."""
     told = OVERVIEW.split("**The contract**")[1]
-    for name in Subject.__annotations__:
+    for name in Case.__annotations__:
         assert name.startswith("_") or f"`{name}`" in told, name
     for name in ("Answer", "BrokenStream", "Catalogue", "Failure", "LimitHeaders", "Stream"):
         assert name in contract.__all__
