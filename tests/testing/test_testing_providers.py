@@ -25,7 +25,7 @@ from fastbatch.models.http import HTTPCall, HTTPReply
 from fastbatch.models.params import CHAT, KNOWN
 from fastbatch.models.response import Usage
 from fastbatch.models.stream import StreamedCall
-from fastbatch.providers.base import ModelPage
+from fastbatch.providers.base import ModelPage, Provider
 from fastbatch.testing import ProviderContract
 from fastbatch.testing.providers.questions import PARAMETERS, questions
 from fastbatch.testing.providers.subject import KEY, Subject
@@ -386,6 +386,30 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
 def test_acme_fulfils_it() -> None:
     """Without a fault nothing fails."""
     assert failing(AcmeCase) == {}
+
+
+class Bare:
+    """A provider that inherits from nothing; what it does it has somebody else do."""
+
+    verbs = frozenset(name for name in vars(Provider) if not name.startswith("_"))
+
+    def __init__(self, *args: Any, inner: Any = None, **settings: Any) -> None:
+        self.inner = AcmeProvider(*args, **settings) if inner is None else inner
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in self.verbs:
+            raise AttributeError(name)
+        return getattr(self.inner, name)
+
+    def at(self, base_url: str) -> Bare:
+        """As of the Protocol."""
+        return Bare(inner=self.inner.at(base_url))
+
+
+def test_it_wants_the_protocol_and_no_base_class() -> None:
+    """A provider that has nothing but the Protocol's names fulfils the contract."""
+    assert {"build", "parse", "check", "identity", "read_models"} <= Bare.verbs
+    assert failing(type("Case", (AcmeCase,), {"provider": Bare})) == {}
 
 
 @pytest.mark.parametrize(("changes", "test"), FAULTS.values(), ids=FAULTS.keys())
