@@ -201,10 +201,14 @@ def read_usage(body: Any) -> Usage:
     else:
         prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
         ins, outs = usage.get("prompt_tokens_details"), usage.get("completion_tokens_details")
-    cached = ins.get("cached_tokens") if type(ins) is dict else 0
+    # DeepSeek has a name of its own for it.
+    cached = ins.get("cached_tokens") if type(ins) is dict else usage.get("prompt_cache_hit_tokens", 0)
     reasoning = outs.get("reasoning_tokens") if type(outs) is dict else 0
     counts: tuple[Any, ...] = (prompt, cached, completion, reasoning)
     if tuple(map(type, counts)) == _COUNTS and min(counts) >= 0 and max(counts) < _MOST_TOKENS:
+        if reasoning and usage.get("total_tokens") == counts[0] + counts[2] + counts[3]:
+            # xAI counts reasoning beside the completion, which its total tells.
+            return Usage(counts[0], counts[1], counts[2] + counts[3], counts[3])
         return Usage._make(counts)
     return Usage(*map(count_of, counts))
 

@@ -185,6 +185,19 @@ def test_every_2xx_is_an_answer(status: int) -> None:
         ({"prompt_tokens": 5, "prompt_tokens_details": [1], "completion_tokens": 2}, Usage(5, 0, 2)),
         ({"input_tokens": 5, "output_tokens": 2, "input_tokens_details": None}, Usage(5, 0, 2)),
         ({"input_tokens": 5, "prompt_tokens": 99, "completion_tokens": 9}, Usage(5)),
+        (
+            {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7, "prompt_cache_hit_tokens": 3},
+            Usage(5, 3, 2),
+        ),
+        (
+            {
+                "prompt_tokens": 37,
+                "completion_tokens": 530,
+                "total_tokens": 800,
+                "completion_tokens_details": {"reasoning_tokens": 233},
+            },
+            Usage(37, 0, 763, 233),
+        ),
     ],
 )
 def test_usage_is_normalised(usage: Any, expected: Usage) -> None:
