@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from fastbatch import registry
 from fastbatch.cache.base import CacheProvider
 from fastbatch.engine.endpoint import Route
-from fastbatch.errors import ConfigError, did_you_mean
+from fastbatch.errors import ConfigError, UsageError, did_you_mean
 from fastbatch.folders import answers_folder
 from fastbatch.providers.base import Provider
 
@@ -114,11 +115,13 @@ def models_of_service(name: str) -> Mapping[str, int]:
 def key_variables(env: Mapping[str, str]) -> dict[str, tuple[tuple[str, ...], str]]:
     """The variables in which each provider looks for its key, and the one that is set; "" where none is.
 
-    Services are among them: they have none.
+    Services are among them: they have none. Nor has a plug-in that cannot be loaded; who names it hears why.
     """
     found: dict[str, tuple[tuple[str, ...], str]] = dict.fromkeys(registry.names("services"), ((), ""))
     for name in registry.names("providers"):
-        variables: tuple[str, ...] = tuple(getattr(registry.find("providers", name), "variables", ()))
+        variables: tuple[str, ...] = ()
+        with suppress(UsageError):
+            variables = tuple(getattr(registry.find("providers", name), "variables", ()))
         found[name] = variables, next((known for known in variables if (env.get(known) or "").strip()), "")
     return dict(sorted(found.items()))
 

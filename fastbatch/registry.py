@@ -88,12 +88,19 @@ def find(family: str, name: str) -> Any:
     """The object that `name` stands for in `family`.
 
     Raises:
-        UsageError: there is no such name; the message lists the known ones.
+        UsageError: there is no such name, and the message lists the known ones; or it is somebody else's and
+            cannot be imported.
     """
     if line := BUILT_IN[family].get(name):
         return load(line)
-    if point := _plug_ins(family).get(name):
-        return point.load()
-    known = names(family)
     kind = family if family.endswith("ss") else family.removesuffix("s")
+    if point := _plug_ins(family).get(name):
+        try:
+            return point.load()
+        except Exception as problem:  # the code of another package, which may raise anything
+            raise UsageError(
+                f"the {kind} {name!r} comes from another package ({point.value}) and cannot be loaded: "
+                f"{type(problem).__name__}: {problem}"
+            ) from problem
+    known = names(family)
     raise UsageError(f"unknown {kind} {name!r}; known are {', '.join(known)}.{did_you_mean(name, known)}")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from fastbatch import registry
+from fastbatch.assembly import key_variables
 from fastbatch.errors import UsageError
 
 
@@ -16,14 +17,17 @@ class Point:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.value = f"{name}_provider:Provider"
 
     def load(self) -> Any:
+        if self.name == "broken":
+            raise ModuleNotFoundError("No module named 'broken_provider'")
         return f"plug-in {self.name}"
 
 
 @pytest.fixture
 def plug_ins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    points = {"fastbatch.providers": [Point("acme"), Point("openai")]}
+    points = {"fastbatch.providers": [Point("acme"), Point("broken"), Point("openai")]}
     monkeypatch.setattr(registry, "entry_points", lambda group: points.get(group, []))
     registry._plug_ins.cache_clear()
     yield
@@ -42,9 +46,20 @@ def test_plug_ins_are_found_and_built_ins_win(plug_ins: None) -> None:
     """Installing a package adds names; it never changes what a known name means."""
     from fastbatch.providers.openai import OpenAIProvider
 
-    assert registry.names("providers") == sorted(["acme", *registry.BUILT_IN["providers"]])
+    assert registry.names("providers") == sorted(["acme", "broken", *registry.BUILT_IN["providers"]])
     assert registry.find("providers", "acme") == "plug-in acme"
     assert registry.find("providers", "openai") is OpenAIProvider
+
+
+def test_a_plug_in_that_cannot_be_loaded_is_told(plug_ins: None) -> None:
+    """As a sentence that says whose fault it is; the list of providers is there all the same."""
+    with pytest.raises(UsageError) as refused:
+        registry.find("providers", "broken")
+    assert str(refused.value) == (
+        "the provider 'broken' comes from another package (broken_provider:Provider) and cannot be loaded: "
+        "ModuleNotFoundError: No module named 'broken_provider'"
+    )
+    assert key_variables({})["broken"] == ((), "")
 
 
 @pytest.mark.parametrize(

@@ -188,6 +188,22 @@ def test_its_models_are_listed(installed: Path, tmp_path: Path) -> None:
     assert KEY not in listed.out + listed.err
 
 
+def test_a_package_that_is_broken_is_told(installed: Path, tmp_path: Path) -> None:
+    """In a sentence; the other providers are there all the same."""
+    broken = shutil.copytree(installed, tmp_path / "site")
+    (broken / "acme_fastbatch.py").write_text("import no_such_module\n")
+    write_rows(tmp_path / "in.jsonl", {"prompt": "One"})
+    ran = fastbatch(
+        *("run", "in.jsonl", "-o", "out.jsonl", "-m", "acme:echo", "--yes"),
+        cwd=tmp_path,
+        env=surroundings(broken),
+    )
+    assert ran.code == 2
+    assert "'acme' comes from another package (acme_fastbatch:AcmeProvider) and cannot be loaded" in ran.err
+    assert "Traceback" not in ran.err
+    assert fastbatch("models", cwd=tmp_path, env=surroundings(broken)).code == 0
+
+
 def test_without_its_key_nothing_is_sent(installed: Path, tmp_path: Path) -> None:
     """The message names the package's own variable."""
     write_rows(tmp_path / "in.jsonl", {"prompt": "One"})
