@@ -36,6 +36,9 @@ _COUNTS = ("minProperties", "maxProperties", "minItems", "maxItems", "minLength"
 _NUMBERS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
 
 
+_LARGEST = 2**63 - 1
+
+
 class Unwritable(ValueError):
     """No document can be written for this schema, or none by us; says why."""
 
@@ -170,8 +173,12 @@ class Form:
         if known.get("multipleOf", 1) <= 0:
             raise Unwritable("multipleOf must be positive")
         for kind in kinds_of(known) if "enum" not in known and "const" not in known else ():
-            if kind in ("integer", "number") and grid(known, whole=kind == "integer")[1] < 1:
-                raise Unwritable("no number lies within its bounds")
+            if kind in ("integer", "number"):
+                first, count, step = grid(known, whole=kind == "integer")
+                if count < 1:
+                    raise Unwritable("no number lies within its bounds")
+                if max(-first, first + count * step) > _LARGEST:
+                    raise Unwritable("its numbers need more than 64 bits")
 
     def _check_parts(self, known: Mapping[str, Any]) -> None:
         for name, wanted in (("properties", dict), ("required", list), ("prefixItems", list), ("enum", list)):
@@ -255,9 +262,12 @@ def _join(merged: dict[str, Any], more: Mapping[str, Any]) -> None:
 def _needed(known: Mapping[str, Any]) -> Iterator[Any]:
     """The schemas of the parts that every document has."""
     properties, others = known.get("properties", {}), known.get("additionalProperties", True)
-    if "object" in kinds_of(known):
+    kinds = set(kinds_of(known))
+    if not kinds <= {"object", "array"}:
+        return  # it may be something plain
+    if "object" in kinds:
         yield from (properties.get(name, others) for name in known.get("required", ()))
-    if "array" in kinds_of(known):
+    if "array" in kinds:
         first = known.get("prefixItems", [])[: known.get("minItems", 0)]
         yield from first
         if len(first) < known.get("minItems", 0):

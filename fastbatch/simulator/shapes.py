@@ -58,9 +58,9 @@ class _Draw:
 
     def below(self, bound: int) -> int:
         """A number from 0 up to, not including, `bound`."""
-        # Knuth's MMIX step; its high bits are the random ones.
+        # Knuth's MMIX step; its high bits are the random ones, and a product takes those first.
         self._dice = (self._dice * 6364136223846793005 + 1442695040888963407) & 0xFFFF_FFFF_FFFF_FFFF
-        return (self._dice >> 24) % bound
+        return ((self._dice >> 16) * bound) >> 48
 
     def value(self, schema: Any, depth: int) -> Any:
         """A value that fits `schema`."""

@@ -69,6 +69,16 @@ def test_what_is_wrong_is_said(body, headers, words):
     assert words in said["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("version", "status"), [(b"2023-06-01", 200), (b"2026-10-21", 400), (b"1999-01-01", 400)]
+)
+def test_the_version_decides_what_is_known(version, status):
+    """The newest takes no temperature, and one that never was takes nothing."""
+    assert reply(message(temperature=1), headers={b"anthropic-version": version}).status == status
+    plain = reply(message(), headers={b"anthropic-version": version}).status
+    assert plain == (400 if version == b"1999-01-01" else 200)
+
+
 def test_limits_are_told_in_its_words():
     """429 `rate_limit_error`, the four limits in the headers with dates, and retry-after in seconds."""
     provider = SimulatedProvider(SimulatorConfig(rpm=1))

@@ -169,6 +169,19 @@ def test_recursion_ends():
         assert len(text) < 10_000
 
 
+def test_recursion_ends_where_a_type_is_plain():
+    """Three of its own kind in each would be ever more, if nothing could be null in the end."""
+    names = ["a", "b", "c"]
+    schema = {
+        "type": ["object", "null"],
+        "properties": {name: {"$ref": "#"} for name in names},
+        "required": names,
+    }
+    shape = Shape(Form(schema))
+    for dice in range(0, 2**64, 2**59):
+        judge(schema).validate(json.loads(speak(shape, SOURCE, dice, None).text))
+
+
 @pytest.mark.parametrize(
     ("schema", "why"),
     [
@@ -181,6 +194,7 @@ def test_recursion_ends():
         ({"type": "zebra"}, "'zebra'"),
         ({"type": "integer", "minimum": 3, "maximum": 2}, "no number"),
         ({"type": "integer", "exclusiveMinimum": 1, "exclusiveMaximum": 2}, "no number"),
+        ({"type": "integer", "minimum": 2**63}, "64 bits"),
         ({"type": "array", "minItems": 3, "maxItems": 2}, "minItems exceeds"),
         ({"type": "object", "required": ["a"], "additionalProperties": False}, "not among"),
         ({"enum": ["a"], "type": "integer"}, "enum"),

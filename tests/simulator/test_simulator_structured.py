@@ -80,6 +80,18 @@ def test_responses_have_the_schema_in_another_place():
     assert body["text"] == chosen
 
 
+def test_responses_repeat_the_tools():
+    """And call the one that is forced, in an item of its own."""
+    tool = {"type": "function", "name": "meet", "parameters": SCHEMA, "strict": True}
+    choice = {"type": "function", "name": "meet"}
+    _, body = Client().post(RESPONSES, {"input": "Who?", "tools": [tool], "tool_choice": choice})
+    (item,) = body["output"]
+    assert (item["type"], item["name"], body["tool_choice"], body["tools"]) == (
+        "function_call", "meet", choice, [tool],
+    )  # fmt: skip
+    assert fits(item["arguments"])
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [
