@@ -114,7 +114,6 @@ class AcmeProvider(HostedProvider[dict[str, Any]]):
         env: where variables are looked up; else the environment.
     """
 
-    variables = KEYS.variables
     structured: tuple[Structured, ...] = ("prompt",)
     variables = KEYS.variables
 
