@@ -115,7 +115,6 @@ class AcmeProvider(HostedProvider[dict[str, Any]]):
     """
 
     structured: tuple[Structured, ...] = ("prompt",)
-    variables = KEYS.variables
 
     def __init__(
         self,

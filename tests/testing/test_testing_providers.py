@@ -266,6 +266,10 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "no system prompt": (without("rules"), "test_nothing_is_dropped"),
     "no temperature": (without("warmth"), "test_nothing_is_dropped"),
     "no parameters of its own": (without("x_okapi"), "test_nothing_is_dropped"),
+    "no room for rules beside an end": (
+        build_of(lambda body: body.pop("rules", None) if "ends" in body else None),
+        "test_nothing_is_dropped_beside_something_else",
+    ),
     "a request that must be right": (
         after(lambda request: [tool["type"].strip() for tool in request.body.get("tools") or ()]),
         "test_a_request_with_anything_in_it",

@@ -15,7 +15,7 @@ from fastbatch.models.request import LLMRequest
 from fastbatch.models.shape import Shape
 from fastbatch.models.stream import StreamedCall
 from fastbatch.models.telling import WAYS
-from fastbatch.testing.providers.questions import SCHEMA, Question
+from fastbatch.testing.providers.questions import SCHEMA, Question, pairs
 from fastbatch.testing.providers.subject import (
     KEY,
     OTHER_KEY,
@@ -95,6 +95,14 @@ class Building(Subject):
             asked += question.endpoint == CHAT
             _assert_said(question, provider.build(request))
         assert asked, "no chat at all can be said"
+
+    def test_nothing_is_dropped_beside_something_else(self) -> None:
+        """Nor where two things are said at once, of which one may have the place of the other."""
+        provider = self.make()
+        for question in pairs(self.model):
+            request = request_of(CHAT, {**self.needs, **question.body})
+            if refusal(provider, request) is None:
+                _assert_said(question, provider.build(request))
 
     def test_a_request_with_anything_in_it(self) -> None:
         """Whatever is in the place of each value: a call, or `InvalidRequest`, never another exception."""

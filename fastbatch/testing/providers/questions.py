@@ -6,6 +6,7 @@ Words and numbers in them are unusual, so that one that is not in the call was d
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import combinations
 from typing import Any, NamedTuple
 
 from fastbatch.models.params import CHAT, COMPLETIONS, EMBEDDINGS, MODERATIONS, RESPONSES
@@ -95,6 +96,19 @@ def questions(model: str) -> Iterator[Question]:
         yield Question(name, CHAT, {"model": model, "messages": [_USER], **given}, ("okapi sleep", *said))
     for endpoint, name, given, said in _elsewhere():
         yield Question(name, endpoint, {"model": model, **given}, said)
+
+
+def pairs(model: str) -> Iterator[Question]:
+    """Chats in which two things are said at once, asked of `model`."""
+    parameters = [(name, given, said) for name, (given, said) in PARAMETERS.items()]
+    for name, messages, words in _conversations():
+        for other, given, said in parameters:
+            body = {"model": model, "messages": messages, **given}
+            yield Question(f"{name}, {other}", CHAT, body, (*words, *said))
+    for (name, given, said), (other, more, further) in combinations(parameters, 2):
+        if all(given[key] == more[key] for key in given.keys() & more.keys()):
+            body = {"model": model, "messages": [_USER], **given, **more}
+            yield Question(f"{name}, {other}", CHAT, body, (*said, *further))
 
 
 def _conversations() -> Iterator[tuple[str, list[dict[str, Any]], tuple[str | float, ...]]]:
