@@ -115,6 +115,7 @@ class AcmeProvider(HostedProvider[dict[str, Any]]):
     """
 
     structured: tuple[Structured, ...] = ("prompt",)
+    variables = KEYS.variables
 
     def __init__(
         self,
