@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -137,6 +137,16 @@ def sampled(body: Mapping[str, Any]) -> bool:
 def invalid(param: str, wanted: str) -> Rejected:
     """The refusal of a parameter's value."""
     return Rejected(f"Invalid value for '{param}': expected {wanted}.", param=param, code="invalid_value")
+
+
+def opening(messages: Sequence[Any]) -> list[Any]:
+    """What stands before the first answer of a conversation."""
+    before = []
+    for message in messages:
+        if isinstance(message, dict) and message.get("role") in ("assistant", "model"):
+            break
+        before.append(message)
+    return before
 
 
 def shaped(schema: Any, param: str, *, opening: Any, call: str | None = None) -> Shape:

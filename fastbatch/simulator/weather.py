@@ -38,6 +38,8 @@ class Weather:
 
     def strikes(self, key: int, now: float) -> Spell | None:
         """The spell that decides the fate of this arrival, the first declared; None: fair weather."""
+        if not self.spells:
+            return None
         for spell in self._in_force(now):
             if spell.kind == "limits":
                 continue

@@ -8,11 +8,10 @@ from typing import Any
 import orjson
 
 from fastbatch.simulator.answers import Answer, pieces
-from fastbatch.simulator.asks import Ask, Rejected, mapping, objects, sampled, shaped
+from fastbatch.simulator.asks import Ask, Rejected, mapping, objects, opening, sampled, shaped
 from fastbatch.simulator.config import SimulatorConfig
 from fastbatch.simulator.dialects.anthropic import FAILURES
 from fastbatch.simulator.dialects.base import Operation, named_event
-from fastbatch.simulator.dialects.openai_chat import opening
 from fastbatch.simulator.incoming import Incoming
 from fastbatch.simulator.shapes import Shape
 from fastbatch.simulator.writing import TOKENS_PER_MESSAGE, Passage, size, tokens

@@ -9,7 +9,7 @@ from fastbatch.simulator.answers import Answer
 from fastbatch.simulator.asks import Ask, Rejected
 from fastbatch.simulator.config import SimulatorConfig
 from fastbatch.simulator.dialects.base import Operation
-from fastbatch.simulator.dialects.gemini_content import fields, object_of, texts
+from fastbatch.simulator.dialects.gemini_request import fields, object_of, texts
 from fastbatch.simulator.incoming import Incoming
 from fastbatch.simulator.vectors import unit_vector
 from fastbatch.simulator.writing import size, tokens

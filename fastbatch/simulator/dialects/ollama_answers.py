@@ -10,11 +10,10 @@ from typing import Any
 import orjson
 
 from fastbatch.simulator.answers import Answer, pieces
-from fastbatch.simulator.asks import Ask, Rejected, any_object, shaped
+from fastbatch.simulator.asks import Ask, Rejected, any_object, opening, shaped
 from fastbatch.simulator.config import SimulatorConfig
 from fastbatch.simulator.dialects.base import Operation
 from fastbatch.simulator.dialects.ollama import FAILURES
-from fastbatch.simulator.dialects.openai_chat import opening
 from fastbatch.simulator.headers import rfc3339
 from fastbatch.simulator.incoming import Incoming
 from fastbatch.simulator.shapes import Shape

@@ -6,17 +6,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastbatch.simulator.answers import Answer, pieces
-from fastbatch.simulator.asks import Ask, any_object, integer, invalid, mapping, objects, required, sampled
-from fastbatch.simulator.asks import shaped as shape_of
+from fastbatch.simulator.asks import (
+    Ask,
+    any_object,
+    integer,
+    invalid,
+    mapping,
+    objects,
+    opening,
+    required,
+    sampled,
+    shaped,
+)
 from fastbatch.simulator.config import SimulatorConfig
 from fastbatch.simulator.dialects.base import Operation, named_event
-from fastbatch.simulator.dialects.openai_chat import (
-    conversation,
-    forced_function,
-    model_of,
-    opening,
-    strict_shape,
-)
+from fastbatch.simulator.dialects.openai_chat import conversation, model_of
+from fastbatch.simulator.dialects.openai_shapes import forced_function, strict_shape
 from fastbatch.simulator.incoming import Incoming
 from fastbatch.simulator.shapes import Shape
 from fastbatch.simulator.writing import TOKENS_PER_MESSAGE, Passage, size, tokens
@@ -54,7 +59,7 @@ def _shape(body: Mapping[str, Any], asked: Any) -> Shape | None:
     forced = forced_function(body.get("tool_choice"), functions, lambda choice: choice.get("name"))
     if forced is not None:
         parameters = forced.get("parameters") or {"type": "object"}
-        return shape_of(parameters, "tools", opening=begun, call=forced["name"])
+        return shaped(parameters, "tools", opening=begun, call=forced["name"])
     wanted = mapping(mapping(body, "text"), "format")
     kind = wanted.get("type", "text")
     if kind == "json_object":
