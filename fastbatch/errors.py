@@ -59,7 +59,7 @@ What a `RequestError` says of itself, as fields of its class that an error may o
     ConnectionLost         network    yes         yes     -           maybe
     RequestTimeout         provider   yes         yes     -           maybe
     BadResponse            provider   yes         yes     -           maybe
-    InvalidAnswer          provider   yes         yes     -           none
+    InvalidAnswer          provider   -           yes     -           none
     ResponseTooLarge       provider   -           yes     -           none
     Uncertain              us         -           yes     -           none
 
@@ -540,7 +540,6 @@ class InvalidAnswer(RequestError):
         final: asking again would not help (cut off by a limit, refused).
     """
 
-    retriable = True
     bills = True
     answered = True
     cure = "Ask a stronger model, allow more re-asks, or ask for a simpler shape."

@@ -99,7 +99,7 @@ class FileRun(Generic[ResponseT]):
             seed=_seed(settings, rows),
             dedupe=options.dedupe,
             key=row_keys(settings),
-            sayable=settings.provider.check,
+            sayable=settings.sayable,
         )
         self._output = output
         self._errors = ErrorsFile(real_file(output))

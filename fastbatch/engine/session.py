@@ -28,7 +28,7 @@ from fastbatch.engine.job import Job
 from fastbatch.engine.keeper import Keeper
 from fastbatch.engine.lane import Group, Way
 from fastbatch.engine.latencies import Latencies
-from fastbatch.engine.pipeline import Pipeline
+from fastbatch.engine.pipeline import WHOLE, Pipeline
 from fastbatch.engine.room import room_for_rows
 from fastbatch.engine.run import PATIENCE, Recorder, Run
 from fastbatch.engine.settler import Settler
@@ -103,6 +103,14 @@ class Settings(Generic[ResponseT]):
     def way(self, provider: Provider[Any]) -> Structured:
         """How a model of `provider` is told of a shape."""
         return provider.structured[0] if self.structured == "auto" else self.structured
+
+    @property
+    def sayable(self) -> Callable[[LLMRequest], None] | None:
+        """Refuses what the provider cannot be asked, or not in a stream; None where all can be."""
+        return self._streamable if self.streamed else self.provider.check
+
+    def _streamable(self, request: LLMRequest) -> None:
+        self.provider.build(request, stream=request.endpoint not in WHOLE)
 
     def key(self, request: LLMRequest, occurrence: int = 0) -> str:
         """The request's hash at this endpoint.

@@ -35,7 +35,7 @@ class JobSource:
         self._rows = rows
         self._reader = settings.provider.reader
         self._provider = settings.provider.name
-        self._check = settings.provider.check
+        self._check = settings.sayable
         self._way = settings.way(settings.provider)
         self._alone = settings.workers == 1
         self._meet: Callable[[Job[Any]], None] | None = None

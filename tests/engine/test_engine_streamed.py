@@ -7,8 +7,9 @@ import pytest
 from faultserver import FaultServer
 
 from fastbatch import InMemoryCache, OpenAIProvider, RequestManager, RetryPolicy
+from fastbatch.assembly import open_route
 from fastbatch.engine.streamed import StreamedTransport
-from fastbatch.errors import BadResponse, ConnectionLost, RunStopped, ServerError
+from fastbatch.errors import BadResponse, ConnectionLost, InputError, InvalidRequest, RunStopped, ServerError
 from fastbatch.models.http import HTTPCall
 from fastbatch.models.stream import StreamedCall
 from fastbatch.testing import SimulatorConfig, SimulatorThread
@@ -125,6 +126,18 @@ async def test_a_server_that_does_not_stream():
     head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
     (result,), _ = await answered(head % len(body) + body)
     assert (result.text, result.first_token) == ("Whole", None)
+
+
+async def test_what_cannot_be_streamed_is_refused_before_anything_is_sent(tmp_path):
+    """GPT4All has no streams: the whole input is refused, or each request."""
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"prompt": "Hi"}\n')
+    route = open_route("gpt4all:m", base_url="http://127.0.0.1:9/v1", env={})
+    manager = RequestManager(route, streamed=True)
+    with pytest.raises(InputError, match="line 1.*stream"):
+        await manager.run_file_async(rows, tmp_path / "out.jsonl")
+    (result,) = await manager.run_async([{"prompt": "Hi"}])
+    assert isinstance(result.error, InvalidRequest)
 
 
 async def test_embeddings_come_whole():
