@@ -50,7 +50,8 @@ class SimulatorConfig:
         retry_after: whether a 429 or 503 says how long to wait.
         max_in_flight: with so many requests under way another one is refused at once, in no limit's name: no
             limit headers, no time to wait.
-        overload_status: the status of that refusal, 429 (`concurrency_limit_exceeded`) or 503 (`overloaded`).
+        overload_status: the status of that refusal, 429 (`concurrency_limit_exceeded`) or 503 (`overloaded`);
+            Anthropic's word for 503 is 529, here and everywhere, and Ollama knows 503 alone, for limits too.
         weather: spells in which something goes wrong, timed from the first request.
         failure_rates: kind -> share of arrivals that fail: "500", "503", "429" (by chance, nothing to do with
             the limits, not charged to them and without retry-after), "timeout" (never answers), "reset" (RST

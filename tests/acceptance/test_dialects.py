@@ -162,3 +162,58 @@ def test_embeddings_in_every_dialect_that_has_them(tmp_path, name, body):
     summary = json.loads(ran.err.splitlines()[-1])
     assert (summary["ok"], stats.answered) == (20, 20)
     assert summary["prompt_tokens"] == stats.prompt_tokens > 0
+
+
+@pytest.mark.parametrize("name", ["openai", "azure"])
+@pytest.mark.parametrize("options", [(), ("--stream",)])
+def test_responses(tmp_path, name, options):
+    """OpenAI's other API, at both who have it, whole and streamed."""
+    dialect = DIALECTS[name]
+    body = {"model": "tiny", "input": "Who is there?"}
+    lines = ({"method": "POST", "url": "/v1/responses", "body": body, "custom_id": f"{n}"} for n in range(20))
+    write_rows(tmp_path / "rows.jsonl", *lines)
+    with SimulatorThread(SimulatorConfig(failure_rates={"500": 0.5})) as simulator:
+        ran = fastbatch(
+            *("run", "rows.jsonl", "-o", "out.jsonl", "-m", f"{name}:tiny", "--identical", "sample"),
+            *("--base-url", simulator.root_url + dialect.place, "--cache", "off", "--progress", "json"),
+            *options,
+            cwd=tmp_path,
+            env=dialect.env,
+        )
+        stats = simulator.stats()
+    assert ran.code == 0, ran.err
+    bodies = [line["response"]["body"] for line in read_lines(tmp_path / "out.jsonl")]
+    assert all("Who is there" in body["output"][0]["content"][0]["text"] for body in bodies)
+    billed = (stats.prompt_tokens, stats.completion_tokens)
+    summary = json.loads(ran.err.splitlines()[-1])
+    assert (summary["prompt_tokens"], summary["completion_tokens"], stats.answered) == (*billed, 20)
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_a_quota_ends_a_run(tmp_path, name):
+    """When everything is used up the run stops, resumable, whichever words that is said in."""
+    dialect = DIALECTS[name]
+    write_rows(tmp_path / "rows.jsonl", *({"id": f"{n}", "prompt": f"Row {n}"} for n in range(30)))
+    with SimulatorThread(SimulatorConfig(stop_after=10)) as simulator:
+        ran = fastbatch(
+            *("run", "rows.jsonl", "-o", "out.jsonl", "-m", f"{name}:tiny", "--concurrency", 2),
+            *("--base-url", simulator.root_url + dialect.place, "--param", "max_tokens=50"),
+            *("--cache", "off", "--progress", "json"),
+            cwd=tmp_path,
+            env=dialect.env,
+        )
+        stats = simulator.stats()
+    assert ran.code == 4, ran.err
+    assert (stats.answered, json.loads(ran.err.splitlines()[-2])["ok"]) == (10, 10)
+    assert stats.refused_quota <= 4
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_models_of_every_dialect(tmp_path, name):
+    """`fastbatch models` reads each list."""
+    dialect = DIALECTS[name]
+    with SimulatorThread(SimulatorConfig(models=("one", "two"), require_key="k")) as simulator:
+        url = simulator.root_url + dialect.place
+        ran = fastbatch("models", name, "--base-url", url, "--json", cwd=tmp_path, env=dialect.env)
+    assert ran.code == 0, ran.err
+    assert [json.loads(line)["name"] for line in ran.out.splitlines()] == ["one", "two"]
