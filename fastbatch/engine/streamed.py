@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
-from fastbatch.errors import ConnectionLost
+from fastbatch.errors import ConnectionLost, ResponseTooLarge
 from fastbatch.models.http import HTTPCall, HTTPReply
 from fastbatch.models.stream import StreamedCall, StreamedReply
-from fastbatch.transport.base import Choosing, HTTPStream, Transport
+from fastbatch.transport.base import MAX_RESPONSE_BYTES, Choosing, HTTPStream, Transport
 from fastbatch.transport.timeout import Timeout
 
 _EVENTS = ("text/event-stream", "application/x-ndjson")
@@ -60,7 +60,7 @@ class StreamedTransport:
             kind = (headers.get("content-type") or "").lower()
             if not 200 <= status < 300 or not kind.startswith(_EVENTS):
                 # A refusal, or a server that answers in one piece whatever it is asked.
-                return HTTPReply(status, headers, b"".join([piece async for piece in stream]))
+                return HTTPReply(status, headers, await _whole(stream))
             fold = call.fold()
             first: float | None = None
             async for piece in stream:
@@ -72,3 +72,17 @@ class StreamedTransport:
         reply = StreamedReply(*whole)
         reply.first_token = first
         return reply
+
+
+async def _whole(stream: HTTPStream) -> bytes:
+    """The body of a reply in one piece, which a stream's transport does not bound."""
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in stream:
+        size += len(piece)
+        if size > MAX_RESPONSE_BYTES:
+            raise ResponseTooLarge(
+                f"the reply is larger than {MAX_RESPONSE_BYTES} bytes", status=stream.status
+            )
+        pieces.append(piece)
+    return b"".join(pieces)

@@ -9,7 +9,15 @@ from faultserver import FaultServer
 from fastbatch import InMemoryCache, OpenAIProvider, RequestManager, RetryPolicy
 from fastbatch.assembly import open_route
 from fastbatch.engine.streamed import StreamedTransport
-from fastbatch.errors import BadResponse, ConnectionLost, InputError, InvalidRequest, RunStopped, ServerError
+from fastbatch.errors import (
+    BadResponse,
+    ConnectionLost,
+    InputError,
+    InvalidRequest,
+    ResponseTooLarge,
+    RunStopped,
+    ServerError,
+)
 from fastbatch.models.http import HTTPCall
 from fastbatch.models.stream import StreamedCall
 from fastbatch.testing import SimulatorConfig, SimulatorThread
@@ -128,13 +136,29 @@ async def test_a_server_that_does_not_stream():
     assert (result.text, result.first_token) == ("Whole", None)
 
 
+@pytest.mark.parametrize("status", [b"200 OK", b"400 Bad Request"])
+async def test_a_reply_in_one_piece_is_bounded(monkeypatch, status):
+    """As without streams; one that never ends does not fill the memory."""
+    monkeypatch.setattr("fastbatch.engine.streamed.MAX_RESPONSE_BYTES", 1000)
+    head = b"HTTP/1.1 %b\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n" % status
+
+    async def behave(line):
+        await line.send(head)
+        await line.drip(b" " * 300, every=0.001)
+
+    async with FaultServer(behave) as server:
+        (result,) = await manager_at(f"{server.url}/v1", timeout=20).run_async([{"prompt": "Hi"}])
+    assert isinstance(result.error, ResponseTooLarge)
+    assert "larger than 1000 bytes" in result.error.message
+
+
 async def test_what_cannot_be_streamed_is_refused_before_anything_is_sent(tmp_path):
     """GPT4All has no streams: the whole input is refused, or each request."""
     rows = tmp_path / "rows.jsonl"
     rows.write_text('{"prompt": "Hi"}\n')
     route = open_route("gpt4all:m", base_url="http://127.0.0.1:9/v1", env={})
     manager = RequestManager(route, streamed=True)
-    with pytest.raises(InputError, match="line 1.*stream"):
+    with pytest.raises(InputError, match=r"line 1.*stream"):
         await manager.run_file_async(rows, tmp_path / "out.jsonl")
     (result,) = await manager.run_async([{"prompt": "Hi"}])
     assert isinstance(result.error, InvalidRequest)
