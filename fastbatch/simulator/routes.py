@@ -139,6 +139,7 @@ _ANTHROPIC_MODELS = _listing(ANTHROPIC, "/v1/models", listings.anthropic_models)
 _GEMINI_MODELS = _listing(GEMINI, "/v1/models", listings.gemini_models)
 
 _DEPLOYMENT = re.compile(r"/openai/deployments/([^/]+)/(.+)")
+_PLACE = re.compile(r"/projects/[^/]+/locations/[^/]+")
 _METHOD = re.compile(
     r"(/v1[a-z0-9]*)((?:/projects/[^/]+/locations/[^/]+)?(?:/publishers/[^/]+)?)/models/([^/]+):(\w+)"
 )
@@ -158,8 +159,7 @@ def _with_names(path: str) -> Route:
         version, where, model, name = found.groups()
         operation = _GEMINI.get(name)
         if operation is not None:
-            project = "/projects/*/locations/*" if "/projects/" in where else ""
-            label = f"{version}{project}/models/*:{name}"
+            label = f"{version}{_PLACE.sub('/projects/*/locations/*', where)}/models/*:{name}"
             return _named(VERTEX if where else GEMINI, path, label, operation, model)
     return _nowhere(path)
 

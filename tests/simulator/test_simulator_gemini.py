@@ -181,6 +181,11 @@ def test_paths_are_counted_without_their_models():
     provider = SimulatedProvider(SimulatorConfig())
     reply(content(), provider=provider)
     reply(content(), path="/v1beta/models/another:generateContent", provider=provider)
+    reply(content(), path=f"{VERTEX}:generateContent", provider=provider)
     unknown = reply(content(), path=f"{MODEL}:dream", provider=provider)
     assert json.loads(unknown.body)["error"]["status"] == "NOT_FOUND"
-    assert provider.stats().by_path == {"/v1beta/models/*:generateContent": 2, "other": 1}
+    assert provider.stats().by_path == {
+        "/v1beta/models/*:generateContent": 2,
+        "/v1beta1/projects/*/locations/*/publishers/google/models/*:generateContent": 1,
+        "other": 1,
+    }

@@ -71,9 +71,10 @@ def read_stream(body: Mapping[str, Any], request: Incoming, model: str) -> Ask:
 def fields(body: Mapping[str, Any], known: frozenset[str], where: str) -> dict[str, Any]:
     """The fields of an object by their names in camel case, one of the spellings that Google takes."""
     said = {_camel(name): value for name, value in body.items()}
-    for name in said.keys() - known:
-        place = f" at '{where}'" if where else ""
-        raise Rejected(f'Invalid JSON payload received. Unknown name "{name}"{place}: Cannot find field.')
+    for name in said:
+        if name not in known:
+            place = f" at '{where}'" if where else ""
+            raise Rejected(f'Invalid JSON payload received. Unknown name "{name}"{place}: Cannot find field.')
     return said
 
 
