@@ -46,6 +46,8 @@ def readdress(
     # A sample's own key holds its number, which is all that tells it from its twins.
     occurrence = int(job.key[:15], 16) if sample and job.key else 0
     identity = group.provider.identity
+    if request.shape is not None:
+        identity = request.shape.apart(identity)
     job.kept_as = compute_request_hash(identity, job.asked.endpoint, job.asked.body, occurrence)
     job.tries = job.broken = job.refused = 0
     job.stale = False

@@ -48,10 +48,13 @@ def row_keys(settings: Settings[Any]) -> Callable[[str, dict[str, Any], str], st
     function raises `InvalidRequest` for a body that is not JSON.
     """
     identity, samples = settings.provider.identity, settings.identical == "sample"
+    shape = settings.shape
+    checked = identity if shape is None else shape.apart(identity)
 
     def key(endpoint: str, body: dict[str, Any], custom_id: str) -> str:
         number = id_number(custom_id) if samples else 0
-        return hash_and_size(identity, endpoint, body, number, checked=True)[0]
+        where = identity if shape is None or not shape.governs(body) else checked
+        return hash_and_size(where, endpoint, body, number, checked=True)[0]
 
     return key
 

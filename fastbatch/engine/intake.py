@@ -165,7 +165,7 @@ class Intake(Generic[ResponseT]):
         job.read()
         job.outcome = hit.of(job.request, index=job.index, key=job.key)
         job.outcome.model = job.asked.body.get("model")
-        shape = job.request.shape
+        shape = job.outcome.shape = job.asked.shape
         if shape is not None and not shape.by_schema and (problem := shape.problem(hit)) is not None:
             # It did when it was stored, so that the type's own checks have changed since.
             problem.advise("it is kept in the cache; ask without one, or forget it there, to have another")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
+from fastbatch.errors import InvalidAnswer
 from fastbatch.limits.cost import Cost
 from fastbatch.limits.weather import RowWeather
 from fastbatch.models.params import CHAT
@@ -56,6 +57,8 @@ class Job(Generic[ResponseT]):
     """Times it was asked again since its answer did not fit."""
     anew = False
     """Is asked again, and has not been sent since."""
+    unfit: InvalidAnswer | None = None
+    """Why the last answer did not fit."""
     spent = Usage()
     """What the answers before took that did not fit."""
     outcome: ResponseWrapper[ResponseT] | None = None

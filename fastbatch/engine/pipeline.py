@@ -16,7 +16,7 @@ from fastbatch.engine.lane import Group
 from fastbatch.engine.latencies import Latencies
 from fastbatch.engine.line import Admission, Line
 from fastbatch.engine.settler import Settler
-from fastbatch.engine.verdict import ELSEWHERE, Judge, ask_again
+from fastbatch.engine.verdict import ASK_AGAIN, ELSEWHERE, Judge, ask_again, unfit
 from fastbatch.errors import ConnectFailed, RequestError
 from fastbatch.limits.cost import Cost
 from fastbatch.models.http import HTTPCall, HTTPReply
@@ -183,6 +183,7 @@ class Pipeline(Generic[ResponseT]):
                     outcome = provider.parse(came).of(job.request, index=job.index, key=job.key)
                     if job.asked is not job.request:
                         outcome.model = job.asked.body.get("model")
+                        outcome.shape = job.asked.shape
                     outcome.latency = now - began
                     if isinstance(came, StreamedReply) and came.first_token is not None:
                         outcome.first_token = came.first_token
@@ -213,6 +214,7 @@ class Pipeline(Generic[ResponseT]):
         if sent:
             counters.sent += 1
             counters.retries += job.attempts > 1 and not job.anew
+            counters.reasks += job.anew
             job.anew = False
         outcome.attempts = job.attempts
         job.outcome = outcome
@@ -220,17 +222,20 @@ class Pipeline(Generic[ResponseT]):
         if outcome.error is not None:  # judged before the next one is let through: it may have to wait
             outcome.tokens, outcome.reasks = job.spent, job.reasks
             decision = self._judge.judge(outcome.error, job, second or admission, now)
+            if decision is None:
+                outcome.error = unfit(job, outcome.error)
         elif job.asked.shape is not None:
             decision = ask_again(job, self._reasks)
-            counters.reasks += decision is not None
         if over:
             gate.look()
         elif sent:
             gate.leave(admission, cost)
         else:
             gate.give_back(admission)
-        if decision is not None and self.witness is not None and not job.maybe_billed:
-            self.witness.back(job)
+        if self.witness is not None and (
+            decision is ASK_AGAIN or (decision is not None and not job.maybe_billed)
+        ):
+            self.witness.back(job)  # nothing is open of it
         return decision
 
     def _again(
@@ -264,12 +269,14 @@ class Pipeline(Generic[ResponseT]):
         self, provider: Provider[ResponseT], job: Job[ResponseT], error: RequestError
     ) -> ResponseWrapper[ResponseT]:
         """The outcome of a request that got no reply."""
+        error = unfit(job, error)
         error.provider = provider.name
         error.attempts = job.attempts
         outcome: ResponseWrapper[ResponseT] = ResponseWrapper(
             provider.reader, provider=provider.name, status=error.status, error=error
         )
         outcome.attempts = job.attempts
+        outcome.tokens, outcome.reasks = job.spent, job.reasks
         job.outcome = outcome.of(job.request, index=job.index, key=job.key)
         outcome.model = job.asked.body.get("model")
         return outcome

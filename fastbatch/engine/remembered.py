@@ -115,6 +115,10 @@ class Remembered:
         outcome.of(job.request, index=job.index, key=job.key)
         outcome.recorded, outcome.attempts = True, ours["attempts"]
         outcome.latency = ours["latency_s"]
+        shape = job.request.shape
+        if shape is not None and not shape.by_schema and (problem := shape.problem(outcome)) is not None:
+            problem.advise("it is in the journal; another journal has the row asked again")
+            outcome.error = problem
         return outcome
 
     def _fail(self, job: Job[Any], problem: str) -> None:

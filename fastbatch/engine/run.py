@@ -272,6 +272,7 @@ class Run(Generic[ResponseT]):
         found = await self._store.get_many([job.kept_as])
         value = found.get(job.kept_as)
         if value is not None and self._intake.take(job, value, provider):
+            self._lose(job)
             self._answer(job)
         elif self._draining:
             self._give_up(job)
@@ -319,9 +320,20 @@ class Run(Generic[ResponseT]):
         self._answer(job)
         return True
 
+    def _lose(self, job: Job[ResponseT]) -> None:
+        """Count answers that a row has had for nothing: none of them is its outcome."""
+        if job.reasks:
+            prompt, cached, completion, reasoning = job.spent
+            self._counters.prompt_tokens += prompt
+            self._counters.cached_tokens += cached
+            self._counters.completion_tokens += completion
+            self._counters.reasoning_tokens += reasoning
+            job.spent, job.reasks = Usage(), 0
+
     def _give_up(self, job: Job[ResponseT]) -> None:
         """The job stays open for another run, and so do its followers."""
         self._store.release((job.key,))
+        self._lose(job)
         followers = job.followers or ()
         lost = 1 + len(followers)
         self._alive -= lost
@@ -368,7 +380,7 @@ class Run(Generic[ResponseT]):
             assert outcome is not None
             if outcome.error is not None:
                 counters.fail(outcome.error)
-                if (outcome.error.answered or job.reasks) and not outcome.shared:
+                if (outcome.error.answered or job.reasks) and not (outcome.shared or outcome.cached):
                     bought.append(outcome.tokens)
             elif outcome.recorded:
                 counters.skipped += 1

@@ -122,9 +122,10 @@ class Settings(Generic[ResponseT]):
 
     def key_and_size(self, request: LLMRequest, occurrence: int = 0) -> tuple[str, int]:
         """The request's hash, and the bytes of its body; raises as `key` does."""
-        return hash_and_size(
-            self.provider.identity, request.endpoint, request.body, occurrence, checked=request.checked
-        )
+        identity, shape = self.provider.identity, request.shape
+        if shape is not None:
+            identity = shape.apart(identity)
+        return hash_and_size(identity, request.endpoint, request.body, occurrence, checked=request.checked)
 
 
 class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[ResponseT]):

@@ -11,7 +11,7 @@ from typing import Any
 from fastbatch.engine.index import NumberTable, id_number
 from fastbatch.engine.job import Job
 from fastbatch.engine.session import Settings
-from fastbatch.errors import InvalidRequest
+from fastbatch.errors import ConfigError, InvalidRequest
 from fastbatch.formats.rows import RowSettings, read_row
 from fastbatch.models.params import CHAT
 from fastbatch.models.request import LLMRequest
@@ -124,9 +124,7 @@ class JobSource:
                 request = row.with_defaults(self._rows.model, self._rows.params)
                 if request.body.get("model") is None:
                     raise InvalidRequest("no model: name one in the request or give the manager model=")
-                if request.shape is not None:
-                    request = self._told(request)
-                elif self._rows.shape is not None:
+                if request.shape is None and self._rows.shape is not None:
                     request = request.shaped(self._rows.shape)
             elif isinstance(row, Mapping):
                 # A program may fill one dictionary anew for each row, which is sent a good while later.
@@ -136,6 +134,8 @@ class JobSource:
                     f"a row must be an LLMRequest or a mapping, not {type(row).__name__}; "
                     "LLMRequest.from_prompt(text) makes one from a string"
                 )
+            if request.shape is not None:
+                request = self._told(request)
             if self._check is not None:
                 self._check(request)
             key, size = self._key_and_size(request)
@@ -144,7 +144,8 @@ class JobSource:
                 number = id_number(named) if named else self._samples.add(int(key[:16], 16) or 1)
                 key, _ = self._key_and_size(request, number)
             return Job(request, index, key, size=size)
-        except InvalidRequest as refused:
+        except (InvalidRequest, ConfigError) as problem:
+            refused = problem if isinstance(problem, InvalidRequest) else InvalidRequest(str(problem))
             stand_in = request or LLMRequest(CHAT, {"messages": [{"role": "user", "content": ""}]})
             job: Job[Any] = Job(stand_in, index, "")
             outcome: ResponseWrapper[Any] = ResponseWrapper(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from fastbatch.engine.fallback import elsewhere
 from fastbatch.engine.job import Job
@@ -190,6 +190,7 @@ def ask_again(job: Job[ResponseT], most: int) -> RetryDecision | None:
             problem.advise(f"it was asked {job.reasks + 1} times")
         outcome.error = problem
         return None
+    job.unfit = problem
     job.spent = outcome.tokens
     job.reasks += 1
     job.anew = True
@@ -199,6 +200,15 @@ def ask_again(job: Job[ResponseT], most: int) -> RetryDecision | None:
     job.stale = False
     job.weather = None
     return ASK_AGAIN
+
+
+def unfit(job: Job[Any], error: RequestError) -> RequestError:
+    """Why a row fails: where asking again was refused, that the answer before did not fit."""
+    before = job.unfit
+    if before is None or error.fault != "you" or error.stops_run:
+        return error
+    before.advise(f"it could not be asked again: {error.message}")
+    return before
 
 
 def stopped(error: RequestError | None, decision: RetryDecision) -> RunStopped:

@@ -251,7 +251,7 @@ class ResponseWrapper(Generic[ResponseT]):
 
         A cached, shared or recorded answer used no tokens; `tokens` says what it took when it was bought.
         """
-        answered = self.error is None or self.error.answered
+        answered = self.error is None or self.error.answered or self.reasks > 0
         bought = answered and not (self.cached or self.shared or self.recorded)
         return TokenStats(
             *(self.tokens if bought else Usage()),

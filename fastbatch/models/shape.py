@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from fastbatch.errors import ConfigError, InvalidAnswer
+from fastbatch.models.fitting import LONG, calls_of, listed, loaded, only_json
+from fastbatch.models.schemas import checked_schema, schema_of
 from fastbatch.models.strict import is_strict, strict_schema
 from fastbatch.models.telling import Structured, Telling
 
@@ -19,9 +21,7 @@ if TYPE_CHECKING:
     from fastbatch.models.response import ResponseWrapper
 
 _NAME = re.compile(r"[^A-Za-z0-9_-]+")
-_FENCED = re.compile(r"```[A-Za-z]*\s*\n(.*?)```", re.DOTALL)
 _COMPOSED = frozenset(("anyOf", "oneOf", "allOf", "$ref"))
-_SHOWN = 3  # problems of one answer that are told
 
 
 class Shape(Telling):
@@ -46,19 +46,14 @@ class Shape(Telling):
                 raise ConfigError("holds no json_schema with a schema in it", key="response_format")
             self.schema: dict[str, Any] = dict(said["schema"])
             self.name = _named(str(said.get("name") or self.schema.get("title") or "answer"))
-            _check_schema(self.schema)
+            checked_schema(self.schema)
             asked = said.get("strict")
             self.strict = asked if isinstance(asked, bool) else is_strict(self.schema) or None
         else:
-            self.schema = strict_schema(_schema_of(of))
+            self.schema = strict_schema(schema_of(of))
             self.name = _named(getattr(of, "__name__", "") or "answer")
             self.strict = True
-        if self.schema.get("type") != "object" and not self.schema.keys() & {
-            "anyOf",
-            "$ref",
-            "allOf",
-            "oneOf",
-        }:
+        if self.schema.get("type") != "object" and _COMPOSED.isdisjoint(self.schema):
             raise ConfigError(
                 'must describe an object ("type": "object"); put a list into a field of one',
                 key="response_format",
@@ -90,6 +85,12 @@ class Shape(Telling):
         """Whether the schema says all there is to say, so that what has fitted once always will."""
         return isinstance(self.of, Mapping)
 
+    def apart(self, identity: str) -> str:
+        """An endpoint's identity for answers that this has checked, which are kept apart from others'."""
+        of = self.of
+        checks = "schema" if self.by_schema else f"{of.__module__}.{getattr(of, '__qualname__', of)}"
+        return f"{identity}\nshape: {checks}"
+
     @property
     def said(self) -> list[Any]:
         """All of it that decides what is asked, as data."""
@@ -109,13 +110,20 @@ class Shape(Telling):
         Raises:
             InvalidAnswer: it does not fit.
         """
-        text = self._given(outcome)
+        message = outcome.message or {}
+        text, others = self._given(outcome, message)
+        if not text and others and self.way != "tool":
+            return None
         why = "" if text else "it is empty"
         if not why:
             try:
                 return self._validated(text)
             except ValueError as refused:
                 why = str(refused)
+            except RecursionError:
+                why = "it is nested too deeply"
+            except Exception as broken:  # noqa: BLE001  (a user's own validator: one answer ends no run)
+                why = f"checking it failed ({type(broken).__name__}: {broken})"[:LONG]
         reason = outcome.finish_reason
         if reason == "length":
             raise InvalidAnswer(
@@ -124,22 +132,27 @@ class Shape(Telling):
                 final=True,
                 cure="Allow longer answers (max_tokens or max_completion_tokens).",
             )
-        refusal = (outcome.message or {}).get("refusal")
+        refusal = message.get("refusal")
         if reason == "content_filter" or isinstance(refusal, str):
             said = f": {refusal}" if isinstance(refusal, str) else ""
             raise InvalidAnswer(f"the model refused to answer{said}", text=text, final=True)
         raise InvalidAnswer(f"the answer does not fit {self.name}: {why}", text=text, why=why)
 
-    def _given(self, outcome: ResponseWrapper[Any]) -> str:
-        """The answer's JSON, as far as the model wrote some: the call of our tool, else the text."""
+    def _given(self, outcome: ResponseWrapper[Any], message: Mapping[str, Any]) -> tuple[str, bool]:
+        """The answer's JSON, as far as the model wrote some: the call of our tool, else the text.
+
+        And whether it calls tools of the row's own, which is an answer without any.
+        """
         text = outcome.reader.text(outcome.body)
-        if self.way == "tool":
-            for call in (outcome.message or {}).get("tool_calls") or ():
-                function = call.get("function") or {}
-                if function.get("name") == self.name:
-                    arguments = function.get("arguments")
-                    return arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode()
-        return text or ""
+        calls = [call.get("function") for call in calls_of(message)]
+        functions = [function for function in calls if isinstance(function, dict)]
+        ours = [function.get("arguments") for function in functions if function.get("name") == self.name]
+        if ours and (self.way == "tool" or not text):
+            if len(ours) > 1:
+                return " ".join(map(str, ours)), False  # which of them is meant nobody knows: it fits nothing
+            given = ours[0]
+            return given if isinstance(given, str) else orjson.dumps(given, default=str).decode(), False
+        return text or "", len(functions) > len(ours)
 
     def _validated(self, text: str) -> Any:
         """The value of a text.
@@ -147,77 +160,34 @@ class Shape(Telling):
         Raises:
             ValueError: it is none, with the problems in words.
         """
-        if self.way in ("json", "prompt", "tool"):
-            text = _only_json(text)
+        text = only_json(text)
         if self.by_schema:
             return self._by_schema(text)
         from pydantic import TypeAdapter, ValidationError
 
+        loaded(text)  # pydantic takes NaN, which is no JSON
         if self._validator is None:
             self._validator = TypeAdapter(self.of)
         try:
             return self._validator.validate_json(text)
         except ValidationError as refused:
             wrong = refused.errors(include_url=False, include_input=False)
-            raise ValueError(
-                _listed([(".".join(map(str, one["loc"])), one["msg"]) for one in wrong])
-            ) from None
+            told = listed((".".join(map(str, one["loc"])), one["msg"]) for one in wrong)
+            raise ValueError(told) from None
 
     def _by_schema(self, text: str) -> Any:
-        try:
-            value = orjson.loads(text)
-        except orjson.JSONDecodeError as problem:
-            raise ValueError(f"it is not JSON ({problem})") from None
+        value = loaded(text)
         if self._validator is None:
             from jsonschema.validators import validator_for
+            from referencing import Registry
 
-            self._validator = validator_for(self.schema)(self.schema)
-        wrong = list(self._validator.iter_errors(value))
-        if wrong:
-            raise ValueError(_listed([(".".join(map(str, one.absolute_path)), one.message) for one in wrong]))
+            # An empty registry: nothing is fetched from anywhere.
+            self._validator = validator_for(self.schema)(self.schema, registry=Registry())
+        found = self._validator.iter_errors(value)
+        told = listed((".".join(map(str, one.absolute_path)), one.message) for one in found)
+        if told:
+            raise ValueError(told)
         return value
-
-
-def _schema_of(of: Any) -> dict[str, Any]:
-    """The JSON schema of a type."""
-    from pydantic import PydanticUserError, TypeAdapter
-
-    try:
-        return TypeAdapter(of).json_schema()
-    except (PydanticUserError, TypeError) as refused:
-        raise ConfigError(
-            f"must be a pydantic model, another type that pydantic reads, or a JSON schema: {refused}",
-            key="response_format",
-        ) from None
-
-
-def _check_schema(schema: Mapping[str, Any]) -> None:
-    from jsonschema.exceptions import SchemaError
-    from jsonschema.validators import validator_for
-
-    try:
-        validator_for(schema).check_schema(schema)
-    except SchemaError as wrong:
-        place = ".".join(map(str, wrong.absolute_path))
-        where = f" (at {place})" if place else ""
-        raise ConfigError(f"is no JSON schema: {wrong.message}{where}", key="response_format") from None
-
-
-def _only_json(text: str) -> str:
-    """The JSON of an answer that may stand in a code fence, or among words."""
-    stripped = text.strip()
-    if stripped.startswith(("{", "[")) and stripped.endswith(("}", "]")):
-        return stripped
-    if fenced := _FENCED.search(stripped):
-        return fenced[1].strip()
-    begin, end = stripped.find("{"), stripped.rfind("}")
-    return stripped[begin : end + 1] if 0 <= begin < end else stripped
-
-
-def _listed(problems: list[tuple[str, str]]) -> str:
-    told = [f"{place}: {what}" if place else what for place, what in problems[:_SHOWN]]
-    more = len(problems) - _SHOWN
-    return "; ".join(told) + (f"; and {more} more" if more > 0 else "")
 
 
 def _named(name: str) -> str:

@@ -44,32 +44,35 @@ def _compared(schema: Any) -> Any:
     return [_compared(one) for one in schema] if isinstance(schema, list) else schema
 
 
-def _closed(schema: Any, root: Mapping[str, Any], depth: int) -> Any:
+def _closed(schema: Any, root: Mapping[str, Any], depth: int, opened: frozenset[str] = frozenset()) -> Any:
+    """`opened` are the references that are being written out, which hold themselves where they come again."""
     if not isinstance(schema, Mapping) or depth > _DEEPEST:
         return schema
     closed = dict(schema)
+    # Beside a reference nothing else may stand, so what it means is written out.
+    while isinstance(reference := closed.get("$ref"), str) and len(closed) > 1 and reference not in opened:
+        meant = resolved(reference, root)
+        if meant is None:
+            break
+        del closed["$ref"]
+        closed = {**meant, **closed}
+        opened |= {reference}
     if closed.get("type") == "object":
         closed.setdefault("additionalProperties", False)
     for key in ("$defs", "definitions", "properties"):
         if isinstance(held := closed.get(key), Mapping):
-            closed[key] = {name: _closed(inner, root, depth + 1) for name, inner in held.items()}
+            closed[key] = {name: _closed(inner, root, depth + 1, opened) for name, inner in held.items()}
     if isinstance(properties := closed.get("properties"), Mapping):
         closed["required"] = list(properties)
     if isinstance(items := closed.get("items"), Mapping):
-        closed["items"] = _closed(items, root, depth + 1)
+        closed["items"] = _closed(items, root, depth + 1, opened)
     for key in ("anyOf", "allOf"):
         if isinstance(variants := closed.get(key), list):
-            closed[key] = [_closed(variant, root, depth + 1) for variant in variants]
+            closed[key] = [_closed(variant, root, depth + 1, opened) for variant in variants]
     only = closed.get("allOf")
     if isinstance(only, list) and len(only) == 1 and isinstance(only[0], Mapping):
         del closed["allOf"]
         closed.update(only[0])
     if "default" in closed and closed["default"] is None:
         del closed["default"]
-    if isinstance(reference := closed.get("$ref"), str) and len(closed) > 1:
-        # Beside a reference nothing else may stand, so what it means is written out.
-        meant = resolved(reference, root)
-        if meant is not None:
-            del closed["$ref"]
-            return _closed({**meant, **closed}, root, depth + 1)
     return closed

@@ -58,6 +58,8 @@ class Telling:
             raise InvalidRequest(f"{endpoint} gives no answers in a shape; chat completions and responses do")
         if body.get("response_format") is not None:
             return body
+        if body.get("n") not in (None, 1):
+            raise InvalidRequest("an answer with a shape is one; leave out n, and repeat the row")
         body = {key: value for key, value in body.items() if key != "response_format"}
         if self.way == "strict":
             return {**body, "response_format": self.response_format}
@@ -118,10 +120,11 @@ class Telling:
             return {**body, "input": [*before, answer, {"role": "user", "content": said}]}
         message = outcome.message or {"role": "assistant", "content": outcome.text or ""}
         calls = message.get("tool_calls")
-        if calls:
+        if isinstance(calls, list) and calls and all(isinstance(call, dict) for call in calls):
             more = [{"role": "tool", "tool_call_id": call.get("id") or "", "content": said} for call in calls]
         else:
             more = [{"role": "user", "content": said}]
+            message = {key: value for key, value in message.items() if key != "tool_calls"}
             if not message.get("content"):
                 message = {"role": "assistant", "content": "(nothing)"}
         return {**body, "messages": [*body["messages"], _sendable(message), *more]}

@@ -49,7 +49,7 @@ def run_python(*arguments: str, folder: Path, **variables: str) -> str:
                 r"peru \S.* False\nnorway \S.* False\n",
                 r"Counter\(\{(?:'.*': 1(?:, )?){10}\}\)\n",
                 r"\[\{'type'.*\n",
-                r'Ticket 0 \{"product".*\nReply 0 \{"text".*\n',
+                r"Ticket\(product=.*\) 0\nReply\(text=.*\) 0\n",
             ],
             strict=True,
         )

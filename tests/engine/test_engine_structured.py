@@ -8,8 +8,9 @@ from fakes import FakeTransport, answer_to, asks, manager_on, refusal
 from pydantic import BaseModel, field_validator
 
 from fastbatch import InMemoryCache, LLMRequest, OpenAIProvider, RequestBatch, RetryPolicy
+from fastbatch.engine.filerun import FileOptions
 from fastbatch.engine.source import JobSource
-from fastbatch.errors import BadRequest, ConfigError, ConnectionLost, InvalidAnswer, InvalidRequest
+from fastbatch.errors import BadResponse, ConfigError, ConnectionLost, InvalidAnswer, InvalidRequest
 from fastbatch.formats.rows import RowSettings
 from fastbatch.models.http import HTTPReply
 from fastbatch.testing import ManualClock
@@ -66,7 +67,7 @@ async def test_what_does_not_fit_is_asked_again():
     first, second, third = (body["messages"] for body in model.bodies)
     assert second[: len(first)] == first
     assert third[: len(second)] == second
-    assert "Invalid JSON" in second[-1]["content"]
+    assert "not JSON" in second[-1]["content"]
     assert "people: Field required" in third[-1]["content"]
     assert all(body["response_format"] == model.bodies[0]["response_format"] for body in model.bodies)
 
@@ -120,14 +121,125 @@ async def test_retries_and_reasks_are_counted_apart(tmp_path, texts):
     assert (summary.usage.retries, summary.usage.reasks) == (failed, len(texts) - 1 - failed)
 
 
-async def test_a_row_that_fails_after_an_answer_has_paid_for_it():
-    """What the answer took stays counted."""
-    model = Model("no", refusal(400))
-    manager = manager_of(model)
-    (result,) = await manager.run_async(asks("a"))
-    assert isinstance(result.error, BadRequest)
-    assert result.error.maybe_billed
-    assert (result.tokens.prompt_tokens, result.reasks) == (3, 1)
+async def test_what_cannot_be_asked_again_did_not_fit():
+    """Its answer is what the row has, not the refusal of the question about it; and it was paid for."""
+    (result,) = await manager_of(Model("no", refusal(400))).run_async(asks("a"))
+    assert isinstance(result.error, InvalidAnswer)
+    assert "could not be asked again: no" in result.error.message
+    assert (result.error.text, result.reasks) == ("no", 1)
+    assert (result.tokens.prompt_tokens, result.usage.prompt_tokens) == (3, 3)
+
+
+async def test_a_row_that_fails_after_an_answer_has_paid_for_it(tmp_path):
+    """The results and the summary count the same."""
+    model = Model("no", HTTPReply(200, {}, b"{}"))
+    (result,) = await manager_of(model, retry=RetryPolicy(base=0.001)).run_async(asks("a"))
+    assert isinstance(result.error, BadResponse)
+    assert (result.usage.prompt_tokens, result.usage.reasks, result.usage.requests) == (3, 1, 0)
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"prompt": "a"}\n')
+    model = Model("no", HTTPReply(200, {}, b"{}"))
+    manager = manager_of(model, retry=RetryPolicy(base=0.001))
+    summary = await manager.run_file_async(rows, tmp_path / "out.jsonl")
+    assert (summary.usage.prompt_tokens, summary.usage.reasks) == (3, 1)
+
+
+async def test_rows_that_wait_to_be_asked_again_when_the_run_ends(tmp_path):
+    """Their answers are counted, nothing of them is uncertain, and the next run asks them anew."""
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(json.dumps({"id": name, "prompt": name}) + "\n" for name in "abc"))
+
+    def answer(call):
+        run.drain()
+        return answer_to("no")
+
+    run = manager_of(answer).file_run(rows, tmp_path / "out.jsonl")
+    summary = await run.run()
+    assert summary.interrupted
+    assert (summary.usage.prompt_tokens, summary.usage.reasks) == (3 * summary.sent, 0)
+    told = []
+    again = manager_of(Model(GOOD)).file_run(
+        rows,
+        tmp_path / "out.jsonl",
+        options=FileOptions(on_uncertain=lambda rows: told.append(rows) or "retry"),
+    )
+    assert (await again.run()).ok == 3
+    assert told == []
+
+
+@pytest.mark.parametrize("calls", ["x", {}, [None], [5], [{"function": "x"}], [{"function": {"name": 5}}]])
+@pytest.mark.parametrize("way", ["strict", "tool", "prompt"])
+async def test_odd_answers_end_no_run(way, calls):
+    """Whatever a server puts where calls of tools belong."""
+    body = {"choices": [{"message": {"content": None, "tool_calls": calls}, "finish_reason": "stop"}]}
+    odd = HTTPReply(200, {}, json.dumps(body).encode())
+    results = await manager_of(Model(odd), structured=way, reasks=1).run_async(asks("a", "b"))
+    for result in results:
+        assert isinstance(result.error, InvalidAnswer) or result.parsed is None
+
+
+async def test_a_validator_that_breaks_ends_no_run():
+    """It is the user's own; the row says what happened."""
+
+    class Broken(BaseModel):
+        name: str
+
+        @field_validator("name")
+        @classmethod
+        def checked(cls, name):
+            raise KeyError("oops")
+
+    (result,) = await manager_of(Model('{"name": "x"}'), response_format=Broken, reasks=0).run_async(
+        asks("a")
+    )
+    assert "checking it failed (KeyError: 'oops')" in result.error.message
+
+
+async def test_calls_of_the_rows_own_tools_are_answers():
+    """They have no value, and are not asked again."""
+    tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+    call = {"id": "1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+    body = {"choices": [{"message": {"content": None, "tool_calls": [call]}, "finish_reason": "tool_calls"}]}
+    model = Model(HTTPReply(200, {}, json.dumps(body).encode()))
+    (result,) = await manager_of(model).run_async([{"prompt": "a", "tools": [tool]}])
+    assert (result.ok, result.parsed, len(model.bodies)) == (True, None, 1)
+    assert result.message["tool_calls"][0]["id"] == "1"
+
+
+async def test_answers_that_nobody_checked_are_kept_apart():
+    """What was asked for with the same schema and without a check is no answer to this."""
+    cache = InMemoryCache()
+    body = LLMRequest.from_prompt("a", response_format=City).body["response_format"]
+    unchecked = LLMRequest.from_prompt("a", response_format=body)
+    (first,) = await manager_on(FakeTransport(Model("no")), cache=cache).run_async([unchecked])
+    assert first.ok
+    model = Model(GOOD)
+    checked, twin = await manager_of(model, cache=cache).run_async(
+        [LLMRequest.from_prompt("a"), LLMRequest.from_prompt("a", response_format=body)]
+    )
+    assert (checked.cached, checked.parsed.people) == (False, 11)
+    assert (twin.cached, twin.text, twin.parsed) == (True, "no", None)
+
+
+async def test_rows_as_dictionaries_have_shapes_too():
+    """A type in one is told as the provider needs it, and checked."""
+    model = Model("no", GOOD)
+    manager = manager_on(FakeTransport(model), structured="prompt")
+    (result,) = await manager.run_async([{"prompt": "a", "response_format": City}])
+    assert (result.parsed.people, result.reasks) == (11, 1)
+    assert "response_format" not in model.bodies[0]
+    (failed,) = await manager.run_async([{"prompt": "a", "response_format": int}])
+    assert isinstance(failed.error, InvalidRequest)
+    (several,) = await manager_of(Model(GOOD)).run_async([{"prompt": "a", "n": 2}])
+    assert "leave out n" in several.error.message
+
+
+async def test_reasons_are_short():
+    """However long the answer is that they speak of."""
+    model = Model(json.dumps({"name": 5, "people": "y" * 100_000}), GOOD)
+    (result,) = await manager_of(model, response_format=SCHEMA).run_async(asks("a"))
+    assert result.ok
+    assert len(model.bodies[1]["messages"][-1]["content"]) < 800
 
 
 async def test_cut_off_answers_are_not_asked_again():
@@ -292,7 +404,7 @@ async def test_a_fallback_is_told_in_its_own_way():
         body = json.loads(call.body)
         assert "response_format" not in body
         assert body["messages"][0]["role"] == "system"
-        return answer_to(GOOD)
+        return answer_to(f"```json\n{GOOD}\n```")
 
     (result,) = await manager_of(answer, fallback=[wordy]).run_async(asks("a"))
     assert result.parsed.people == 11

@@ -3,7 +3,7 @@
 import json
 import pickle
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import pytest
 from openai.lib._parsing._completions import type_to_response_format_param
@@ -287,7 +287,7 @@ def test_where_nobody_enforces_it_words_may_stand_around(text):
     ("of", "text", "words"),
     [
         (Address, "", "it is empty"),
-        (Address, "I do not know.", "Invalid JSON"),
+        (Address, "I do not know.", "not JSON"),
         (Address, '{"street": "Main"}', "city: Field required"),
         (
             Person,
@@ -312,7 +312,7 @@ def test_what_does_not_fit_says_why(of, text, words):
 
 def test_many_problems_are_told_in_short():
     """Three of them, and how many more there are."""
-    with pytest.raises(InvalidAnswer, match="and 1 more"):
+    with pytest.raises(InvalidAnswer, match="; and more"):
         Shape(Person).value(outcome('{"kind": "x"}'))
 
 
@@ -367,3 +367,81 @@ def test_shapes_travel():
     )
     assert shape != shape.told("strict")
     assert Shape(Address) != Shape(Person)
+
+
+class Tree(BaseModel):
+    left: Annotated["Tree", Field(description="smaller")] | None = None
+    right: Annotated["Tree", Field(description="larger")] | None = None
+
+
+def test_types_that_hold_themselves_twice():
+    """Each reference is written out once."""
+    assert len(json.dumps(Shape(Tree).schema)) < 5000
+    value = Shape(Tree).value(outcome('{"left": {"left": null, "right": null}, "right": null}'))
+    assert value.left.left is None
+
+
+@pytest.mark.parametrize(
+    ("schema", "words"),
+    [
+        ({"$ref": "#"}, "refers to itself alone"),
+        (
+            {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}},
+            "itself alone",
+        ),
+        ({"type": "object", "properties": {"a": {"$ref": "#/$defs/nope"}}}, "is not in it"),
+        ({"type": "object", "properties": {"a": {"$ref": "http://127.0.0.1:9/x"}}}, "its own parts only"),
+        ({"type": "object", "properties": {"a": {"$ref": "file:///etc/passwd"}}}, "its own parts only"),
+        ({"type": "object", "$schema": 5}, r"\$schema is no text"),
+    ],
+)
+def test_schemas_that_lead_elsewhere(schema, words):
+    """Nothing is fetched, and nothing is asked with them."""
+    with pytest.raises(ConfigError, match=words):
+        Shape(schema)
+
+
+def test_a_schema_that_is_nested_too_deeply():
+    """It is refused, not crashed with."""
+    schema = {"type": "object"}
+    for _ in range(3000):
+        schema = {"type": "object", "properties": {"a": schema}}
+    with pytest.raises(ConfigError, match="nested too deeply"):
+        Shape(schema)
+
+
+def test_an_answer_that_is_nested_too_deeply():
+    """As deep as its schema allows."""
+    shape = Shape({"type": "object", "properties": {"c": {"$ref": "#"}}, "additionalProperties": False})
+    assert shape.value(outcome('{"c": {"c": {}}}')) == {"c": {"c": {}}}
+    with pytest.raises(InvalidAnswer, match="nested too deeply"):
+        shape.value(outcome('{"c":' * 900 + "{}" + "}" * 900))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [('{"x": NaN, "y": 1}', "NaN is no number"), ('{"x": 1, "y": -Infinity}', "-Infinity is no number")],
+)
+@pytest.mark.parametrize("of", [Point, {"type": "object", "properties": {"x": {"type": "number"}}}])
+def test_what_json_does_not_know_does_not_fit(of, text, words):
+    """Whatever a parser takes for a number."""
+    with pytest.raises(InvalidAnswer, match=words):
+        Shape(of).value(outcome(text))
+
+
+def test_large_integers_stay_whole():
+    """By a schema, too."""
+    large = 123456789012345678901234567890
+    shape = Shape({"type": "object", "properties": {"n": {"type": "integer"}}})
+    assert shape.value(outcome(json.dumps({"n": large}))) == {"n": large}
+
+
+def test_of_several_answers_none_is_guessed():
+    """Two calls of the tool fit nothing; of two fences the last is the answer, since an example comes first."""
+    twice = outcome(
+        tool_calls=[{"id": n, "function": {"name": "Address", "arguments": ADDRESS}} for n in ("1", "2")]
+    )
+    with pytest.raises(InvalidAnswer):
+        Shape(Address, way="tool").value(twice)
+    text = f'For example:\n```json\n{{"street": "X", "city": "Y"}}\n```\nSo:\n```json\n{ADDRESS}\n```'
+    assert Shape(Address, way="prompt").value(outcome(text)).city == "Lima"

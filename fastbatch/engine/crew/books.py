@@ -104,7 +104,7 @@ class Books(Generic[ResponseT]):
         assert outcome is not None
         if outcome.error is not None:
             self._counters.fail(outcome.error)
-            if (outcome.error.answered or outcome.reasks) and not outcome.shared:
+            if (outcome.error.answered or outcome.reasks) and not (outcome.shared or outcome.cached):
                 self._spend(outcome.tokens)
         elif outcome.recorded:
             self._counters.skipped += 1

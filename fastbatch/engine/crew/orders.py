@@ -27,6 +27,8 @@ _NAMES = {
     "retry": "the retry policy",
     "timeout": "the timeout",
     "transport": "the transport",
+    "shape": "the type of answers (response_format), which has to be in a module that they can import,",
+    "reads": "how rows are read",
 }
 
 
