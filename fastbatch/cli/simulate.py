@@ -173,8 +173,8 @@ def _run(config: SimulatorConfig, host: str, port: int) -> None:
             model = config.models[0] if config.models else "any"
             typer.echo(
                 f"Simulated provider on {simulator.base_url} (Ctrl-C ends it). Try: "
-                f"fastbatch run INPUT -o OUT -m openai:{model} --base-url {simulator.base_url}, "
-                f"or azure, anthropic, gemini, vertex or ollama-native with --base-url {simulator.root_url}"
+                f"fastbatch run INPUT -o OUT -m openai:{model} --base-url {simulator.base_url} "
+                f"(azure, anthropic, gemini, vertex, ollama-native: --base-url {simulator.root_url})"
             )
             await stop.wait()
 

@@ -11,7 +11,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from fastbatch.cli.simulate import simulate
+from fastbatch.cli.simulate import _summary, simulate
 from fastbatch.errors import ConfigError, ServiceError
 from fastbatch.simulator import SimulatedLimit, SimulatorConfig, SimulatorThread, Spell
 
@@ -53,6 +53,19 @@ def test_it_serves_until_a_signal(end):
     assert "4 different bodies, 0 answered more than once" in summary
     assert "limit 3 requests per 60 s: at most 3 used, 1 refused" in summary
     assert "limit 900000 tokens per 60 s" in summary
+
+
+def test_the_summary_tells_of_invalid_answers():
+    """How many of the answers were made not to fit, where there are some."""
+    body = {"model": "m", "messages": [{"role": "user", "content": "x"}], "format": {"type": "object"}}
+    with SimulatorThread(SimulatorConfig(failure_rates={"invalid": 1.0})) as simulator:
+        connection = http.client.HTTPConnection("127.0.0.1", simulator.port)
+        connection.request("POST", "/api/chat", json.dumps({**body, "stream": False}))
+        connection.getresponse().read()
+        connection.close()
+    assert "1 of the answers made not to fit their schema" in _summary(simulator.stats())
+    with SimulatorThread() as simulator:
+        assert "not to fit" not in _summary(simulator.stats())
 
 
 @pytest.mark.parametrize(("options", "varies"), [([], False), (["--vary-repeats"], True)])
