@@ -437,7 +437,7 @@ def test_large_integers_stay_whole():
 
 
 def test_of_several_answers_none_is_guessed():
-    """Two calls of the tool fit nothing; of two fences the last is the answer, since an example comes first."""
+    """Two calls of the tool fit nothing; of two fences the last is the answer, the first an example."""
     twice = outcome(
         tool_calls=[{"id": n, "function": {"name": "Address", "arguments": ADDRESS}} for n in ("1", "2")]
     )
