@@ -86,7 +86,10 @@ class InputFile:
         self._limit = limit
         self._seed = seed
         self._dedupe = dedupe
-        settings = replace(settings, folder=path.parent)
+        self._folder = path.parent
+        self._check_naming = RowCheck(replace(settings, folder=self._folder)).check
+        # A line without the mark names no files, or what it asks would change unseen when they do.
+        settings = replace(settings, folder=None)
         self._trusted = replace(settings, checked=True)
         self._check = RowCheck(settings).check
         self._ahead = ahead
@@ -180,17 +183,18 @@ class InputFile:
         key, model, carried = "", None, None
         if problem is None:
             try:
-                endpoint, body, carried = self._check(content)
+                names = type(line) is bytes and MARK in line
+                endpoint, body, carried = self._check_naming(content) if names else self._check(content)
                 if self._sayable is not None:
                     self._sayable(LLMRequest(endpoint, body, checked=True))
-                if self._key is not None and not held:
+                if self._key is not None and not held and not names:  # a file may change until it is sent
                     key = self._key(endpoint, body, custom_id)
                     if "error" not in content and type(line) is bytes:
                         if not line.startswith(self._begins):
                             self._begins = beginning(line) or BEGINS[0]
                         begin = len(self._begins)
                         name = line[begin : line.find(b'"', begin)]
-                        if name == custom_id.encode() and line.startswith(self._begins) and MARK not in line:
+                        if name == custom_id.encode() and line.startswith(self._begins):
                             model = body.get("model")
             except InvalidRequest as refused:
                 problem = refused
@@ -336,7 +340,11 @@ class InputFile:
         size = len(line) if isinstance(line, bytes) else 0
         if problem is None:
             try:
-                endpoint, body, carried = row_parts(content, self._trusted) if key else self._check(content)
+                names = isinstance(line, bytes) and MARK in line
+                if key:
+                    endpoint, body, carried = row_parts(content, self._trusted)
+                else:
+                    endpoint, body, carried = (self._check_naming if names else self._check)(content)
                 request = LLMRequest(
                     endpoint,
                     body,
@@ -345,7 +353,7 @@ class InputFile:
                     checked=True,
                     shape=self._trusted.shape and self._trusted.shape_of(body),
                 )
-                if isinstance(line, bytes) and MARK in line:  # as large as the files that it names
+                if names:  # as large as the files that it names
                     size = len(wire_bytes(body, checked=True))
                 if not key and self._sayable is not None:
                     self._sayable(request)
@@ -360,7 +368,7 @@ class InputFile:
         return Row(number, custom_id, content, request, problem, first or number, mark, held, key, size)
 
     def _ids(self, answers: Answers, *, again: bool) -> RowIds:
-        return RowIds(answers, seed=self._seed, dedupe=self._dedupe, again=again, folder=self._trusted.folder)
+        return RowIds(answers, seed=self._seed, dedupe=self._dedupe, again=again, folder=self._folder)
 
     def _state(self) -> tuple[int, ...]:
         """What changes when the file does."""

@@ -45,7 +45,7 @@ def read_batch(path: str | Path, *, model: str | None = None) -> RequestBatch:
         InputError: with the file and the line.
     """
     batch = RequestBatch()
-    settings = RowSettings(model=model, needs_model=False)
+    settings = RowSettings(model=model, needs_model=False, folder=Path(path).parent)
     for number, line in numbered_rows(Path(path)):
         try:
             if isinstance(line, InvalidRequest):

@@ -9,6 +9,7 @@ Only rows are read so. A request that somebody else has made (a gateway's) names
 from __future__ import annotations
 
 import mimetypes
+import stat
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -25,6 +26,11 @@ MARK = b'"file:'
 """Without these bytes no line names a file."""
 
 _LARGEST = 64 * 1024 * 1024  # bytes; no provider takes more
+_UNREADABLE = (OSError, ValueError, RuntimeError)  # a zero byte is a ValueError, no home a RuntimeError
+# What `input_audio` is anywhere; other files are not sent by mistake.
+_SOUNDS = frozenset(
+    ("wav", "mp3", "flac", "ogg", "opus", "m4a", "mp4", "aac", "webm", "aiff", "pcm", "pcm16", "pcm24")
+)
 
 
 def image_file(path: str | Path, *, detail: str | None = None) -> ImagePart:
@@ -33,7 +39,7 @@ def image_file(path: str | Path, *, detail: str | None = None) -> ImagePart:
     Raises:
         InvalidRequest: it cannot be read, or its name does not say what it is.
     """
-    url = _data_url(Path(path).expanduser())
+    url = _data_url(_at_home(Path(path)))
     return ImagePart(image_url=ImageURL(url=url, detail=detail) if detail else ImageURL(url=url))
 
 
@@ -46,15 +52,20 @@ def names_files(messages: Any) -> bool:
     return False
 
 
-def with_files(messages: list[Any], folder: Path) -> list[Any]:
+def with_files(messages: list[Any], folder: Path | None) -> list[Any]:
     """Messages with what they name in its place; the given ones stay as they are.
+
+    Where `folder` is None none may be named.
 
     Raises:
         InvalidRequest: a file cannot be read, or what it is cannot be told.
     """
-    found = {id(part): _put(part, key, folder) for part, key in _parts(messages)}
-    if not found:
+    parts = list(_parts(messages))
+    if not parts:
         return messages
+    if folder is None:
+        raise InvalidRequest(f'the name of a file must be written as "{SCHEME}…", without \\u escapes in it')
+    found = {id(part): _put(part, key, folder) for part, key in parts}
     return [
         {**said, "content": [found.get(id(part), part) for part in said["content"]]}
         if isinstance(said, dict) and isinstance(said.get("content"), list)
@@ -71,11 +82,10 @@ def stamp(row: Mapping[str, Any], folder: Path) -> int:
     for key in ("messages", "input"):
         messages = within.get(key)
         for part, place in _parts(messages if isinstance(messages, list) else []):
-            path = _path(_named(part, place), folder)
             try:
-                state = path.stat()
+                state = _path(_named(part, place), folder).stat()
                 seen += b"%d %d\0" % (state.st_size, state.st_mtime_ns)
-            except OSError:
+            except (*_UNREADABLE, InvalidRequest):
                 seen += b"?\0"
     return xxh3_64_intdigest(seen) if seen else 0
 
@@ -102,8 +112,11 @@ def _named(part: Mapping[str, Any], key: str) -> str:
 def _put(part: Mapping[str, Any], key: str, folder: Path) -> dict[str, Any]:
     held, path = part[key], _path(_named(part, key), folder)
     if key == "input_audio":
-        said = {"format": path.suffix.lstrip(".").lower(), **held, "data": b64encode(_read(path)).decode()}
-        return {**part, key: said}
+        ending = path.suffix.lstrip(".").lower()
+        if ending not in _SOUNDS:
+            raise InvalidRequest(f"{path} is no sound by its name; give it an ending such as .wav or .mp3")
+        data = b64encode(_read(path)).decode()
+        return {**part, key: {"format": ending, **held, "data": data} if isinstance(held, Mapping) else data}
     url = _data_url(path)
     if key == "file_data":
         return {"filename": path.name, **part, key: url}
@@ -117,8 +130,19 @@ def _put(part: Mapping[str, Any], key: str, folder: Path) -> dict[str, Any]:
 def _path(name: str, folder: Path) -> Path:
     """The file of a `file:` name, which may be a URL with an absolute path."""
     rest = name.removeprefix(SCHEME)
-    rest = unquote(rest.removeprefix("//localhost").removeprefix("//")) if rest.startswith("//") else rest
-    return folder / Path(rest).expanduser()
+    if rest.startswith("//"):
+        host, slash, rest = rest[2:].partition("/")
+        if host not in ("", "localhost") or not slash:
+            raise InvalidRequest(f"{name!r} names a file of another machine; write file:///… or file:NAME")
+        rest = "/" + unquote(rest)
+    return folder / _at_home(Path(rest))
+
+
+def _at_home(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError as problem:
+        raise InvalidRequest(f"{path} cannot be read: {problem}") from None
 
 
 def _data_url(path: Path) -> str:
@@ -129,9 +153,18 @@ def _data_url(path: Path) -> str:
 
 
 def _read(path: Path) -> bytes:
+    """What is in a file; a pipe or a device might never end, so that it is not opened."""
     try:
-        if path.stat().st_size > _LARGEST:
-            raise InvalidRequest(f"{path} is larger than {_LARGEST:,} bytes")
-        return path.read_bytes()
-    except OSError as problem:
-        raise InvalidRequest(f"{path} cannot be read: {problem.strerror}") from None
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise InvalidRequest(f"{path} cannot be read: it is no regular file")
+        with path.open("rb") as file:
+            content = file.read(_LARGEST + 1)  # it may say that it is smaller, as those below /proc do
+    except _UNREADABLE as problem:
+        why = getattr(problem, "strerror", None) or problem
+        shown = str(path).replace("\0", "\\0")
+        raise InvalidRequest(f"{shown} cannot be read: {why}") from None
+    if not content:
+        raise InvalidRequest(f"{path} is empty")
+    if len(content) > _LARGEST:
+        raise InvalidRequest(f"{path} is larger than {_LARGEST:,} bytes")
+    return content

@@ -44,7 +44,8 @@ class RowSettings:
     `model` and `params` fill a body's gaps, `template` makes the prompt of every row but a batch line,
     `system` stands where a chat row has no system message, `shape` where a row asks for no format of its own.
     Without `needs_model` a request may name no model yet. `checked` says that the rows have been read before
-    with these settings, and nothing was wrong. `folder` is where files are that rows name.
+    with these settings, and nothing was wrong. `folder` is where files are that rows name; None where they
+    may name none.
     """
 
     model: str | None = None
@@ -54,7 +55,7 @@ class RowSettings:
     needs_model: bool = True
     checked: bool = False
     shape: Shape | None = None
-    folder: Path = Path()
+    folder: Path | None = Path()
 
     def shape_of(self, body: Mapping[str, Any]) -> Shape | None:
         """What the answer to a body that `row_parts` made has to look like."""

@@ -7,9 +7,10 @@ import os
 import pytest
 from fakes import FakeTransport, answer_to, manager_on
 
-from fastbatch import LLMRequest, Message, image_file
+from fastbatch import InMemoryCache, LLMRequest, Message, image_file
 from fastbatch.errors import InputError, InvalidRequest
-from fastbatch.formats.localfiles import names_files, with_files
+from fastbatch.formats.batchfile import read_batch
+from fastbatch.formats.localfiles import names_files, stamp, with_files
 from fastbatch.formats.rows import RowSettings, read_row
 
 CAT = b"\x89PNG\r\n cat"
@@ -99,16 +100,56 @@ def test_only_structured_content_is_looked_at():
         ("file:dog.png", "dog.png cannot be read: No such file"),
         ("file:", "cannot be told by its name"),
         ("file:noending", "cannot be told by its name"),
-        ("file:dir.png", "cannot be read: Is a directory"),
+        ("file:dir.png", "cannot be read: it is no regular file"),
+        ("file:pipe.png", "cannot be read: it is no regular file"),
+        ("file:endless.png", "cannot be read: it is no regular file"),
+        ("file:empty.png", "empty.png is empty"),
+        ("file:~nobody-here/cat.png", "~nobody-here/cat.png cannot be read"),
+        ("file:cat\0.png", r"cat\\0.png cannot be read"),
+        ("file:///cat%00.png", r"cat\\0.png cannot be read"),
+        ("file://elsewhere/cat.png", "another machine"),
+        ("file://localhost-not/cat.png", "another machine"),
+        ("file://cat.png", "another machine"),
     ],
 )
 def test_files_that_cannot_be_read(folder, name, words):
     """The row is refused, with the path."""
     (folder / "dir.png").mkdir()
     (folder / "noending").write_bytes(b"")
+    (folder / "empty.png").write_bytes(b"")
+    os.mkfifo(folder / "pipe.png")
+    (folder / "endless.png").symlink_to("/dev/zero")
     row = {"messages": user({"type": "image_url", "image_url": {"url": name}})}
     with pytest.raises(InvalidRequest, match=words):
         read_row(row, RowSettings(model="m", folder=folder))
+    assert stamp(row, folder) == stamp(row, folder)
+
+
+@pytest.mark.parametrize("beside", [{}, {"format": "wav"}])
+def test_only_sounds_are_sent_as_such(folder, beside):
+    """As told by the ending, so that no other file goes out by mistake."""
+    (folder / "passwords").write_bytes(b"secret")
+    for name in ("passwords", "cat.png"):
+        part = {"type": "input_audio", "input_audio": {"data": f"file:{name}", **beside}}
+        with pytest.raises(InvalidRequest, match=f"{name} is no sound by its name"):
+            with_files(user(part), folder)
+
+
+def test_where_none_may_be_named():
+    """They are refused, and nothing is said of other messages."""
+    cat = user({"type": "image_url", "image_url": {"url": "file:cat.png"}})
+    with pytest.raises(InvalidRequest, match="u escapes"):
+        with_files(cat, None)
+    text = user({"type": "text", "text": "file:cat.png"})
+    assert with_files(text, None) is text
+
+
+def test_batches_from_files(folder):
+    """Names are looked for beside the file, as where it is run."""
+    part = {"type": "image_url", "image_url": {"url": "file:cat.png"}}
+    (folder / "rows.jsonl").write_text(json.dumps({"messages": user(part)}))
+    (request,) = read_batch(folder / "rows.jsonl")
+    assert request.body["messages"][0]["content"][0]["image_url"]["url"] == URL
 
 
 def test_huge_files_are_refused(folder):
@@ -159,3 +200,67 @@ async def test_rows_of_files(folder):
     with pytest.raises(InputError, match=r"line 1: .*cat\.png cannot be read"):
         await sent()
     assert bodies == []
+
+
+async def test_escaped_names_in_a_file(folder):
+    """A name that the line does not show is refused: nobody would see that its picture has changed."""
+    line = json.dumps({"messages": user({"type": "image_url", "image_url": {"url": "file:cat.png"}})})
+    (folder / "rows.jsonl").write_text(line.replace('"file:', '"\\u0066ile:'))
+    transport = FakeTransport()
+    with pytest.raises(InputError, match=r"line 1: .* without .u escapes"):
+        await manager_on(transport).run_file_async(folder / "rows.jsonl", folder / "out.jsonl")
+    assert not transport.calls
+
+
+def pictures(folder, count):
+    """The file of so many rows with a picture each, and the last of the pictures."""
+    parts = [{"type": "image_url", "image_url": {"url": f"file:{number}.png"}} for number in range(count)]
+    for number in range(count):
+        (folder / f"{number}.png").write_bytes(b"old %d" % number)
+    rows = [{"id": str(number), "messages": user(part)} for number, part in enumerate(parts)]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder / "rows.jsonl", folder / f"{count - 1}.png"
+
+
+def shown(call):
+    """What the picture in a request holds."""
+    url = json.loads(call.body)["messages"][0]["content"][0]["image_url"]["url"]
+    return base64.b64decode(url.partition(",")[2]).decode()
+
+
+async def test_a_picture_that_changes_meanwhile(folder):
+    """Its answer is kept under what was sent: the cache does not give it for the picture of before."""
+    source, last = pictures(folder, 1500)
+    before = last.read_bytes()
+
+    def answer(call):
+        if shown(call) == "old 0":
+            last.write_bytes(b"new")
+        return answer_to(f"I see {shown(call)}.")
+
+    cache = InMemoryCache()
+
+    def manager(transport):
+        return manager_on(transport, cache=cache, concurrency=4)
+
+    await manager(FakeTransport(answer)).run_file_async(source, folder / "first.jsonl")
+    assert b"I see new." in (folder / "first.jsonl").read_bytes()
+    last.write_bytes(before)
+    again = FakeTransport(answer)
+    await manager(again).run_file_async(source, folder / "second.jsonl")
+    assert [shown(call) for call in again.calls] == ["old 1499"]
+    assert b"I see new." not in (folder / "second.jsonl").read_bytes()
+
+
+async def test_a_picture_that_goes_meanwhile(folder):
+    """A bad row that was found late: with `on_bad_row="record"` it fails, and the others are answered."""
+    source, last = pictures(folder, 1500)
+
+    def answer(call):
+        last.unlink(missing_ok=True)
+        return answer_to("I see.")
+
+    manager = manager_on(FakeTransport(answer), concurrency=4)
+    summary = await manager.run_file_async(source, folder / "out.jsonl", on_bad_row="record")
+    assert (summary.ok, summary.failed) == (1499, 1)
+    assert b"1499.png cannot be read" in (folder / "out.jsonl.errors.jsonl").read_bytes()
