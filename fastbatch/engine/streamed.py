@@ -6,16 +6,19 @@ which something moves while a long answer is written.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 
-from fastbatch.errors import ConnectionLost, ResponseTooLarge
+from fastbatch.errors import ConnectionLost, RequestError, ResponseTooLarge
 from fastbatch.models.http import HTTPCall, HTTPReply
 from fastbatch.models.stream import StreamedCall, StreamedReply
 from fastbatch.transport.base import MAX_RESPONSE_BYTES, Choosing, HTTPStream, Transport
 from fastbatch.transport.timeout import Timeout
 
 _EVENTS = ("text/event-stream", "application/x-ndjson")
+_REST = 1.0
+"""Seconds for a reply to end whose answer is complete; servers send both at once."""
 
 
 class StreamedTransport:
@@ -66,6 +69,9 @@ class StreamedTransport:
             async for piece in stream:
                 if fold.feed(piece) and first is None:
                     first = self._clock() - began
+                if fold.complete:
+                    await _read_out(stream)
+                    break
         whole = fold.end(status, headers)
         if whole is None:
             raise ConnectionLost("the stream ended before the answer was complete")
@@ -86,3 +92,16 @@ async def _whole(stream: HTTPStream) -> bytes:
             )
         pieces.append(piece)
     return b"".join(pieces)
+
+
+async def _read_out(stream: HTTPStream) -> None:
+    """Wait a little for the end of a reply whose answer is complete.
+
+    At its end the connection can be used again, and most replies are there already. But nothing that still
+    comes, or fails to come, may cost an answer that was paid for: where a server leaves the reply open, goes
+    on with comments or breaks off, the connection is closed, and that is all.
+    """
+    with suppress(RequestError, TimeoutError):
+        async with asyncio.timeout(_REST):
+            async for _ in stream:
+                pass

@@ -24,6 +24,11 @@ class Delta(NamedTuple):
 class Fold(Protocol):
     """Puts one streamed reply together, as the provider would have sent it whole."""
 
+    @property
+    def complete(self) -> bool:
+        """The stream has said that it is over, or that it failed: what still comes changes nothing."""
+        ...
+
     def feed(self, piece: bytes) -> Sequence[Delta]:
         """Take the next bytes; what they add to the answer, nothing for what is no part of it.
 

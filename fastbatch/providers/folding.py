@@ -18,7 +18,7 @@ class EventFold:
     """A reply of server-sent events with JSON in them; a subclass takes each (`take`) and makes the `whole`.
 
     Attributes:
-        complete: the stream has said that it is over.
+        complete: the stream has said that it is over; an `error` means so, too.
         error: a status and a reply's body, where the stream said that it failed.
     """
 
@@ -35,7 +35,7 @@ class EventFold:
             raise ResponseTooLarge(f"the reply is larger than {MAX_RESPONSE_BYTES} bytes")
         deltas: list[Delta] = []
         for event in self._splitter.feed(piece):
-            if self.complete or self.error is not None:
+            if self.complete:
                 break
             if event.data.strip() == "[DONE]":
                 self.complete = True
@@ -46,6 +46,7 @@ class EventFold:
                 start = event.data[:200]
                 raise BadResponse(f"an event of the stream is not JSON ({problem}): {start}") from None
             deltas += self.take(event.event, said)
+            self.complete = self.complete or self.error is not None
         return deltas
 
     def end(self, status: int, headers: Mapping[str, str]) -> HTTPReply | None:

@@ -55,7 +55,7 @@ class GeminiFold(EventFold):
         feedback = self._body.get("promptFeedback")
         blocked = isinstance(feedback, dict) and bool(feedback.get("blockReason"))
         ended = [candidate.get("finishReason") for candidate in self._candidates.values()]
-        self.complete = all(ended) if ended else blocked
+        self.complete = self.error is not None or (all(ended) if ended else blocked)
         return super().end(status, headers)
 
     def whole(self) -> Any:

@@ -28,6 +28,11 @@ class OllamaFold:
         self._whole: dict[str, Any] | None = None
         self._error: dict[str, Any] | None = None
 
+    @property
+    def complete(self) -> bool:
+        """As `Fold.complete`."""
+        return self._whole is not None or self._error is not None
+
     def feed(self, piece: bytes) -> Sequence[Delta]:
         """As `Fold.feed`."""
         self._size += len(piece)
@@ -39,7 +44,7 @@ class OllamaFold:
             if line.endswith(b"\n"):
                 whole = b"".join(self._line).strip()
                 self._line.clear()
-                if whole and self._whole is None and self._error is None:
+                if whole and not self.complete:
                     deltas += self._take(whole)
         return deltas
 

@@ -1,5 +1,6 @@
 """Replies in pieces: put together on the way, timed to their first token, and judged like any other."""
 
+import asyncio
 import json
 import re
 
@@ -150,6 +151,84 @@ async def test_a_reply_in_one_piece_is_bounded(monkeypatch, status):
         (result,) = await manager_at(f"{server.url}/v1", timeout=20).run_async([{"prompt": "Hi"}])
     assert isinstance(result.error, ResponseTooLarge)
     assert "larger than 1000 bytes" in result.error.message
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+FAILED = b'data: {"error": {"message": "broke", "type": "server_error", "code": 500}}\n\n'
+
+
+def chunked(sent):
+    return b"%x\r\n%b\r\n" % (len(sent), sent)
+
+
+async def goes_on(line):
+    await line.drip(chunked(b": still here\n\n"), every=0.001)
+
+
+async def goes_silent(line):
+    await line.hung_up()
+
+
+async def breaks_off(line):
+    line.end()
+
+
+@pytest.mark.parametrize("afterwards", [goes_on, goes_silent, breaks_off])
+async def test_a_complete_answer_is_not_lost(monkeypatch, afterwards):
+    """Whatever the server does after the end of the answer: it is there, and paid for once."""
+    monkeypatch.setattr("fastbatch.engine.streamed._REST", 0.05)
+
+    async def behave(line):
+        await line.send(CHUNKED + chunked(WHOLE))
+        await afterwards(line)
+
+    async with FaultServer(behave) as server:
+        manager = manager_at(f"{server.url}/v1", timeout=20, retry=RetryPolicy(attempts=2))
+        (result,) = await manager.run_async([{"prompt": "Hi"}])
+    assert (result.text, result.attempts, len(server.seen)) == ("Hello", 1, 1)
+    assert result.tokens.completion_tokens == 2
+
+
+async def test_a_late_deadline_costs_no_answer():
+    """The attempt's time passes while the rest of a complete reply is awaited."""
+
+    async def behave(line):
+        await line.send(CHUNKED + chunked(WHOLE))
+        await line.hung_up()
+
+    async with FaultServer(behave) as server:
+        manager = manager_at(f"{server.url}/v1", timeout=0.3)
+        (result,) = await manager.run_async([{"prompt": "Hi"}])
+    assert result.text == "Hello"
+
+
+async def test_a_failure_is_told_at_once(monkeypatch):
+    """A server that leaves the reply open after it said that it failed is not waited for."""
+    monkeypatch.setattr("fastbatch.engine.streamed._REST", 0.05)
+
+    async def behave(line):
+        await line.send(CHUNKED + chunked(FAILED))
+        await line.hung_up()
+
+    async with FaultServer(behave) as server:
+        (result,) = await manager_at(f"{server.url}/v1", timeout=20).run_async([{"prompt": "Hi"}])
+    assert isinstance(result.error, ServerError)
+
+
+async def test_a_reply_that_ends_leaves_its_connection(monkeypatch):
+    """The usual case: its end comes after the answer, and the next request goes the same way."""
+    monkeypatch.setattr("fastbatch.engine.streamed._REST", 20.0)
+
+    async def behave(line):
+        await line.send(CHUNKED + chunked(WHOLE))
+        await asyncio.sleep(0)
+        await line.send(b"0\r\n\r\n")
+
+    async with FaultServer(behave) as server:
+        rows = [{"prompt": str(n)} for n in range(3)]
+        results = await manager_at(f"{server.url}/v1", concurrency=1).run_async(rows)
+    assert [result.text for result in results] == ["Hello"] * 3
+    assert server.connections == 1
 
 
 async def test_what_cannot_be_streamed_is_refused_before_anything_is_sent(tmp_path):

@@ -192,6 +192,13 @@ def late(self: Any, event: str, said: Any) -> Any:
     return self.kept if self.complete else ()
 
 
+def hasty(self: Any, event: str, said: Any) -> Any:
+    """A `take` for which the first piece is the last."""
+    deltas = AcmeFold.take(self, event, said)
+    self.complete = True
+    return deltas
+
+
 def anyway(self: Any, status: int, headers: Any) -> Any:
     """An `end` that does not care for one."""
     return HTTPReply(status, headers, orjson.dumps(self.whole()))
@@ -361,6 +368,7 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
         "test_deltas_add_up_to_the_answer",
     ),
     "half a stream": (fold_of(end=anyway), "test_a_stream_that_breaks_off_is_no_reply"),
+    "an end too soon": (fold_of(take=hasty), "test_what_is_complete_is_whole"),
     "a stream that must be right": (
         fold_of(take=lambda self, event, said: AcmeFold.take(self, event, {**said})),
         "test_a_stream_of_something_else_is_no_reply",

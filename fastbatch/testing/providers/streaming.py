@@ -91,6 +91,19 @@ class Streaming(Subject):
         half, _ = _folded(self.fold(stream.endpoint), [stream.sent[: len(stream.sent) // 2]])
         assert half is None, "half of the stream is a whole reply"
 
+    def test_what_is_complete_is_whole(self, stream: Stream) -> None:
+        """From the byte on with which a fold calls itself complete, the reply is the whole one."""
+        fold = self.fold(stream.endpoint)
+        at_first = fold.complete
+        assert not at_first, "it is complete before anything came"
+        for place in range(len(stream.sent)):
+            fold.feed(stream.sent[place : place + 1])
+            if fold.complete:
+                break
+        reply = fold.end(200, _HEADERS)
+        assert reply is not None, "it is no reply at its end"
+        assert orjson.loads(reply.body) == stream.whole, f"it calls itself complete with {reply.body!r}"
+
     def test_a_stream_of_something_else_is_no_reply(self) -> None:
         """A page, JSON, nothing: None, or BadResponse, never another exception."""
         if self.streams is None:
@@ -124,8 +137,10 @@ class Streaming(Subject):
     def test_a_failure_in_a_stream(self, broken_stream: BrokenStream) -> None:
         """What the server says in the stream is a reply with an error's status, of the right kind."""
         for pieces in cuts(broken_stream.sent):
-            reply, _ = _folded(self.fold(broken_stream.endpoint), pieces)
+            fold = self.fold(broken_stream.endpoint)
+            reply, _ = _folded(fold, pieces)
             assert reply is not None, "the failure was taken for a stream that broke off"
+            assert fold.complete, "more is expected after the failure"
             error = parsed(self.make(), reply.body, reply.status, reply.headers).error
             assert type(error) is broken_stream.kind, f"it is {error!r}"
 
