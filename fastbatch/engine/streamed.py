@@ -7,6 +7,7 @@ which something moves while a long answer is written.
 from __future__ import annotations
 
 import asyncio
+import codecs
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, suppress
 
@@ -17,6 +18,9 @@ from fastbatch.transport.base import MAX_RESPONSE_BYTES, Choosing, HTTPStream, T
 from fastbatch.transport.timeout import Timeout
 
 _EVENTS = ("text/event-stream", "application/x-ndjson")
+_FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
+_LEADING = 1024
+"""Bytes, blank ones above all, after which a reply without an event is none of events."""
 _REST = 1.0
 """Seconds for a reply to end whose answer is complete; servers send both at once."""
 
@@ -61,17 +65,22 @@ class StreamedTransport:
         async with self._transport.stream(call, timeout) as stream:
             status, headers = stream.status, stream.headers
             kind = (headers.get("content-type") or "").lower()
-            if not 200 <= status < 300 or not kind.startswith(_EVENTS):
+            streams, begun = 200 <= status < 300, b""
+            if streams and not kind.startswith(_EVENTS):
+                streams, begun = await _sniffed(stream)
+            if not streams:
                 # A refusal, or a server that answers in one piece whatever it is asked.
-                return HTTPReply(status, headers, await _whole(stream))
+                return HTTPReply(status, headers, await _whole(stream, begun))
             fold = call.fold()
             first: float | None = None
-            async for piece in stream:
+            piece = begun or await anext(stream, b"")
+            while piece:  # no piece is empty
                 if fold.feed(piece) and first is None:
                     first = self._clock() - began
                 if fold.complete:
                     await _read_out(stream)
                     break
+                piece = await anext(stream, b"")
         whole = fold.end(status, headers)
         if whole is None:
             raise ConnectionLost("the stream ended before the answer was complete")
@@ -80,10 +89,29 @@ class StreamedTransport:
         return reply
 
 
-async def _whole(stream: HTTPStream) -> bytes:
-    """The body of a reply in one piece, which a stream's transport does not bound."""
-    pieces: list[bytes] = []
+async def _sniffed(stream: HTTPStream) -> tuple[bool, bytes]:
+    """Whether a reply of another type is one of events all the same, and what was read to find out.
+
+    Some servers and proxies send them as text/plain or as nothing in particular. No JSON begins as they do.
+    """
+    begun: list[bytes] = []
+    start = b""
     size = 0
+    async for piece in stream:
+        begun.append(piece)
+        size += len(piece)
+        start = (start + piece[:_LEADING]).lstrip(codecs.BOM_UTF8 + b" \t\r\n")
+        if start.startswith(_FIELDS):
+            return True, b"".join(begun)
+        if size > _LEADING or not any(field.startswith(start) for field in _FIELDS):
+            break
+    return False, b"".join(begun)
+
+
+async def _whole(stream: HTTPStream, begun: bytes) -> bytes:
+    """The body of a reply in one piece, which a stream's transport does not bound."""
+    pieces = [begun]
+    size = len(begun)
     async for piece in stream:
         size += len(piece)
         if size > MAX_RESPONSE_BYTES:

@@ -137,6 +137,36 @@ async def test_a_server_that_does_not_stream():
     assert (result.text, result.first_token) == ("Whole", None)
 
 
+@pytest.mark.parametrize(
+    "kind", [b"Content-Type: text/plain\r\n", b"", b"Content-Type: application/json\r\n"]
+)
+@pytest.mark.parametrize(
+    "begins", [b"", b"\xef\xbb\xbf", b": hello\n\n", b"event: message\n", b"\r\n\nid: 7\n"]
+)
+@pytest.mark.parametrize("cut", [1, None])
+async def test_events_by_another_name(kind, begins, cut):
+    """Are known by how they begin: the answer is paid for, whatever its type is said to be."""
+
+    async def behave(line):
+        await line.send(b"HTTP/1.1 200 OK\r\n" + kind + b"Transfer-Encoding: chunked\r\n\r\n")
+        sent = begins + WHOLE
+        for piece in (sent[n : n + 1] for n in range(len(sent))) if cut else (sent,):
+            await line.send(chunked(piece))
+        await line.send(b"0\r\n\r\n")
+
+    async with FaultServer(behave) as server:
+        (result,) = await manager_at(f"{server.url}/v1").run_async([{"prompt": "Hi"}])
+    assert result.text == "Hello"
+    assert result.first_token is not None
+
+
+@pytest.mark.parametrize("body", [b"", b" ", b"da", b"datum: 1", b" " * 5000 + b"data: 1\n\n", b"<html>"])
+async def test_what_begins_otherwise_is_no_stream(body):
+    """Nor is it an answer."""
+    (result,), _ = await answered(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + body)
+    assert isinstance(result.error, BadResponse)
+
+
 @pytest.mark.parametrize("status", [b"200 OK", b"400 Bad Request"])
 async def test_a_reply_in_one_piece_is_bounded(monkeypatch, status):
     """As without streams; one that never ends does not fill the memory."""
