@@ -26,6 +26,8 @@ def to_remember(options: RunOptions) -> dict[str, Any]:
     """
     usual = RunOptions.model_validate({})
     kept = {key: getattr(options, key) for key in _KEPT if getattr(options, key) != getattr(usual, key)}
+    if "schema" in kept:  # a file, found from any folder
+        kept["schema"] = str(Path(kept["schema"]).expanduser().absolute())
     sizes = {key: _size(value) for key, value in kept.items()}
     omitted = {key for key, size in sizes.items() if size is None}
     room = _ROOM

@@ -103,10 +103,11 @@ def _schema(path: str) -> Any:
     """The JSON schema in a file."""
     try:
         found = orjson.loads(Path(path).expanduser().read_bytes())
-    except OSError as problem:
-        raise ConfigError(f"cannot be read: {problem.strerror}", key="schema", value=path) from None
     except orjson.JSONDecodeError as problem:
         raise ConfigError(f"is not JSON: {problem}", key="schema", value=path) from None
+    except (OSError, ValueError, RuntimeError) as problem:  # a zero byte in the name, or nobody's home
+        why = getattr(problem, "strerror", None) or problem
+        raise ConfigError(f"cannot be read: {why}", key="schema", value=path) from None
     if not isinstance(found, dict):
         raise ConfigError("holds no JSON schema, which is an object", key="schema", value=path)
     return found

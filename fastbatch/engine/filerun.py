@@ -221,6 +221,7 @@ class FileRun(Generic[ResponseT]):
             errors=errors.fresh,
             touched=errors.touched,
             options=self._options.remember,
+            folder=self._input.folder,
             lines_only=True,
         )
         session.record_with(recorder)

@@ -65,6 +65,9 @@ class InputFile:
         key: computes the hash of a request from its endpoint, its body and its row's id; without it rows
             have none.
         sayable: refuses a request that the provider cannot be asked; None where every one can be.
+
+    Attributes:
+        folder: where files are that rows name.
     """
 
     def __init__(
@@ -86,8 +89,9 @@ class InputFile:
         self._limit = limit
         self._seed = seed
         self._dedupe = dedupe
-        self._folder = path.parent
-        self._check_naming = RowCheck(replace(settings, folder=self._folder)).check
+        # What was piped lies in a temporary file: its names are those of whoever piped it.
+        self.folder = path.parent if Path(self.name) == path else Path()
+        self._check_naming = RowCheck(replace(settings, folder=self.folder)).check
         # A line without the mark names no files, or what it asks would change unseen when they do.
         settings = replace(settings, folder=None)
         self._trusted = replace(settings, checked=True)
@@ -368,7 +372,7 @@ class InputFile:
         return Row(number, custom_id, content, request, problem, first or number, mark, held, key, size)
 
     def _ids(self, answers: Answers, *, again: bool) -> RowIds:
-        return RowIds(answers, seed=self._seed, dedupe=self._dedupe, again=again, folder=self._folder)
+        return RowIds(answers, seed=self._seed, dedupe=self._dedupe, again=again, folder=self.folder)
 
     def _state(self) -> tuple[int, ...]:
         """What changes when the file does."""

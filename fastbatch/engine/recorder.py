@@ -29,6 +29,7 @@ class RowRecorder:
         errors: where the records of failed rows collect; None where there is no such file.
         touched: receives the ids of all rows that have an outcome, where somebody needs to know them.
         options: how the command line was called, as far as an error record should remember it.
+        folder: where files are that rows name.
         lines_only: nobody wants the outcomes of answered rows beside their lines.
 
     Attributes:
@@ -43,6 +44,7 @@ class RowRecorder:
         errors: Path | None = None,
         touched: NumberTable | None = None,
         options: Mapping[str, Any] | None = None,
+        folder: Path | None = None,
         lines_only: bool = False,
     ) -> None:
         self._journal = journal
@@ -50,6 +52,7 @@ class RowRecorder:
         self._errors = errors
         self._touched = touched
         self._options = options
+        self._folder = folder
         self.lines_only = lines_only
         self.replaced = 0
 
@@ -114,7 +117,9 @@ class RowRecorder:
         record = b""
         if self._errors is not None:
             error = outcome.error.to_dict()
-            record = error_line(row.custom_id, row.content, row.first, error, options=self._options)
+            record = error_line(
+                row.custom_id, row.content, row.first, error, options=self._options, folder=self._folder
+            )
         self._journal.record(job, self._closes(job), error=record)
 
     def record_answers(self, jobs: Sequence[Job[Any]]) -> None:

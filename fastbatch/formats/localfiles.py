@@ -1,7 +1,8 @@
 """Pictures and other files that a row names, put into its request: `file:cat.png` becomes a `data:` URL.
 
-A relative name is looked for beside the input file, or in the working directory where rows are Python
-objects. The content is what is sent and hashed, so that a changed picture is another request.
+A relative name is looked for beside the input file, or in the working directory where the input is a pipe or
+rows are Python objects; where the row is an error record, beside the input that it came from. The content is
+what is sent and hashed, so that a changed picture is another request.
 
 Only rows are read so. A request that somebody else has made (a gateway's) names no files of this machine.
 """
@@ -74,11 +75,18 @@ def with_files(messages: list[Any], folder: Path | None) -> list[Any]:
     ]
 
 
+def folder_of(row: Mapping[str, Any], folder: Path) -> Path:
+    """Where the files are that a row names: in the folder of its input, unless its record tells another."""
+    ours = row.get("fastbatch")
+    told = ours.get("folder") if isinstance(ours, Mapping) else None
+    return folder / told if isinstance(told, str) else folder
+
+
 def stamp(row: Mapping[str, Any], folder: Path) -> int:
     """64 bits that change when a file does that the row names: by size and time, since contents are long."""
     body = row.get("body")
     within = body if isinstance(body, Mapping) else row
-    seen = b""
+    seen, folder = b"", folder_of(row, folder)
     for key in ("messages", "input"):
         messages = within.get(key)
         for part, place in _parts(messages if isinstance(messages, list) else []):

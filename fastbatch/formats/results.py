@@ -15,12 +15,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
 
 import orjson
 from xxhash import xxh3_128_hexdigest
 
+from fastbatch.formats.localfiles import MARK, folder_of
 from fastbatch.models.response import ResponseWrapper
 
 # How every output line begins: a line torn by a crash is told by it from the last line of a foreign file.
@@ -105,17 +107,23 @@ def error_line(
     error: Mapping[str, Any],
     *,
     options: Mapping[str, Any] | None = None,
+    folder: Path | None = None,
 ) -> bytes:
     """The record of a failed row: the row as it was, its id and the error; a valid input line again.
 
-    `options` are those that the row needs to mean the same again (`fastbatch retry` reads them).
+    `options` are those that the row needs to mean the same again (`fastbatch retry` reads them). `folder` is
+    where files are that the row names, which the record of such a row tells.
     """
     kept = {key: value for key, value in row.items() if key not in ("custom_id", "error", "fastbatch")}
     ours: dict[str, Any] = {"row": number}
     if options:
         ours["options"] = options
     record = {"custom_id": custom_id, **kept, "error": error, "fastbatch": ours}
-    return orjson.dumps(record) + b"\n"
+    line = orjson.dumps(record)
+    if folder is not None and MARK in line:
+        ours["folder"] = str(folder_of(row, folder.absolute()))
+        line = orjson.dumps(record)
+    return line + b"\n"
 
 
 def scan_result(line: bytes) -> tuple[bytes, int] | None:

@@ -15,7 +15,7 @@ import orjson
 from xxhash import xxh3_64_intdigest
 
 from fastbatch.errors import InvalidRequest
-from fastbatch.formats.localfiles import names_files, with_files
+from fastbatch.formats.localfiles import folder_of, names_files, with_files
 from fastbatch.formats.template import PromptTemplate
 from fastbatch.models.check import check_numbers
 from fastbatch.models.kinds import json_kind
@@ -169,7 +169,7 @@ def _batch_line(row: Mapping[str, Any], settings: RowSettings) -> RowParts:
         body = {"model": settings.model, **body}
     for main in ("messages", "input"):
         if main in body and names_files(body[main]):
-            body = {**body, main: with_files(body[main], settings.folder)}
+            body = {**body, main: _with_files(row, body[main], settings)}
     kept = _beside_a_line(tuple(row))
     return _parts(url, body, {key: row[key] for key in kept} if kept else None, settings)
 
@@ -184,7 +184,7 @@ def _chat(row: Mapping[str, Any], messages: Any, settings: RowSettings) -> RowPa
     if own is not None and not isinstance(own, str):
         raise InvalidRequest("system must be a string")
     if names_files(messages):
-        messages = with_files(messages, settings.folder)
+        messages = _with_files(row, messages, settings)
     system = settings.system if own is None else own
     if system is not None and isinstance(messages, list):
         if not _has_system(messages):
@@ -192,6 +192,10 @@ def _chat(row: Mapping[str, Any], messages: Any, settings: RowSettings) -> RowPa
         elif own is not None:
             raise InvalidRequest("the row has both a system key and a system message; which one is meant?")
     return _request(CHAT, "messages", messages, row, settings)
+
+
+def _with_files(row: Mapping[str, Any], messages: list[Any], settings: RowSettings) -> list[Any]:
+    return with_files(messages, None if settings.folder is None else folder_of(row, settings.folder))
 
 
 def _has_system(messages: list[Any]) -> bool:

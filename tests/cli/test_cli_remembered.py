@@ -129,3 +129,11 @@ def test_odd_records(errors: Path, odd: Any) -> None:
     assert (found.rows, found.told, found.omitted) == (1, {}, ())
     errors.write_text("nonsense\n[]\n")
     assert read_remembered(errors, {}) == Remembered(2, {}, {}, ())
+
+
+def test_a_schema_is_remembered_by_its_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that it is found from another folder, too."""
+    monkeypatch.chdir(tmp_path)
+    assert remembered(schema="city.json") == {"schema": str(tmp_path / "city.json")}
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert remembered(schema="~/city.json") == {"schema": str(tmp_path / "home" / "city.json")}

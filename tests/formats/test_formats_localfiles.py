@@ -5,9 +5,10 @@ import json
 import os
 
 import pytest
-from fakes import FakeTransport, answer_to, manager_on
+from fakes import FakeTransport, answer_to, manager_on, refusal
 
 from fastbatch import InMemoryCache, LLMRequest, Message, image_file
+from fastbatch.engine.filerun import FileOptions
 from fastbatch.errors import InputError, InvalidRequest
 from fastbatch.formats.batchfile import read_batch
 from fastbatch.formats.localfiles import names_files, stamp, with_files
@@ -225,7 +226,7 @@ def pictures(folder, count):
 def shown(call):
     """What the picture in a request holds."""
     url = json.loads(call.body)["messages"][0]["content"][0]["image_url"]["url"]
-    return base64.b64decode(url.partition(",")[2]).decode()
+    return base64.b64decode(url.partition(",")[2]).decode("utf-8", "surrogateescape")
 
 
 async def test_a_picture_that_changes_meanwhile(folder):
@@ -264,3 +265,49 @@ async def test_a_picture_that_goes_meanwhile(folder):
     summary = await manager.run_file_async(source, folder / "out.jsonl", on_bad_row="record")
     assert (summary.ok, summary.failed) == (1499, 1)
     assert b"1499.png cannot be read" in (folder / "out.jsonl.errors.jsonl").read_bytes()
+
+
+@pytest.fixture
+def apart(folder):
+    """The input in one folder, with its picture; the output in another."""
+    (folder / "out").mkdir()
+    part = {"type": "image_url", "image_url": {"url": "file:cat.png"}}
+    line = {"custom_id": "b", "method": "POST", "url": "/v1/chat/completions"}
+    line["body"] = {"model": "m", "messages": user(part)}
+    rows = [{"id": "a", "messages": user(part), "temperature": 0}, line, {"id": "c", "prompt": "Hi"}]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder / "rows.jsonl", folder / "out" / "out.jsonl"
+
+
+async def test_error_records_are_run_again(apart, folder):
+    """The names are looked for beside the input that the rows came from, however often they fail."""
+    source, output = apart
+    errors = output.with_name("out.jsonl.errors.jsonl")
+    manager = manager_on(FakeTransport(lambda call: refusal(400)))
+    await manager.run_file_async(source, output)
+    for _ in range(2):
+        told = {
+            row["custom_id"]: row["fastbatch"] for row in map(json.loads, errors.read_text().splitlines())
+        }
+        assert told == {
+            "a": {"row": 1, "folder": str(folder)},
+            "b": {"row": 2, "folder": str(folder)},
+            "c": {"row": 3},
+        }
+        await manager.run_file_async(errors, output)
+    (folder / "cat.png").write_bytes(b"\x89PNG dog")
+    transport = FakeTransport()
+    summary = await manager_on(transport).run_file_async(errors, output)
+    assert (summary.ok, summary.failed) == (3, 0)
+    assert {shown(call) for call in transport.calls if b"image_url" in call.body} == {"\udc89PNG dog"}
+
+
+async def test_piped_rows(apart, folder, monkeypatch):
+    """A pipe is kept in a temporary file; names are looked for in the working directory."""
+    source, output = apart
+    spool = folder / "out" / "spool.jsonl"
+    source.rename(spool)
+    monkeypatch.chdir(folder)
+    manager = manager_on(FakeTransport())
+    run = manager.file_run(spool, output, options=FileOptions(input_name="stdin"))
+    assert (await run.run()).ok == 3
