@@ -133,6 +133,7 @@ def test_what_is_no_schema_is_said_at_once(tmp_path):
     (tmp_path / "wrong.json").write_text('{"type": "objekt"}')
     for name, words in (
         ("nowhere.json", "cannot be read: No such file"),
+        ("~nobody-here/city.json", "cannot be read: Could not determine home"),
         ("list.json", "holds no JSON schema"),
         ("broken.json", "is not JSON"),
         ("wrong.json", "no JSON schema: 'objekt' is not valid"),
