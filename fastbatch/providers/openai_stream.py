@@ -1,8 +1,9 @@
 """Folds of OpenAI-shaped streams: chunks of chats and texts, and the events of a response.
 
 What comes out is the reply that would have come whole. A stream of chunks is over at `[DONE]`, or at the
-chunk that holds the usage and no choice, since some servers leave `[DONE]` out; one of a response at the
-event that carries all of it. Comments (`: OPENROUTER PROCESSING`) never reach a fold.
+chunk that holds the usage and no choice, since some servers leave `[DONE]` out, or where the server ends its
+reply and every choice has said why it ends; one of a response at the event that carries all of it. Comments
+(`: OPENROUTER PROCESSING`) never reach a fold.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fastbatch.errors import BadResponse, InvalidRequest
+from fastbatch.models.http import HTTPReply
 from fastbatch.models.params import CHAT, COMPLETIONS, RESPONSES
 from fastbatch.models.stream import Delta, Fold
 from fastbatch.providers.folding import EventFold
@@ -39,7 +41,13 @@ _PADDING = "obfuscation"  # OpenAI hides the size of a chunk with it; no whole r
 
 
 class ChunkFold(EventFold):
-    """What chats and texts share: choices by number, usage in the last chunk or in each, errors inside."""
+    """What chats and texts share: choices by number, usage in the last chunk or in each, errors inside.
+
+    A reply that ends after the reasons of all its choices is an answer, without `[DONE]` and usage too: some
+    servers that know no `stream_options`, and some proxies, send neither, and the answer is paid for; its
+    usage is unknown. As with Gemini, a choice of which nothing was seen cannot be missed. After `[DONE]`
+    every choice has a reason, or none has, as with servers that give none; then each has said something.
+    """
 
     kind = ""
     """The `object` of a whole reply, where the chunks have one."""
@@ -77,6 +85,15 @@ class ChunkFold(EventFold):
             self.complete = True
         return deltas
 
+    def end(self, status: int, headers: Mapping[str, str]) -> HTTPReply | None:
+        """As `Fold.end`."""
+        choices = self._choices.values()
+        if choices and self.error is None:
+            ended = [bool(choice.get("finish_reason")) for choice in choices]
+            spoke = not any(ended) and all(map(self._spoke, choices))
+            self.complete = all(ended) or (self.complete and spoke)
+        return super().end(status, headers)
+
     def whole(self) -> dict[str, Any]:
         """As `EventFold.whole`."""
         reply = {**self._reply}
@@ -94,6 +111,10 @@ class ChunkFold(EventFold):
 
     def _said(self, index: int, choice: dict[str, Any], said: dict[str, Any]) -> Sequence[Delta]:
         """Put one chunk's choice into what is known of it; what it adds."""
+        raise NotImplementedError
+
+    def _spoke(self, choice: Mapping[str, Any]) -> bool:
+        """Whether there is anything of an answer."""
         raise NotImplementedError
 
     def _around(self, choice: dict[str, Any], said: Mapping[str, Any], *but: str) -> str | None:
@@ -133,6 +154,9 @@ class ChatFold(ChunkFold):
         adds = {_SAID[key]: value for key, value in delta.items() if value and key in _SAID}
         return (Delta(adds, reason, index),) if adds or reason else ()
 
+    def _spoke(self, choice: Mapping[str, Any]) -> bool:
+        return any(value for key, value in choice["message"].items() if key != "role")
+
     def whole(self) -> dict[str, Any]:
         """As `EventFold.whole`."""
         reply = super().whole()
@@ -152,6 +176,9 @@ class TextFold(ChunkFold):
         choice["text"] = choice.get("text", "") + text
         reason = self._around(choice, said, "text")
         return (Delta({"content": text} if text else {}, reason, index),) if text or reason else ()
+
+    def _spoke(self, choice: Mapping[str, Any]) -> bool:
+        return bool(choice["text"])
 
 
 class ResponseFold(EventFold):

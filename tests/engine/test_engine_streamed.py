@@ -90,9 +90,9 @@ async def test_a_kept_answer_is_the_same_for_both():
 
 
 async def test_a_stream_that_breaks_off_is_a_lost_connection():
-    """At every event before the last that says something; it may have been billed, and is asked again."""
+    """At every event before the answer is complete; it may have been billed, and is asked again."""
     begins = [found.start() for found in re.finditer(b"data", WHOLE)]
-    for cut in begins[1:-1]:
+    for cut in begins[1:-2]:
         (result,), _ = await answered(HEAD + WHOLE[:cut])
         assert isinstance(result.error, ConnectionLost), WHOLE[:cut]
         assert result.error.maybe_billed
@@ -100,6 +100,14 @@ async def test_a_stream_that_breaks_off_is_a_lost_connection():
         HEAD + WHOLE[:300], HEAD + WHOLE, retry=RetryPolicy(attempts=2, base=0.001)
     )
     assert (result.text, result.attempts, len(bodies)) == ("Hello", 2, 2)
+
+
+async def test_a_finished_answer_is_not_asked_for_again():
+    """Some servers send neither usage nor an end after it: it is an answer, whose usage is unknown."""
+    finished = chunk({"content": "Hello"}) + chunk({}, "stop")
+    (result,), bodies = await answered(HEAD + finished, retry=RetryPolicy(attempts=2, base=0.001))
+    assert (result.text, result.finish_reason, len(bodies)) == ("Hello", "stop", 1)
+    assert result.tokens.completion_tokens == 0
 
 
 async def test_an_error_in_a_stream_is_that_error():

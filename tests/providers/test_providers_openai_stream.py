@@ -109,13 +109,33 @@ def test_the_end_without_done() -> None:
         b"",
         b": PROCESSING\n\n",
         events(chunk({"content": "H"}), done=False),
-        events(chunk({"content": "H"}, "stop"), done=False),
+        events(chunk({"content": "H"}, "stop"), chunk({"content": "o"}, index=1), done=False),
         events(chunk({"content": "H"}))[:-2],
     ],
 )
 def test_a_stream_that_breaks_off(sent: bytes) -> None:
-    """Is no reply: a finish alone may be followed by the usage."""
+    """Is no reply."""
     assert folded(sent)[0] is None
+
+
+def test_the_end_after_the_reasons() -> None:
+    """Without usage and `[DONE]`, which not all servers send: the answer is whole, its usage unknown."""
+    body = body_of(events(chunk({"content": "H"}, "stop"), chunk({"content": "o"}, "length", 1), done=False))
+    assert [choice["finish_reason"] for choice in body["choices"]] == ["stop", "length"]
+    assert "usage" not in body
+    text = {"choices": [{"index": 0, "text": "H", "finish_reason": "stop"}]}
+    assert body_of(events(text, done=False), COMPLETIONS)["choices"][0]["text"] == "H"
+
+
+def test_done_without_a_reason() -> None:
+    """Ends the answer of a server that gives none; what said nothing, or not as the others, was cut off."""
+    assert body_of(events(chunk({"content": "H"})))["choices"][0]["finish_reason"] is None
+    assert folded(events(chunk({"role": "assistant", "content": ""})))[0] is None
+    assert folded(events(chunk({"content": "H"}), chunk({"role": "assistant"}, index=1)))[0] is None
+    assert folded(events(chunk({"content": "H"}, "stop"), chunk({"content": "o"}, index=1)))[0] is None
+    texts = [{"choices": [{"index": 0, "text": text}]} for text in ("H", "")]
+    assert body_of(events(texts[0]), COMPLETIONS)["choices"][0]["text"] == "H"
+    assert folded(events(texts[1]), COMPLETIONS)[0] is None
 
 
 def test_nothing_but_the_end_is_no_answer() -> None:
