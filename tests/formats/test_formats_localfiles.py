@@ -311,3 +311,12 @@ async def test_piped_rows(apart, folder, monkeypatch):
     manager = manager_on(FakeTransport())
     run = manager.file_run(spool, output, options=FileOptions(input_name="stdin"))
     assert (await run.run()).ok == 3
+
+
+def test_changed_files_of_a_record_are_seen(folder):
+    """They are looked for where the record says that they are."""
+    row = {"messages": user({"type": "image_url", "image_url": {"url": "file:cat.png"}})}
+    row |= {"error": {}, "fastbatch": {"row": 1, "folder": str(folder)}}
+    before = stamp(row, folder / "elsewhere")
+    (folder / "cat.png").write_bytes(b"another")
+    assert stamp(row, folder / "elsewhere") != before
