@@ -20,7 +20,6 @@ from fastbatch.engine.journal.places import plain
 from fastbatch.engine.looked import AGAIN, ANSWERED, BEGINS, PLAIN, Known, Looked, beginning
 from fastbatch.engine.rowids import RowIds
 from fastbatch.errors import InputError, InvalidRequest, MissingExtra
-from fastbatch.formats.localfiles import MARK
 from fastbatch.formats.rowcheck import RowCheck
 from fastbatch.formats.rows import RowSettings, parse_row, row_id, row_parts
 from fastbatch.formats.rowsource import row_blocks
@@ -187,7 +186,7 @@ class InputFile:
         key, model, carried = "", None, None
         if problem is None:
             try:
-                names = type(line) is bytes and MARK in line
+                names = ids.names
                 endpoint, body, carried = self._check_naming(content) if names else self._check(content)
                 if self._sayable is not None:
                     self._sayable(LLMRequest(endpoint, body, checked=True))
@@ -344,7 +343,7 @@ class InputFile:
         size = len(line) if isinstance(line, bytes) else 0
         if problem is None:
             try:
-                names = isinstance(line, bytes) and MARK in line
+                names = ids.names
                 if key:
                     endpoint, body, carried = row_parts(content, self._trusted)
                 else:

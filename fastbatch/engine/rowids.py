@@ -35,6 +35,7 @@ class RowIds:
     Attributes:
         find: tells the id of a row that begins with it and is answered, without parsing it; None of others.
             There is none where nothing is answered yet.
+        names: whether the row that was looked at last may name files.
     """
 
     def __init__(self, answers: Answers, *, seed: int, dedupe: bool, again: bool, folder: Path) -> None:
@@ -43,6 +44,7 @@ class RowIds:
         self._dedupe = dedupe
         self._folder = folder
         self._repeats: dict[int, int] = {}
+        self.names = False
         if not again:
             answers.table.forget_lines()
         self.find = self._finder() if answers.count else None
@@ -109,8 +111,12 @@ class RowIds:
                 custom_id, place = self._next(custom_id, number)
         table.lines[place] = number
         mark = 0
+        self.names = False
         if isinstance(line, bytes):
-            seed = self._seed ^ stamp(content, self._folder) if MARK in line else self._seed
+            seed = self._seed
+            if MARK in line:
+                self.names = True
+                seed ^= stamp(content, self._folder)
             mark = xxh3_64_intdigest(line, seed)
         return content, custom_id, mark, table.marks[place], problem
 
