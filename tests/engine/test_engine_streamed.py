@@ -9,6 +9,7 @@ from faultserver import FaultServer
 
 from fastbatch import InMemoryCache, OpenAIProvider, RequestManager, RetryPolicy
 from fastbatch.assembly import open_route
+from fastbatch.engine import streamed
 from fastbatch.engine.streamed import StreamedTransport
 from fastbatch.errors import (
     BadResponse,
@@ -256,10 +257,18 @@ async def test_a_failure_is_told_at_once(monkeypatch):
 async def test_a_reply_that_ends_leaves_its_connection(monkeypatch):
     """The usual case: its end comes after the answer, and the next request goes the same way."""
     monkeypatch.setattr("fastbatch.engine.streamed._REST", 20.0)
+    complete, read_out = asyncio.Event(), streamed._read_out
+
+    async def told(stream):
+        complete.set()
+        await read_out(stream)
+
+    monkeypatch.setattr(streamed, "_read_out", told)
 
     async def behave(line):
         await line.send(CHUNKED + chunked(WHOLE))
-        await asyncio.sleep(0)
+        await complete.wait()
+        complete.clear()
         await line.send(b"0\r\n\r\n")
 
     async with FaultServer(behave) as server:
