@@ -102,7 +102,7 @@ def _listener(resolved: Resolved) -> Listener | None:
 def _schema(path: str) -> Any:
     """The JSON schema in a file."""
     try:
-        found = orjson.loads(Path(path).expanduser().read_bytes())
+        found = orjson.loads(Path(path).expanduser().read_bytes().removeprefix(b"\xef\xbb\xbf"))
     except orjson.JSONDecodeError as problem:
         raise ConfigError(f"is not JSON: {problem}", key="schema", value=path) from None
     except (OSError, ValueError, RuntimeError) as problem:  # a zero byte in the name, or nobody's home

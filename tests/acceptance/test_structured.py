@@ -105,7 +105,7 @@ def test_a_schema_in_every_dialect(tmp_path, dialect):
     model, path, options = DIALECTS[dialect]
     rows = [{"id": f"r{n}", "prompt": f"Name city {n}."} for n in range(60)]
     write_rows(tmp_path / "rows.jsonl", *rows)
-    (tmp_path / "city.json").write_text(json.dumps(CITY))
+    (tmp_path / "city.json").write_text(json.dumps(CITY), encoding="utf-8-sig")  # as some editors write it
     config = SimulatorConfig(failure_rates={"invalid": 0.2, "500": 0.03})
     with SimulatorThread(config) as simulator:
         command = ["run", "rows.jsonl", "-o", "out.jsonl", "-m", model, "--schema", "city.json"]

@@ -2,12 +2,13 @@
 
 import json
 from dataclasses import replace
+from typing import ClassVar
 
 import pytest
 from fakes import FakeTransport, answer_to, asks, manager_on, refusal
 from pydantic import BaseModel, field_validator
 
-from fastbatch import InMemoryCache, LLMRequest, OpenAIProvider, RequestBatch, RetryPolicy
+from fastbatch import InMemoryCache, LLMRequest, OpenAIProvider, RequestBatch, RequestManager, RetryPolicy
 from fastbatch.engine.filerun import FileOptions
 from fastbatch.engine.source import JobSource
 from fastbatch.errors import BadResponse, ConfigError, ConnectionLost, InvalidAnswer, InvalidRequest
@@ -432,3 +433,61 @@ async def test_workers_know_the_managers_shape_alone():
     assert block[0].outcome is None
     assert isinstance(block[1].outcome.error, InvalidRequest)
     assert "response_format" in block[1].outcome.error.message
+
+
+class Moody(BaseModel):
+    """Takes less as time goes by."""
+
+    strict: ClassVar[bool] = False
+    name: str
+
+    @field_validator("name")
+    @classmethod
+    def checked(cls, name):
+        if cls.strict:
+            raise ValueError("too strict")
+        return name
+
+
+async def test_what_a_cache_or_a_journal_has_is_checked_and_not_counted_again(tmp_path, monkeypatch):
+    """Where the type's own checks have changed since; nothing was bought in this run."""
+    cache, journal = InMemoryCache(), tmp_path / "journal.jsonl"
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"prompt": "a"}\n')
+    model = Model('{"name": "Lima"}')
+    await manager_of(model, cache=cache, response_format=Moody).run_file_async(rows, tmp_path / "one.jsonl")
+    await manager_of(model, response_format=Moody).run_async(asks("a"), journal=journal)
+    monkeypatch.setattr(Moody, "strict", True)
+    later = Model("never")
+    manager = manager_of(later, cache=cache, response_format=Moody)
+    summary = await manager.run_file_async(rows, tmp_path / "two.jsonl")
+    assert (summary.failed, summary.usage.prompt_tokens) == (1, 0)
+    (recorded,) = await manager_of(later, response_format=Moody).run_async(asks("a"), journal=journal)
+    assert "in the journal" in recorded.error.message
+    assert (recorded.usage.prompt_tokens, later.bodies) == (0, [])
+
+
+async def test_what_was_spent_before_a_fallback_answers_from_the_cache_is_counted(tmp_path):
+    """The answers that did not fit were paid for, though none of them is the row's."""
+    cache = InMemoryCache()
+    other = OpenAIProvider("k", base_url="http://b.test/v1", env={})
+    await manager_on(FakeTransport(Model(GOOD)), provider=other, cache=cache, response_format=City).run_async(
+        asks("a")
+    )
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"prompt": "a"}\n')
+    model = Model("no", refusal(404), GOOD)
+    manager = manager_of(model, fallback=[other], cache=cache)
+    summary = await manager.run_file_async(rows, tmp_path / "out.jsonl")
+    assert (summary.ok, summary.sent, summary.usage.prompt_tokens) == (1, 2, 3)
+
+
+def test_a_type_that_workers_cannot_import():
+    """It is said before anything is sent."""
+
+    class Local(BaseModel):
+        x: int
+
+    provider = OpenAIProvider("k", base_url="http://b.test/v1", env={})
+    with pytest.raises(ConfigError, match=r"response_format.*module"):
+        RequestManager(provider, response_format=Local, workers=2)
