@@ -1,8 +1,8 @@
 """What the engine asks of a provider that has a batch API of its own: half the price, within a day.
 
-Everything is said by pure functions here, too. What takes several HTTP calls is a generator of them: it yields
-a call, is sent the reply, and returns what came of it; whoever drives it does the sending, the waiting and the
-writing down.
+Everything is said by pure functions here, too. What takes several HTTP calls is a generator of them: it
+yields a call, is sent the reply, and returns what came of it; whoever drives it does the sending, the waiting
+and the writing down.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from fastbatch.models.request import LLMRequest
 T_co = TypeVar("T_co", covariant=True)
 
 Steps = Generator[HTTPCall, HTTPReply, T_co]
-"""Calls to make, one after the other, and what they come to; raises `RequestError` for a reply that refuses."""
+"""Calls to make, one after the other, and what they come to; raises `RequestError` where one is refused."""
 
 
 class BatchBounds(NamedTuple):
@@ -36,8 +36,8 @@ class BatchStatus(NamedTuple):
     Attributes:
         id: the provider's name for it.
         state: how it is, in the provider's word.
-        ended: nothing more becomes of it: completed, failed, expired or cancelled. What was answered is billed
-            and can be had in each of these.
+        ended: nothing more becomes of it: completed, failed, expired or cancelled. What was answered is
+            billed, and can be had, in each of these.
         name: what we called it, where the provider keeps that; else empty.
         created: when, in seconds since 1970; 0.0 where that is not said.
         total, answered, failed: its requests; 0 while nobody has counted.
