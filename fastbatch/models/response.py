@@ -19,13 +19,68 @@ ResponseT = TypeVar("ResponseT")
 ResponseT_co = TypeVar("ResponseT_co", covariant=True)
 
 
+class UsageDetails(NamedTuple):
+    """What few replies say of their usage, and a price may depend on.
+
+    Attributes:
+        written, written_1h: tokens of the prompt that the provider wrote into its cache, to be kept for
+            minutes or for an hour; they are no part of the cached ones.
+        audio, image: tokens of the prompt that are sound, or pictures.
+        cached_audio, cached_image: those of them that came from the provider's cache.
+        spoken, drawn: the same of the completion.
+        searches: searches of the web that the provider made.
+        tier: how it was served where that was not the usual way: `flex`, `priority`, `fast`; else "".
+    """
+
+    written: int = 0
+    written_1h: int = 0
+    audio: int = 0
+    cached_audio: int = 0
+    image: int = 0
+    cached_image: int = 0
+    spoken: int = 0
+    drawn: int = 0
+    searches: int = 0
+    tier: str = ""
+
+
 class Usage(NamedTuple):
-    """Tokens of one reply, normalised: prompt includes cached, completion includes reasoning."""
+    """Tokens of one reply, normalised: prompt includes cached, completion includes reasoning.
+
+    `details` is None but for a `DetailedUsage`.
+    """
 
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
     reasoning_tokens: int = 0
+
+    @property
+    def details(self) -> UsageDetails | None:
+        """What else the reply says of it; None where it says no more."""
+        return None
+
+    def detailed(self, details: UsageDetails) -> Usage:
+        """The same with what else the reply says; as it is where that is nothing."""
+        if details == _NO_DETAILS:
+            return self
+        usage = DetailedUsage(*self)
+        usage.said = details
+        return usage
+
+
+class DetailedUsage(Usage):
+    """The usage of a reply that says more than most; equal to one with the same four counts."""
+
+    said: UsageDetails
+
+    @property
+    def details(self) -> UsageDetails:
+        """What else the reply says of it."""
+        return self.said
+
+
+_NO_DETAILS = UsageDetails()
 
 
 class ReplyReader(Protocol[ResponseT_co]):

@@ -1,0 +1,133 @@
+"""The rates of one model at one moment, and what a reply's tokens cost by them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import NamedTuple
+
+from fastbatch.models.response import Usage, UsageDetails
+
+_NONE = UsageDetails()
+
+
+class Rate(NamedTuple):
+    """Pico-dollars for one token, or for one of whatever is counted.
+
+    `steps` are `(above, rate)` in rising order: a request whose prompt has more tokens than `above` pays that
+    rate for all of them.
+    """
+
+    base: int
+    steps: tuple[tuple[int, int], ...] = ()
+
+    def at(self, prompt_tokens: int) -> int:
+        """The rate in a request with so long a prompt."""
+        rate = self.base
+        for above, dearer in self.steps:
+            if prompt_tokens > above:
+                rate = dearer
+        return rate
+
+    def most(self, prompt_tokens: int) -> int:
+        """The dearest rate in a request whose prompt has at most so many tokens."""
+        return max(self.base, *(rate for above, rate in self.steps if prompt_tokens > above), 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """What a model costs; what has no rate of its own is paid at that of which it is a part.
+
+    Attributes:
+        input: a prompt's token.
+        output: a completion's.
+        cached: a prompt's token that the provider read from its cache.
+        written, written_1h: one that it wrote there to keep for minutes, for an hour.
+        reasoning: a completion's token of thinking.
+        audio, cached_audio, spoken: tokens of sound in the prompt, those of them from the cache, and in the
+            completion.
+        image, cached_image, drawn: the same for pictures.
+        request: each request.
+        search: each search of the web that the provider made for it.
+    """
+
+    input: Rate
+    output: Rate
+    cached: Rate | None = None
+    written: Rate | None = None
+    written_1h: Rate | None = None
+    reasoning: Rate | None = None
+    audio: Rate | None = None
+    cached_audio: Rate | None = None
+    spoken: Rate | None = None
+    image: Rate | None = None
+    cached_image: Rate | None = None
+    drawn: Rate | None = None
+    request: Rate | None = None
+    search: Rate | None = None
+    _flat: tuple[int, int, int, int] | None = field(init=False, repr=False, compare=False, default=None)
+
+    def __post_init__(self) -> None:
+        usual = self.input, self.cached or self.input, self.output, self.reasoning or self.output
+        if self.request is None and not any(rate.steps for rate in usual):
+            flat = usual[0].base, usual[1].base, usual[2].base, usual[3].base
+            object.__setattr__(self, "_flat", flat)
+
+    def price(self, usage: Usage) -> int:
+        """What one reply costs, in pico-dollars."""
+        if self._flat is not None and type(usage) is Usage:  # nearly all
+            fresh, read, written, thought = self._flat
+            prompt, cached, completion, reasoning = usage
+            return (
+                (prompt - cached) * fresh
+                + cached * read
+                + (completion - reasoning) * written
+                + reasoning * thought
+            )
+        return self._detailed(usage, usage.details or _NONE)
+
+    def _detailed(self, usage: Usage, details: UsageDetails) -> int:
+        """Each kind of token at its own rate, what is left of prompt and completion at the usual one."""
+        prompt, cached, completion, reasoning = usage
+        read = self.cached or self.input
+        sound, picture = self.audio or self.input, self.image or self.input
+        heard, seen = details.audio - details.cached_audio, details.image - details.cached_image
+        sound_read, picture_read = self.cached_audio or read, self.cached_image or read
+        parts = (
+            (cached - details.cached_audio - details.cached_image, read),
+            (details.written, self.written or self.input),
+            (details.written_1h, self.written_1h or self.written or self.input),
+            (heard, sound),
+            (details.cached_audio, sound_read),
+            (seen, picture),
+            (details.cached_image, picture_read),
+            (prompt - cached - details.written - details.written_1h - heard - seen, self.input),
+            (details.spoken, self.spoken or self.output),
+            (details.drawn, self.drawn or self.output),
+            (reasoning, self.reasoning or self.output),
+            (completion - details.spoken - details.drawn - reasoning, self.output),
+            (1, self.request),
+            (details.searches, self.search),
+        )
+        return sum(count * rate.at(prompt) for count, rate in parts if rate is not None)
+
+    def worst(self, prompt_tokens: int, completion_tokens: int) -> int:
+        """What a request costs at most, with no more tokens than these; searches are not in it."""
+        prompt = max(
+            rate.most(prompt_tokens)
+            for rate in (self.input, self.cached, self.written, self.written_1h, self.audio, self.image)
+            if rate is not None
+        )
+        completion = max(
+            rate.most(prompt_tokens)
+            for rate in (self.output, self.reasoning, self.spoken, self.drawn)
+            if rate is not None
+        )
+        once = 0 if self.request is None else self.request.most(prompt_tokens)
+        return prompt_tokens * prompt + completion_tokens * completion + once
+
+
+KINDS = tuple(each.name for each in fields(Rates) if each.init)
+"""Everything that may have a rate."""
+
+FREE = Rates(Rate(0), Rate(0))
+"""Of what runs on the user's own machine."""
