@@ -16,6 +16,16 @@ from fastbatch.models.request import LLMRequest
 
 T_co = TypeVar("T_co", covariant=True)
 
+ENQUEUED_TOKENS = "enqueued_tokens"
+"""The code of a refusal because too many tokens wait already, whatever the provider calls that."""
+
+
+class LaterCall(HTTPCall):
+    """A call to be sent after a pause of so many seconds: what was uploaded may take a while to be there."""
+
+    wait: float
+
+
 Steps = Generator[HTTPCall, HTTPReply, T_co]
 """Calls to make, one after the other, and what they come to; raises `RequestError` where one is refused."""
 
@@ -43,8 +53,8 @@ class BatchStatus(NamedTuple):
         total, answered, failed: its requests; 0 while nobody has counted.
         outputs: calls that bring its results, none where there are none; each file may be missing in every
             state.
-        problem: why all of it was refused (`failed` as a whole), else None. Its `code` is `enqueued_tokens`
-            where the account has too many tokens waiting already, whatever the provider calls that.
+        problem: why all of it was refused (`failed` as a whole), else None. Its `code` is `ENQUEUED_TOKENS`
+            where the account has too many tokens waiting already; `submit` may raise such an error at once.
     """
 
     id: str

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from fastbatch.errors import ConfigError
 from fastbatch.providers.address import checked_header
 from fastbatch.providers.hosted import Keys
+from fastbatch.providers.openai_batches import OPENAI
 from fastbatch.providers.openai_shaped import OpenAIShaped
 
 BASE_URL = "https://api.openai.com/v1"
@@ -34,6 +35,7 @@ class OpenAIProvider(OpenAIShaped):
     """
 
     variables = KEYS.variables
+    batch_rules = OPENAI
 
     def __init__(
         self,

@@ -19,6 +19,7 @@ from fastbatch.models.stream import StreamedCall
 from fastbatch.models.telling import Structured
 from fastbatch.providers.base import Model, ModelPage
 from fastbatch.providers.hosted import HostedProvider, can_be_recorded, count_of, loaded
+from fastbatch.providers.openai_batches import BatchRules, OpenAIBatches
 from fastbatch.providers.openai_errors import advise, classify
 from fastbatch.providers.openai_stream import fold_of
 from fastbatch.providers.openai_types import OpenAIReader, OpenAIReply
@@ -54,6 +55,8 @@ class OpenAIShaped(HostedProvider[OpenAIReply]):
 
     structured: tuple[Structured, ...] = ("strict", "tool", "json", "prompt")
     streams: Streams = "usage"
+    batch_rules: BatchRules | None = None
+    """How its batch API is; None where it has none."""
     ends_in_v1 = True
     """An address without `/v1` at its end is likely wrong."""
 
@@ -66,6 +69,12 @@ class OpenAIShaped(HostedProvider[OpenAIReply]):
     def check(self) -> Callable[[LLMRequest], None] | None:
         """None where every endpoint is there: parameters go as they stand."""
         return self._check if self._absent else None
+
+    @property
+    def batches(self) -> OpenAIBatches | None:
+        """Its batch API, where `batch_rules` say that there is one."""
+        rules = self.batch_rules
+        return None if rules is None else OpenAIBatches(self, rules, self._headers)
 
     def _check(self, request: LLMRequest) -> None:
         if request.endpoint in self._absent:

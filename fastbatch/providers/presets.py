@@ -14,10 +14,12 @@ import os
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from fastbatch.models.params import COMPLETIONS, EMBEDDINGS, MODERATIONS, RESPONSES
+from fastbatch.models.params import CHAT, COMPLETIONS, EMBEDDINGS, MODERATIONS, RESPONSES
 from fastbatch.models.telling import Structured
+from fastbatch.providers.batches import BatchBounds
 from fastbatch.providers.hosted import Keys
 from fastbatch.providers.ollama_host import VARIABLE, ollama_root
+from fastbatch.providers.openai_batches import BatchRules
 from fastbatch.providers.openai_shaped import OpenAIShaped, Streams
 
 _ALL: tuple[Structured, ...] = ("strict", "tool", "json", "prompt")
@@ -35,6 +37,7 @@ class Preset(NamedTuple):
         structured: how its answers can be given a shape, the best way first.
         absent: endpoints that it surely does not have.
         streams: what it takes of a stream's parameters.
+        batches: how its batch API is; None where it has none of this form.
         notes: what else a user should know, a sentence each.
     """
 
@@ -46,6 +49,7 @@ class Preset(NamedTuple):
     structured: tuple[Structured, ...] = _ALL
     absent: frozenset[str] = frozenset()
     streams: Streams = "usage"
+    batches: BatchRules | None = None
     notes: tuple[str, ...] = ()
 
     def __call__(
@@ -102,6 +106,7 @@ class PresetProvider(OpenAIShaped):
         self.preset = preset
         self.structured = preset.structured
         self.streams = preset.streams
+        self.batch_rules = preset.batches
         super().__init__(
             name=name or preset.name,
             base_url=base_url,
@@ -213,6 +218,7 @@ GROQ = Preset(
     ("GROQ_API_KEY",),
     needs_key=True,
     absent=frozenset((COMPLETIONS, MODERATIONS)),
+    batches=BatchRules(BatchBounds(50_000, 200_000_000), frozenset((CHAT,))),
     notes=(
         "Schemas are enforced by some models only; others refuse `response_format` of the type "
         "`json_schema`: choose `json` or `tool` for those.",

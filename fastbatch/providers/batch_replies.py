@@ -1,0 +1,103 @@
+"""What batch APIs have in common, whatever the dialect: headers, documents, times, lines of results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import orjson
+
+from fastbatch.errors import BadResponse, RequestError
+from fastbatch.models.http import HTTPReply
+from fastbatch.models.response import ResponseWrapper
+from fastbatch.providers.hosted import loaded
+
+_LATEST = 1e11  # seconds; after the year 5000 it is no time of a batch
+_TOLD = 5  # reasons that a message tells, of which there may be one for each line
+
+
+class Speaker(Protocol):
+    """What reading replies takes of a provider."""
+
+    def parse(self, reply: HTTPReply) -> ResponseWrapper[Any]: ...  # noqa: D102
+    def broken(self, reply: HTTPReply, problem: str) -> BadResponse: ...  # noqa: D102
+    def outcome(self, reply: HTTPReply, *, error: RequestError) -> ResponseWrapper[Any]: ...  # noqa: D102
+
+
+def document(speaker: Speaker, reply: HTTPReply, wanted: str) -> dict[str, Any]:
+    """The JSON object that a reply is; `wanted` says in a word of what.
+
+    Raises:
+        RequestError: it is a refusal, or another reply.
+    """
+    reply, body, problem = loaded(reply)
+    if not 200 <= reply.status < 300:
+        raise speaker.parse(reply).error or speaker.broken(reply, f"the reply is no {wanted}")
+    if not isinstance(body, dict):
+        raise strange(speaker, reply, problem or f"the reply is no {wanted}")
+    return body
+
+
+def strange(speaker: Speaker, reply: HTTPReply, problem: str) -> RequestError:
+    """The error of a reply that is not what was asked for, without any secret."""
+    error = speaker.broken(reply, problem)
+    return speaker.outcome(reply, error=error).error or error
+
+
+def object_of(line: bytes, provider: str) -> dict[str, Any] | None:
+    """A line of a file of results; None for an empty one.
+
+    Raises:
+        BadResponse: it is no object.
+    """
+    text = line.removeprefix(b"\xef\xbb\xbf").strip()
+    if not text:
+        return None
+    try:
+        said = orjson.loads(text)
+    except orjson.JSONDecodeError as problem:
+        raise no_result(line, provider, f"is not JSON ({problem})") from None
+    if not isinstance(said, dict):
+        raise no_result(line, provider, "is no object")
+    return said
+
+
+def no_result(line: bytes, provider: str, problem: str) -> BadResponse:
+    """The error of a line of results that says nothing about any request, with how it begins."""
+    start = line[:500].decode("utf-8", "replace").strip()
+    return BadResponse(f"a line of the batch's results {problem}; it begins: {start}", provider=provider)
+
+
+def with_header(headers: Mapping[str, str], name: str, value: str) -> dict[str, str]:
+    """The same headers but for one."""
+    kept = {key: given for key, given in headers.items() if key.lower() != name.lower()}
+    return {**kept, name: value}
+
+
+def text_of(value: Any) -> str:
+    """A text, empty for what is none."""
+    return value if isinstance(value, str) else ""
+
+
+def seconds_of(value: Any) -> float:
+    """A time in seconds since 1970, of a number of them or RFC 3339; 0.0 for what is none.
+
+    >>> seconds_of(1700000000), seconds_of("2023-11-14T22:13:20Z"), seconds_of("yesterday")
+    (1700000000.0, 1700000000.0, 0.0)
+    """
+    if type(value) in (int, float):
+        return float(value) if 0 < value < _LATEST else 0.0
+    if not isinstance(value, str):
+        return 0.0
+    try:
+        then = datetime.fromisoformat(value)
+        return max(0.0, (then if then.tzinfo else then.replace(tzinfo=UTC)).timestamp())
+    except (ValueError, OverflowError):
+        return 0.0
+
+
+def joined(reasons: Sequence[str]) -> str:
+    """The first few of many reasons, and how many more there are."""
+    more = len(reasons) - _TOLD
+    return "; ".join(reasons[:_TOLD]) + (f"; and {more} more" if more > 0 else "")
