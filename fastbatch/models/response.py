@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import orjson
 
+from fastbatch.models.money import dollars
 from fastbatch.models.stats import TokenStats
 
 if TYPE_CHECKING:
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
 ResponseT = TypeVar("ResponseT")
 ResponseT_co = TypeVar("ResponseT_co", covariant=True)
+
+
+Mode = Literal["online", "batch"]
+"""How a request goes to the provider: by itself, or in a file of its batch API."""
 
 
 class UsageDetails(NamedTuple):
@@ -148,6 +153,8 @@ class ResponseWrapper(Generic[ResponseT]):
         shared: took the answer of an identical request of the same run.
         recorded: answered by an earlier run with the same journal; nothing was sent.
         tokens: the reply's own count of tokens, also where the answer is cached, shared or recorded.
+        mode: how it was asked: `online`, or `batch` by the provider's batch API.
+        picos: what it cost in this run, in pico-dollars (10^-12); None where there is no price for it.
         attempts: how often it was sent; 0 for cached and shared ones.
         reasks: those of them that asked again since the answer before did not fit its shape; `tokens` are the
             sum over all answers.
@@ -167,7 +174,9 @@ class ResponseWrapper(Generic[ResponseT]):
         "key",
         "latency",
         "metadata",
+        "mode",
         "model",
+        "picos",
         "provider",
         "provider_request_id",
         "raw",
@@ -199,6 +208,8 @@ class ResponseWrapper(Generic[ResponseT]):
         self.status = status
         self.raw = raw
         self.tokens = tokens
+        self.picos: int | None = 0
+        self.mode: Mode = "online"
         self.provider_request_id = provider_request_id
         self.error = error
         self.request_id: str | None = None
@@ -314,13 +325,18 @@ class ResponseWrapper(Generic[ResponseT]):
             cache_hits=int(self.cached),
             retries=max(0, self.attempts - 1 - self.reasks),
             reasks=self.reasks,
-            unpriced=int(bought),
+            cost=dollars(self.picos or 0),
+            unpriced=int(bought and self.picos is None),
         )
 
     @property
     def cost(self) -> Decimal | None:
-        """Exact US dollars, None where no price is known (this version carries no price table)."""
-        return None
+        """Exact US dollars that this row cost in this run, failed answers included; None where there is no
+        price for it.
+
+        Zero for an answer out of the cache, one that was shared or recorded, and what was never answered.
+        """
+        return None if self.picos is None else dollars(self.picos)
 
     def raise_for_error(self) -> None:
         """Raise the error of a failed request; do nothing for an answer."""

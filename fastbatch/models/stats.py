@@ -115,6 +115,30 @@ class Weather:
 
 
 @dataclass(frozen=True, slots=True)
+class Bill:
+    """What a run has cost so far.
+
+    Attributes:
+        cost: exact dollars of the answers that have a price.
+        unpriced: answers that have none; they are not in `cost`, and no price is not zero.
+        doubtful: dollars, at most, of requests without an answer that may have been billed, as far as they
+            have a price; not in `cost`.
+        doubts: how many of those there are.
+        budget: what may be spent at most; None without a cap.
+        before: dollars that count against the cap and were spent before this run.
+        prices: the price lists that were looked at, each with its date and a digest of its content.
+    """
+
+    cost: Decimal = Decimal(0)
+    unpriced: int = 0
+    doubtful: Decimal = Decimal(0)
+    doubts: int = 0
+    budget: Decimal | None = None
+    before: Decimal = Decimal(0)
+    prices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """A run at one moment, as progress shows it.
 
@@ -122,7 +146,9 @@ class Snapshot:
     and `shared` (answered by an identical row's call) are parts of `ok`. `total` is None while the input's
     length is unknown. Speeds are per second over the last ten seconds; `eta` is seconds, None when it cannot
     be said. `waiting_for` is a short phrase when requests stand still, else empty. `saturation` says how full
-    each limit is, declared or learned. `reasks` counts questions that were asked once more.
+    each limit is, declared or learned. `reasks` counts questions that were asked once more. `bill` is what
+    the answers so far cost, and `projected` the dollars that all rows will if the others are like them; None
+    while nobody can say.
     """
 
     elapsed: float
@@ -146,6 +172,8 @@ class Snapshot:
     waiting_for: str = ""
     weather: Weather = Weather()
     reasks: int = 0
+    bill: Bill = Bill()
+    projected: Decimal | None = None
 
     @property
     def done(self) -> int:
@@ -190,6 +218,7 @@ class Summary:
         interrupted: the run was asked to stop and drained.
         limits: the limits that were kept within, declared or learned, and how much of each was used.
         weather: refusals, outages, latencies.
+        bill: what it cost.
     """
 
     total: int
@@ -210,6 +239,7 @@ class Summary:
     interrupted: bool = False
     limits: tuple[Saturation, ...] = ()
     weather: Weather = Weather()
+    bill: Bill = Bill()
 
     @property
     def tokens_per_s(self) -> float:

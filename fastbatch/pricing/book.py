@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from fastbatch.pricing.listing import Listing
-from fastbatch.pricing.rates import FREE, Rates
+from fastbatch.pricing.rates import FREE, Rates, dearest
 
 AS_USUAL: Mapping[str, str] = MappingProxyType({})
 BATCH: Mapping[str, str] = MappingProxyType({"processing": "batch"})
@@ -41,6 +41,10 @@ class PriceList(Protocol):
         """What it says of a model of a provider (our names of providers); None: nothing."""
         ...
 
+    def models(self, provider: str = "") -> Iterator[Listing]:
+        """All models that it has of a provider, or of everybody."""
+        ...
+
 
 class PriceBook:
     """Looks each model up once.
@@ -53,6 +57,7 @@ class PriceBook:
     def __init__(self, lists: Sequence[PriceList] = (), *, free: Sequence[str] = ("local",)) -> None:
         self.lists = tuple(lists)
         self._free = frozenset(free)
+        self._ceiling: Rates | None = None
         self._listings: dict[tuple[str, str], Listing | None] = {}
         self._rates: dict[tuple[str, str, tuple[tuple[str, str], ...]], tuple[float, Rates | None]] = {}
 
@@ -89,3 +94,10 @@ class PriceBook:
             self._rates.clear()
         self._rates[key] = until, rates
         return rates
+
+    def ceiling(self, moment: float) -> Rates:
+        """For each kind of token the dearest rate of all models at a moment; free where there are none."""
+        if self._ceiling is None:
+            every = (each.rates(moment, AS_USUAL) for lists in self.lists for each in lists.models())
+            self._ceiling = dearest([rates for rates in every if rates is not None])
+        return self._ceiling

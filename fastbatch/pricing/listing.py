@@ -62,6 +62,8 @@ class Listing:
     other: tuple[Entry, ...] = ()
     batch_share: tuple[int, int] | None = None
     """What a batch pays of each rate where none is listed for it, as a fraction; None: that is not known."""
+    context: int = 0
+    """Tokens of a prompt and its answer together at most; 0 where that is not known."""
 
     def rates(self, moment: float, served: Mapping[str, str]) -> Rates | None:
         """The rates at a moment for requests served like this; None where there is no price for that."""

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation, localcontext
 
+from fastbatch.models.money import dollars
+
+__all__ = ("PICOS", "dollars", "per_token", "picos", "plain")
+
 PICOS = 10**12
 """Pico-dollars in a dollar; a dollar per million tokens is a million of them per token."""
 
 _PER_MILLION = 10**6
 _DIGITS = 60  # of the arithmetic here: no sum of a run comes near
-
-
-def dollars(picos: int) -> Decimal:
-    """Pico-dollars as dollars, exactly.
-
-    >>> dollars(150_000 * 14)
-    Decimal('0.0000021')
-    """
-    with localcontext(prec=_DIGITS):
-        return Decimal(picos).scaleb(-12).normalize() + Decimal(0)
 
 
 def picos(usd: Decimal | int | str) -> int:

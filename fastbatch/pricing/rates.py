@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 
 from fastbatch.models.response import Usage, UsageDetails
 
 _NONE = UsageDetails()
+_ENDLESS = 1 << 62  # tokens: more than any tier begins with
 
 
 class Rate(NamedTuple):
@@ -64,6 +66,8 @@ class Rates:
     drawn: Rate | None = None
     request: Rate | None = None
     search: Rate | None = None
+    costs: bool = field(init=False, repr=False, compare=False, default=True)
+    """Whether anything of it costs anything."""
     _flat: tuple[int, int, int, int] | None = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
@@ -71,6 +75,9 @@ class Rates:
         if self.request is None and not any(rate.steps for rate in usual):
             flat = usual[0].base, usual[1].base, usual[2].base, usual[3].base
             object.__setattr__(self, "_flat", flat)
+        every = (getattr(self, kind) for kind in KINDS)
+        costs = any(rate is not None and rate.most(_ENDLESS) for rate in every)
+        object.__setattr__(self, "costs", costs)
 
     def price(self, usage: Usage) -> int:
         """What one reply costs, in pico-dollars."""
@@ -131,3 +138,13 @@ KINDS = tuple(each.name for each in fields(Rates) if each.init)
 
 FREE = Rates(Rate(0), Rate(0))
 """Of what runs on the user's own machine."""
+
+
+def dearest(all_rates: Sequence[Rates]) -> Rates:
+    """For each kind of token the highest rate that there is; free where there are no rates."""
+    found = {}
+    for kind in KINDS:
+        rates = [rate.most(_ENDLESS) for each in all_rates if (rate := getattr(each, kind)) is not None]
+        if rates:
+            found[kind] = Rate(max(rates))
+    return Rates(**found) if found else FREE

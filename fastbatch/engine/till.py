@@ -1,0 +1,359 @@
+"""What answers cost, and a run's part in its manager's cap: the worst case is set aside before it is sent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
+
+from fastbatch.engine.clock import Clock, Timer
+from fastbatch.engine.events import Counters
+from fastbatch.engine.gate import GateShut
+from fastbatch.engine.job import Job
+from fastbatch.engine.lane import Group
+from fastbatch.engine.purse import Purse
+from fastbatch.errors import InvalidRequest, RunStopped
+from fastbatch.models.money import dollars
+from fastbatch.models.response import ResponseWrapper, Usage
+from fastbatch.models.stats import Bill
+from fastbatch.pricing.book import PriceBook
+from fastbatch.pricing.bound import bound
+from fastbatch.pricing.rates import Rates
+from fastbatch.pricing.served import asked_for, served_by
+
+ResponseT = TypeVar("ResponseT")
+
+Unpriced = Literal["allow", "deny", "ceiling"]
+"""What becomes of requests to models without a price: they are sent and count for nothing, are refused, or
+count as if they were the dearest that there is."""
+
+# Seconds: other runs of the manager settle without ringing here.
+_LOOK_AGAIN = 0.25
+# A run whose next rows do not fit into what is left goes on with smaller ones until less than this part of the
+# cap is left, or so many rows in all were left open.
+_USED_UP = 20
+_ASIDE = 1000
+_MINUTE = 60.0  # prices change on whole minutes
+
+
+class NoMoney(Exception):
+    """What is left of the cap is less than a request may cost; nothing was sent. Word to the sender."""
+
+
+class _Waiting(NamedTuple):
+    job: Job[Any]
+    worst: int
+    turn: asyncio.Future[None]
+
+
+class Till(Generic[ResponseT]):
+    """Prices what is answered, in one run and one loop.
+
+    Args:
+        prices: opens the price lists when the first answer comes.
+        groups: where requests go, as the jobs count them.
+        wall: seconds since 1970.
+        purse: the cap; None where there is none.
+        unpriced: what becomes of models without a price; None: refused under a cap, and else allowed.
+
+    Attributes:
+        before: pico-dollars that the purse had spent when the run began.
+    """
+
+    def __init__(
+        self,
+        prices: Callable[[], PriceBook],
+        *,
+        groups: Sequence[Group[ResponseT]],
+        counters: Counters,
+        clock: Clock,
+        wall: Callable[[], float],
+        purse: Purse | None = None,
+        unpriced: Unpriced | None = None,
+    ) -> None:
+        self._open = prices
+        self._groups = groups
+        self._counters = counters
+        self._clock = clock
+        self._wall = wall
+        self._purse = purse
+        self._unpriced: Unpriced = unpriced or ("allow" if purse is None else "deny")
+        self._opened: PriceBook | None = None
+        self._rates: dict[tuple[str, str | None], Rates | None] = {}
+        self._until = 0.0  # the end of the minute for which these hold
+        self._names: dict[tuple[str, str | None], str] = {}  # what replies call a model of another name
+        self._waiting: deque[_Waiting] = deque()
+        self._timer: Timer | None = None
+        self._aside = 0
+        self._least = 0  # of what did not fit
+        self._shut = False
+        self.before = 0 if purse is None else purse.cap.spent
+
+    @property
+    def capped(self) -> bool:
+        """Whether there is a cap, or models may be refused."""
+        return self._purse is not None or self._unpriced == "deny"
+
+    # Prices
+
+    def price(self, outcome: ResponseWrapper[Any]) -> int | None:
+        """What a reply cost in pico-dollars, by the tokens that it states; None where it states none, or
+        there is no price.
+        """
+        now = self._wall()
+        if now >= self._until:
+            self._rates.clear()
+            self._until = now // _MINUTE * _MINUTE + _MINUTE
+        key = outcome.provider, outcome.model
+        tokens = outcome.tokens
+        try:
+            rates = self._rates[key]
+        except KeyError:
+            rates = self._rates[key] = self._found(outcome, now)
+        if type(tokens) is not Usage or outcome.mode != "online":
+            served = served_by(outcome.provider, tokens.details, outcome.mode)
+            if served and rates is not None:
+                provider, model = key
+                rates = self.book.rates(provider, self._names.get(key, model), now, served)
+        if rates is None:
+            return None
+        if not tokens[0] and not tokens[2] and rates.costs:
+            return None
+        return rates.price(tokens)
+
+    @property
+    def book(self) -> PriceBook:
+        """The price lists."""
+        if self._opened is None:
+            self._opened = self._open()
+        return self._opened
+
+    def _found(self, outcome: ResponseWrapper[Any], now: float) -> Rates | None:
+        """The rates of the model that was asked for, or of the one that has answered (a deployment's)."""
+        provider, model = outcome.provider, outcome.model
+        rates = self.book.rates(provider, model, now)
+        if rates is None and outcome.raw:
+            body = outcome.body
+            said = body.get("model") if isinstance(body, dict) else None
+            if isinstance(said, str) and said != model:
+                rates = self.book.rates(provider, said, now)
+                if rates is not None and len(self._names) < _ASIDE:
+                    self._names[provider, model] = said
+        return rates
+
+    def bill(self) -> Bill:
+        """What the run has cost so far."""
+        counters, purse = self._counters, self._purse
+        return Bill(
+            cost=dollars(counters.cost),
+            unpriced=counters.unpriced,
+            doubtful=dollars(counters.doubtful),
+            doubts=counters.doubts,
+            budget=None if purse is None else dollars(purse.cap.limit),
+            before=dollars(self.before),
+            prices=() if self._opened is None else tuple(map(str, self._opened.stamps)),
+        )
+
+    # The cap
+
+    def worst(self, job: Job[ResponseT]) -> int:
+        """What a request of this job costs at most; 0 where it counts for nothing.
+
+        Raises:
+            InvalidRequest: nobody can say, and there is a cap; or it has no price, and such are refused.
+        """
+        rates = self._rates_of(job)
+        if not rates and self._unpriced == "deny":
+            provider = self._groups[job.group].provider.name
+            raise InvalidRequest(
+                f"there is no price for {provider}:{job.asked.body.get('model')}, and what has none is refused "
+                "here (unpriced: deny, which is usual with a budget); give its price in a table (prices), or "
+                "take allow or ceiling"
+            )
+        if self._purse is None:
+            return 0
+        if not rates and self._unpriced == "ceiling":
+            rates = [self.book.ceiling(self._wall())]
+        worst = self._at_most(job, rates)
+        if worst is None:
+            raise InvalidRequest(
+                "nobody can say what this request costs at most, which a budget needs: give max_tokens in the "
+                "row, or for all with --param max_tokens=1024 (params= in Python)"
+            )
+        return worst
+
+    def _rates_of(self, job: Job[ResponseT]) -> list[Rates]:
+        """The rates that a job's request may be billed by."""
+        body, book, now = job.asked.body, self.book, self._wall()
+        provider, model = self._groups[job.group].provider.name, body.get("model")
+        name = self._names.get((provider, model), model)
+        found = (book.rates(provider, name, now, served) for served in asked_for(provider, body))
+        return [rates for rates in found if rates is not None]
+
+    def _at_most(self, job: Job[ResponseT], rates: Sequence[Rates]) -> int | None:
+        """What a job's request costs at most by these rates; None where nobody can say."""
+        if not any(each.costs for each in rates):
+            return 0
+        body = job.asked.body
+        provider, model = self._groups[job.group].provider.name, body.get("model")
+        listing = self.book.find(provider, self._names.get((provider, model), model) or "")
+        context = 0 if listing is None else listing.context
+        prompt, completion = bound(job.asked.endpoint, body)
+        if context and (prompt is None or prompt > context):
+            prompt = context
+        if completion is None:
+            completion = context or None
+        if prompt is None or completion is None:
+            return None
+        return max(each.worst(prompt, completion) for each in rates)
+
+    def try_hold(self, job: Job[ResponseT]) -> bool:
+        """Set the worst case of a job aside, where there is money for it and nobody waits.
+
+        Raises:
+            InvalidRequest: as `worst`.
+        """
+        return not self._waiting and self._hold(job, self.worst(job))
+
+    async def hold(self, job: Job[ResponseT]) -> None:
+        """Set the worst case of a job aside; waits while what is on its way may leave enough.
+
+        Raises:
+            NoMoney: it does not fit into what is left.
+            GateShut: the run sends nothing more.
+            InvalidRequest: as `worst`.
+        """
+        worst = self.worst(job)
+        if not self._waiting and self._hold(job, worst):
+            return
+        if self._shut:
+            raise GateShut
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(job, worst, turn))
+        self._look()
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
+                self.release(job)
+            raise
+
+    def hold_again(self, job: Job[ResponseT]) -> bool:
+        """Set the same aside once more, for a straggler's second request."""
+        if self._purse is None or not job.held:
+            return True
+        with self._purse.lock:
+            if self._waiting or not self._purse.cap.hold(job.held):
+                return False
+        job.held_twice = job.held
+        return True
+
+    def settle(self, job: Job[ResponseT], outcome: ResponseWrapper[Any]) -> None:
+        """A request has been sent and its end is known, judged by its `error` and what it cost."""
+        error, cost = outcome.error, outcome.picos
+        if error is not None and not cost:
+            if error.maybe_billed:
+                self.doubt(job)
+            else:
+                self.release(job)
+            return
+        held = self._taken(job)
+        if self._purse is not None and held:
+            with self._purse.lock:
+                # What has no price, or came without tokens, counts at its worst.
+                self._purse.cap.settle(held, held if cost is None else cost)
+            self._look()
+
+    def doubt(self, job: Job[ResponseT]) -> None:
+        """A request was sent, and nobody will say whether it was billed."""
+        worst = job.held or self._at_most(job, self._rates_of(job)) or 0
+        self._counters.doubts += 1
+        self._counters.doubtful += worst
+        held = self._taken(job)
+        if self._purse is not None and held:
+            with self._purse.lock:
+                self._purse.cap.doubt(held)
+            self._look()
+
+    def release(self, job: Job[ResponseT]) -> None:
+        """Nothing was sent, or nothing of it costs."""
+        held = self._taken(job)
+        if self._purse is not None and held:
+            with self._purse.lock:
+                self._purse.cap.release(held)
+            self._look()
+
+    def aside(self, job: Job[ResponseT]) -> RunStopped | None:
+        """A row is left open for want of money; the word that ends the run, where that is all there is."""
+        assert self._purse is not None
+        self._aside += 1
+        worst = self.worst(job)
+        self._least = min(self._least or worst, worst)
+        with self._purse.lock:
+            left = self._purse.cap.limit - self._purse.cap.spent
+            used_up = left * _USED_UP < self._purse.cap.limit
+        return self.verdict() if used_up or self._aside >= _ASIDE else None
+
+    def verdict(self) -> RunStopped | None:
+        """Why a run has ended that left rows open for want of money; None where it left none."""
+        if not self._aside or self._purse is None:
+            return None
+        with self._purse.lock:
+            cap = self._purse.cap
+            spent, doubtful, limit = dollars(cap.spent), dollars(cap.doubtful), dollars(cap.limit)
+        may = f", of it up to ${doubtful:f} for requests that may have been billed" if doubtful else ""
+        return RunStopped(
+            f"Stopped: the budget of ${limit:f} is used up: ${spent:f} are spent{may}, and the next request "
+            f"may cost ${dollars(self._least):f}. Run again with a larger budget to go on."
+        )
+
+    def shut(self) -> None:
+        """Send away everybody who waits."""
+        self._shut = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._waiting:
+            turn = self._waiting.popleft().turn
+            if not turn.done():
+                turn.set_exception(GateShut())
+
+    def _taken(self, job: Job[ResponseT]) -> int:
+        held = job.held
+        job.held = 0
+        if job.held_twice:  # the other one was given up on its way
+            assert self._purse is not None
+            with self._purse.lock:
+                self._purse.cap.doubt(job.held_twice)
+            self._counters.doubts += 1
+            self._counters.doubtful += job.held_twice
+            job.held_twice = 0
+        return held
+
+    def _hold(self, job: Job[ResponseT], worst: int) -> bool:
+        if self._purse is not None and worst:
+            with self._purse.lock:
+                if not self._purse.cap.hold(worst):
+                    return False
+        job.held = worst
+        return True
+
+    def _look(self) -> None:
+        """Let through whoever there is money for, in their order."""
+        purse, waiting = self._purse, self._waiting
+        while waiting and purse is not None:
+            job, worst, turn = waiting[0]
+            if not turn.done():
+                if self._hold(job, worst):
+                    turn.set_result(None)
+                else:
+                    with purse.lock:
+                        if purse.cap.fits_later(worst):
+                            break
+                    turn.set_exception(NoMoney())
+            waiting.popleft()
+        if self._timer is not None:
+            self._timer.cancel()
+        later = self._clock.time() + _LOOK_AGAIN
+        self._timer = self._clock.call_at(later, self._look) if waiting else None

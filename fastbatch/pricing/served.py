@@ -1,0 +1,39 @@
+"""How a request is served, as far as its price depends on that: what was asked for, and what the reply says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastbatch.models.response import Mode, UsageDetails
+from fastbatch.pricing.book import AS_USUAL, BATCH
+
+_SPEEDS = ("anthropic",)  # whose faster tier is asked for by `speed`
+# Tiers that a request may end up in without a dearer price: the usual one, and cheaper ones.
+_USUAL = ("default", "standard", "standard_only", "flex", "batch")
+
+
+def served_by(provider: str, details: UsageDetails | None, mode: Mode = "online") -> Mapping[str, str]:
+    """How a reply was served, as price lists have it; empty for the usual way."""
+    tier = "" if details is None else details.tier
+    if not tier:
+        return BATCH if mode == "batch" else AS_USUAL
+    served = {"speed": tier} if provider in _SPEEDS and tier == "fast" else {"service_tier": tier}
+    return {**BATCH, **served} if mode == "batch" else served
+
+
+def asked_for(provider: str, body: Mapping[str, Any], mode: Mode = "online") -> tuple[Mapping[str, str], ...]:
+    """All the ways in which a request may be served, so that the dearest of them can be set aside.
+
+    One that names no tier is served in the usual way; a project whose settings say otherwise is dearer.
+    """
+    if mode == "batch":
+        return (BATCH,)
+    tier = body.get("service_tier")
+    if body.get("speed") == "fast":
+        return AS_USUAL, {"speed": "fast"}
+    if tier == "auto":
+        return AS_USUAL, {"service_tier": "priority"}
+    if isinstance(tier, str) and tier not in _USUAL:
+        return AS_USUAL, {"service_tier": tier}
+    return (AS_USUAL,)
