@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from math import isinf
 from typing import Any, Protocol
 
 from fastbatch.engine.clock import Clock, Timer
 from fastbatch.engine.journal.entries import UncertainRow
 from fastbatch.errors import RequestError
-from fastbatch.models.stats import Failure, Saturation, Snapshot, Summary, TokenStats, Weather
+from fastbatch.models.money import dollars
+from fastbatch.models.stats import Bill, Failure, Saturation, Snapshot, Summary, TokenStats, Weather
 
 INTERVAL = 0.25  # seconds between two pictures: four a second look live and cost nothing
 _SPAN = 10.0  # seconds that speeds look back
@@ -122,6 +124,9 @@ class Counters:
         "cached",
         "cached_tokens",
         "completion_tokens",
+        "cost",
+        "doubtful",
+        "doubts",
         "elsewhere",
         "failed",
         "failures",
@@ -139,6 +144,7 @@ class Counters:
         "shared",
         "skipped",
         "total",
+        "unpriced",
         "waiting",
     )
 
@@ -151,6 +157,8 @@ class Counters:
         self.reasks = 0  # questions asked once more, since the answer did not fit
         self.fallbacks = 0  # rows that one answered
         self.prompt_tokens = self.cached_tokens = self.completion_tokens = self.reasoning_tokens = 0
+        self.cost = self.doubtful = 0  # pico-dollars: of answers, and at most of what may have been billed
+        self.unpriced = self.doubts = 0  # answers without a price, requests that may have been billed
 
         self.failures: dict[tuple[str, int | None, str | None], list[Any]] = {}  # -> [count, message, cure]
 
@@ -178,7 +186,8 @@ class Counters:
             requests=self.ok,
             cache_hits=self.cached,
             retries=self.retries,
-            unpriced=self.ok - self.cached - self.shared,
+            cost=dollars(self.cost),
+            unpriced=self.unpriced,
             reasks=self.reasks,
         )
 
@@ -203,6 +212,7 @@ class Meter:
         waiting_for: str = "",
         weather: Weather = Weather(),  # noqa: B008  (immutable)
         *,
+        bill: Bill = Bill(),  # noqa: B008  (immutable)
         parked: bool = False,
     ) -> Snapshot:
         """The run at this moment; nobody knows the time left while it is `parked` in an outage."""
@@ -238,6 +248,8 @@ class Meter:
             saturation=saturation,
             waiting_for=waiting_for,
             weather=weather,
+            bill=bill,
+            projected=_projected(count, left),
         )
 
     def summary(
@@ -250,6 +262,7 @@ class Meter:
         interrupted: bool = False,
         limits: tuple[Saturation, ...] = (),
         weather: Weather = Weather(),  # noqa: B008  (immutable)
+        bill: Bill = Bill(),  # noqa: B008  (immutable)
     ) -> Summary:
         """What the run has done, now that it is over."""
         count = self._counters
@@ -275,7 +288,16 @@ class Meter:
             interrupted=interrupted,
             limits=limits,
             weather=weather,
+            bill=bill,
         )
+
+
+def _projected(count: Counters, left: int | None) -> Decimal | None:
+    """What the whole run will cost if the rows that are left are like those that were done in it."""
+    done = count.ok + count.failed
+    if left is None or not done:
+        return None
+    return dollars(count.cost + count.cost * left // done)
 
 
 def _time_left(left: int, rate: float, saturation: tuple[Saturation, ...]) -> float | None:

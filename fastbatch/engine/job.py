@@ -61,6 +61,12 @@ class Job(Generic[ResponseT]):
     """Why the last answer did not fit."""
     spent = Usage()
     """What the answers before took that did not fit."""
+    paid: int | None = 0
+    """Pico-dollars for answers that were none; None where one of them has no price."""
+    held = 0
+    """Pico-dollars set aside for the attempt that is under way."""
+    held_twice = 0
+    """And for the second request of a straggler."""
     outcome: ResponseWrapper[ResponseT] | None = None
 
     def __init__(self, request: LLMRequest, index: int, key: str, tag: Any = None, size: int = 0) -> None:

@@ -30,8 +30,8 @@ count as if they were the dearest that there is."""
 
 # Seconds: other runs of the manager settle without ringing here.
 _LOOK_AGAIN = 0.25
-# A run whose next rows do not fit into what is left goes on with smaller ones until less than this part of the
-# cap is left, or so many rows in all were left open.
+# A run whose next rows do not fit into what is left goes on with smaller ones until less than this part of
+# the cap is left, or so many rows in all were left open.
 _USED_UP = 20
 _ASIDE = 1000
 _MINUTE = 60.0  # prices change on whole minutes
@@ -167,9 +167,9 @@ class Till(Generic[ResponseT]):
         if not rates and self._unpriced == "deny":
             provider = self._groups[job.group].provider.name
             raise InvalidRequest(
-                f"there is no price for {provider}:{job.asked.body.get('model')}, and what has none is refused "
-                "here (unpriced: deny, which is usual with a budget); give its price in a table (prices), or "
-                "take allow or ceiling"
+                f"there is no price for {provider}:{job.asked.body.get('model')}, and what has none is "
+                "refused here (unpriced: deny, which is usual with a budget); give its price in a table "
+                "(prices), or take allow or ceiling"
             )
         if self._purse is None:
             return 0
@@ -178,8 +178,8 @@ class Till(Generic[ResponseT]):
         worst = self._at_most(job, rates)
         if worst is None:
             raise InvalidRequest(
-                "nobody can say what this request costs at most, which a budget needs: give max_tokens in the "
-                "row, or for all with --param max_tokens=1024 (params= in Python)"
+                "nobody can say what this request costs at most, which a budget needs: give max_tokens in "
+                "the row, or for all with --param max_tokens=1024 (params= in Python)"
             )
         return worst
 

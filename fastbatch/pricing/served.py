@@ -1,4 +1,4 @@
-"""How a request is served, as far as its price depends on that: what was asked for, and what the reply says."""
+"""How a request is served, as far as its price depends on it: what was asked for, and what a reply says."""
 
 from __future__ import annotations
 
