@@ -22,12 +22,13 @@ Laws:
 7. *Dialects are words.* `routes.py` says which path is whose; what is counted, thought and billed is the same
    in all of them. A body is read as strictly as its API reads it, so that a wrong translation is found out.
 
-Deliberately absent: models, calls that nobody forced, logprobs, pictures, batches, schemas with a `pattern`
+Deliberately absent: models, calls that nobody forced, logprobs, pictures, schemas with a `pattern`
 (refused, see `schemas.py`), TLS, compression, and aiohttp: the server must not share the client's HTTP code,
 nor its translations (`fastbatch.providers`).
 """
 
 from fastbatch.simulator.arrivals import ArrivalRecord
+from fastbatch.simulator.clockwork import BatchConfig
 from fastbatch.simulator.config import SimulatorConfig
 from fastbatch.simulator.counters import SimulatorStats
 from fastbatch.simulator.limits import SimulatedLimit
@@ -37,6 +38,7 @@ from fastbatch.simulator.thread import SimulatorThread
 
 __all__ = [
     "ArrivalRecord",
+    "BatchConfig",
     "SimulatedLimit",
     "Simulator",
     "SimulatorConfig",

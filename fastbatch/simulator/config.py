@@ -9,6 +9,7 @@ from decimal import Decimal
 from types import MappingProxyType
 
 from fastbatch.errors import ConfigError, did_you_mean
+from fastbatch.simulator.clockwork import BatchConfig
 from fastbatch.simulator.headers import STYLES, HeaderStyle
 from fastbatch.simulator.limits import KINDS, LimitKind, SimulatedLimit, with_pieces
 from fastbatch.simulator.spells import Spell
@@ -78,6 +79,7 @@ class SimulatorConfig:
         answer_words: an answer ends with the sentence that reaches a length drawn between these two.
         embedding_dimensions: length of a vector unless the request says (1536: text-embedding-3-small).
         max_body_bytes: larger bodies get 413.
+        batches: how batches go, see `BatchConfig`.
         arrivals_kept: how many of the latest arrivals the record keeps (34 bytes each).
 
     Raises:
@@ -114,6 +116,7 @@ class SimulatorConfig:
     answer_words: tuple[int, int] = (8, 32)
     embedding_dimensions: int = 1536
     max_body_bytes: int = 64 * 1024 * 1024
+    batches: BatchConfig = field(default_factory=BatchConfig)
     arrivals_kept: int = 1_000_000
 
     def __post_init__(self) -> None:

@@ -14,7 +14,8 @@ class Incoming(NamedTuple):
 
     Attributes:
         path: without the query.
-        headers: those of `KEPT` that it has besides `authorization`, their names in lower case.
+        headers: those of `KEPT` that it has besides `authorization`, about files and batches also those of
+            `KEPT_AT_DESKS`; their names in lower case.
         query: what follows the `?`, as it came.
     """
 
@@ -35,3 +36,10 @@ class Incoming(NamedTuple):
 
 # What the dialects look at besides `authorization`; no other header is kept.
 KEPT = frozenset((b"x-api-key", b"anthropic-version", b"x-goog-api-key", b"api-key"))
+# What is looked at besides where there are files and batches.
+KEPT_AT_DESKS = frozenset((b"content-type",))
+
+
+def at_desk(target: bytes) -> bool:
+    """Whether a request's target may be about files or batches."""
+    return b"/files" in target or b"/batches" in target or b":batch" in target

@@ -17,7 +17,7 @@ from http import HTTPStatus
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, parse_url
 
 from fastbatch.simulator.dialects.openai import error_body
-from fastbatch.simulator.incoming import KEPT, NONE_KEPT, Incoming
+from fastbatch.simulator.incoming import KEPT, KEPT_AT_DESKS, NONE_KEPT, Incoming, at_desk
 from fastbatch.simulator.provider import SimulatedProvider
 from fastbatch.simulator.replies import Reply
 
@@ -28,7 +28,7 @@ _LINGER_SECONDS = 2.0  # for the client to read an early refusal before the conn
 _STATUS_LINES = {code.value: b"HTTP/1.1 %d %b\r\n" % (code, code.phrase.encode()) for code in HTTPStatus}
 _STATUS_LINES[529] = b"HTTP/1.1 529 Overloaded\r\n"  # Anthropic's, in no registry
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_WATCHED = KEPT | {b"authorization", b"content-length", b"transfer-encoding", b"expect"}
+_WATCHED = KEPT | KEPT_AT_DESKS | {b"authorization", b"content-length", b"transfer-encoding", b"expect"}
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER, 0 s: close() sends RST
 
 
@@ -61,6 +61,7 @@ class Connection(asyncio.Protocol):
         self._loop = loop
         self._clock = clock
         self._max_body = provider.config.max_body_bytes
+        self._most_upload = provider.config.batches.size + _MOST_HEAD_BYTES
         self._transport: asyncio.Transport | None = None
         self._parser: HttpRequestParser | None = None
         self._turns: deque[_Turn] = deque()
@@ -163,6 +164,7 @@ class Connection(asyncio.Protocol):
         self._chunked = False
         self._body: list[bytes] = []
         self._body_bytes = 0
+        self._most_body = self._max_body
 
     def on_message_begin(self) -> None:
         """Parser: a request begins."""
@@ -186,13 +188,15 @@ class Connection(asyncio.Protocol):
             self._chunked = True
         elif name == b"expect":
             self._expects_continue = value.lower() == b"100-continue"
-        else:
+        elif name in KEPT or at_desk(self._target):
             self._kept = {**self._kept, name: value}
 
     def on_headers_complete(self) -> None:
         """Parser: the body follows, if there is one."""
         self._in_head = False
-        if self._announced > self._max_body:
+        if at_desk(self._target):
+            self._most_body = max(self._max_body, self._most_upload)
+        if self._announced > self._most_body:
             self._refuse_body()
         elif self._expects_continue and not self._turns and self._transport is not None:
             self._transport.write(_CONTINUE)
@@ -200,7 +204,7 @@ class Connection(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         """Parser: a part of the body."""
         self._body_bytes += len(body)
-        if self._body_bytes > self._max_body:
+        if self._body_bytes > self._most_body:
             self._refuse_body()
         elif not self._done_reading:
             self._body.append(body)

@@ -13,6 +13,8 @@ from fastbatch.simulator.admission import Admission
 from fastbatch.simulator.answers import think
 from fastbatch.simulator.arrivals import ADMITTED
 from fastbatch.simulator.asks import Ask, Rejected, load
+from fastbatch.simulator.batches.desks import Visit
+from fastbatch.simulator.batches.work import Batches
 from fastbatch.simulator.config import SimulatorConfig
 from fastbatch.simulator.counters import SimulatorStats, Tally
 from fastbatch.simulator.dialects.base import JSON, Dialect, Operation
@@ -52,12 +54,14 @@ class SimulatedProvider:
     Attributes:
         on_first: called with the time of the first request, and with None at a reset: whoever owns the port
             opens and closes it by this time.
+        on_work: called when batches have work to do: whoever owns the clock calls `work`.
     """
 
     def __init__(self, config: SimulatorConfig, *, created: int = 0, epoch: float = 0.0) -> None:
         self.config = config
         self.open_connections = 0
         self.on_first: Callable[[float | None], None] = _nobody
+        self.on_work: Callable[[], None] = _nothing
         self._created = created
         self._epoch = epoch
         self._number = 0  # requests of all time; makes x-request-id
@@ -73,11 +77,22 @@ class SimulatedProvider:
         self._failures = FailurePlan(config)
         self._repeats = Repeats(config)
         self._weather = Weather(config.weather, config.seed)
+        self.batches = Batches(
+            config, epoch=self._epoch, created=self._created, tally=self.tally, failures=self._failures,
+            repeats=self._repeats, woken=self._woken,
+        )  # fmt: skip
         self.on_first(None)
 
     def set_limits(self, limits: Iterable[SimulatedLimit], now: float) -> None:
         """Keep these limits from now on, until a reset; what was charged to one of the same sort stays so."""
         self._admission.replace(self.config.in_pieces(limits), now)
+
+    def work(self, now: float) -> float | None:
+        """Do a slice of the batches' work; seconds until there is more to do, None: nothing, for now."""
+        return self.batches.work(now)
+
+    def _woken(self) -> None:
+        self.on_work()
 
     def connected(self) -> None:
         """A connection was accepted."""
@@ -116,6 +131,8 @@ class SimulatedProvider:
         struck = self._weather.strikes(fingerprint(request.body, len(request.path)), request.now)
         if struck is not None:
             return self._storm(struck, route.dialect, headers)
+        if route.desk is not None and request.method in route.desk:
+            return self._at_desk(request, route, headers)
         return self._without_answer(request, route, headers)
 
     def receive_too_large(self, request: Incoming) -> Reply:
@@ -150,7 +167,7 @@ class SimulatedProvider:
         if self._denies(request, dialect):
             tally.arrivals.add(now, charge, "key")
             return self._reject(dialect.unauthorized(request), dialect, headers)
-        if self._quota_used_up():
+        if tally.quota_used_up:
             tally.arrivals.add(now, charge, "quota")
             tally.refused_quota += 1
             tally.refuse("quota")
@@ -217,7 +234,7 @@ class SimulatedProvider:
         answer = think(ask, self.config, key, occurrence, fits=failure != "invalid")
         name = f"{self._number:012x}"
         if failure is None or failure == "invalid":
-            self.tally.promise(answer.usage, invalid=failure == "invalid")
+            self.tally.promise(key, answer.usage, invalid=failure == "invalid")
             failure = None
         else:
             self.tally.fail(failure)
@@ -253,7 +270,7 @@ class SimulatedProvider:
             rejected = Rejected(f"Invalid URL ({method} {path})", code="unknown_url", status=404)
             return self._reject(rejected, dialect, headers)
         if method != route.method or route.listing is None:
-            headers += b"allow: %b\r\n" % route.method.encode()
+            headers += b"allow: %b\r\n" % route.method.replace(" ", ", ").encode()
             message = f"Not allowed to {method} on {path}."
             rejected = Rejected(message, code="method_not_supported", status=405)
             return self._reject(rejected, dialect, headers)
@@ -264,6 +281,29 @@ class SimulatedProvider:
         except Rejected as rejected:
             return self._reject(rejected, dialect, headers)
         return Reply(200, orjson.dumps(listed), headers, tally=self.tally, answer=True)
+
+    def _at_desk(self, request: Incoming, route: Route, headers: bytes) -> Reply:
+        dialect = route.dialect
+        assert route.desk is not None
+        if self._denies(request, dialect):
+            return self._reject(dialect.unauthorized(request), dialect, headers)
+        # A clock that is turned by hand is seen here first.
+        self.batches.work(request.now)
+        try:
+            done = route.desk[request.method](Visit(request, route.names, self.batches))
+        except Rejected as rejected:
+            return self._reject(rejected, dialect, headers)
+        self.on_work()
+        ending: Ending = "reset" if done.lost else "whole"
+        return Reply(
+            200,
+            done.body,
+            headers + done.headers,
+            done.content_type,
+            ending=ending,
+            tally=self.tally,
+            answer=True,
+        )
 
     def _control(self, request: Incoming) -> Reply:
         method, path = request.method, request.path
@@ -294,12 +334,6 @@ class SimulatedProvider:
     def _denies(self, request: Incoming, dialect: Dialect) -> bool:
         return self._key is not None and dialect.needs_key and dialect.key(request) != self._key
 
-    def _quota_used_up(self) -> bool:
-        config, tally = self.config, self.tally
-        return (config.stop_after is not None and tally.promised >= config.stop_after) or (
-            config.quota_usd is not None and tally.bill >= config.quota_usd
-        )
-
     def _reject(self, rejected: Rejected, dialect: Dialect, headers: bytes) -> Reply:
         self.tally.rejected += 1
         return Reply(*dialect.rejection(rejected), headers, tally=self.tally)
@@ -322,3 +356,7 @@ def _limits(body: bytes, kind: LimitKind) -> list[SimulatedLimit]:
 
 def _nobody(first: float | None) -> None:
     """Nobody opens and closes the port."""
+
+
+def _nothing() -> None:
+    """Nobody does the batches' work."""

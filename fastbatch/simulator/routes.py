@@ -10,6 +10,8 @@ from urllib.parse import unquote
 
 from xxhash import xxh3_64_intdigest
 
+from fastbatch.simulator.batches import openai as openai_batches
+from fastbatch.simulator.batches.desks import Desk
 from fastbatch.simulator.dialects import (
     gemini_content,
     gemini_embeddings,
@@ -41,6 +43,8 @@ class Route(NamedTuple):
         salt: tells the same body on another path apart.
         operation: what a POST does; None: the path only tells something, see `listing`.
         model: the one that the path names.
+        desk: what its methods do with files and batches; None: it has nothing to do with them.
+        names: those in the path that are no model's.
     """
 
     dialect: Dialect
@@ -50,6 +54,8 @@ class Route(NamedTuple):
     operation: Operation | None = None
     listing: Listing | None = None
     model: str = ""
+    desk: Desk | None = None
+    names: tuple[str, ...] = ()
 
 
 def find(request: Incoming) -> Route:
@@ -145,6 +151,13 @@ _METHOD = re.compile(
 )
 
 
+_DESKS = [
+    (dialect, prefix + path, re.compile(re.escape(prefix) + path.replace("*", "([^/:]+)")), desk)
+    for prefix, (dialect, desks) in openai_batches.DESKS.items()
+    for path, desk in desks.table.items()
+]
+
+
 @lru_cache(maxsize=4096)
 def _with_names(path: str) -> Route:
     """The route of a path that names a model."""
@@ -161,6 +174,10 @@ def _with_names(path: str) -> Route:
         if operation is not None:
             label = f"{version}{_PLACE.sub('/projects/*/locations/*', where)}/models/*:{name}"
             return _named(VERTEX if where else GEMINI, path, label, operation, model)
+    for dialect, label, pattern, desk in _DESKS:
+        found = pattern.fullmatch(path)
+        if found is not None:
+            return Route(dialect, " ".join(desk), label, desk=desk, names=tuple(map(unquote, found.groups())))
     return _nowhere(path)
 
 

@@ -52,6 +52,8 @@ class Simulator:
         epoch = time.time() - clock()
         self._provider = SimulatedProvider(self.config, created=int(time.time()), epoch=epoch)
         self._provider.on_first = self._first
+        self._provider.on_work = self._work
+        self._worker: asyncio.TimerHandle | None = None
         self._connections: set[Connection] = set()
         self._doors = Doors(self._connection, host, port, self.config.weather, self._cut)
 
@@ -68,11 +70,24 @@ class Simulator:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._worker is not None:
+            self._worker.cancel()
         await self._doors.close()
         self._cut()
         # Before Python 3.12 closing does not wait for connections; an abort takes one round of the loop.
         while self._connections:  # noqa: ASYNC110
             await asyncio.sleep(0)
+
+    def _work(self) -> None:
+        """Have the batches' work done from the next round of the loop on, a slice in each."""
+        if self._worker is not None:
+            self._worker.cancel()
+        self._worker = asyncio.get_running_loop().call_later(0, self._slice)
+
+    def _slice(self) -> None:
+        wait = self._provider.work(self._clock())
+        loop = asyncio.get_running_loop()
+        self._worker = None if wait is None else loop.call_later(wait, self._slice)
 
     def _connection(self) -> Connection:
         return Connection(self._provider, self._connections, asyncio.get_running_loop(), self._clock)

@@ -1,0 +1,16 @@
+"""The providers' own batch APIs: files and batches that live in the simulator's memory, and their clockwork.
+
+1. *A batch row is an online request without a wire*: read, drawn for, thought, counted and billed by the same
+   code; what an endpoint would have answered stands in the results.
+2. *A batch lives by the clock it is shown* and does its work in slices (`Batches.work`), so that fifty
+   thousand rows hold nobody up. What is due is a function of time; if the machine is slower, a state lasts.
+3. *What was answered is billed in every end*; what was not is free.
+4. *The order of results tells nothing*: rows are answered in an order of their own, drawn from the seed.
+
+`work` has the batches, `batch` is the life of one, `lines` are its rows, `rows` answers one of them; `shelf`
+keeps files and `multipart` reads how they come. What is said of all this in an API's words is a desk
+(`openai`), which `desks` is the promise of.
+
+Deliberately absent: accounts (everybody sees everything), batches of moderations and pictures, files that
+expire.
+"""

@@ -1,0 +1,67 @@
+"""How a simulated provider treats batches: how long they take, how they end, how many may wait."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal
+
+from fastbatch.errors import ConfigError
+
+MISSING = ("output", "errors")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchConfig:
+    """The clockwork of batches; every default is the friendly case.
+
+    Attributes:
+        seconds: from a batch's creation to its completion: a tenth of it validating, a tenth finalizing, the
+            rows answered at an even pace in between.
+        expires: seconds after its creation at which a batch expires that is not done (24 hours at most APIs).
+        share: of the rows that are answered at all; below 1 a batch ends by expiring, or cancelled.
+        cancel_seconds: how long a batch is cancelling; the rows go on meanwhile.
+        missing: "output": no row is answered, so that there is no output file; "errors": what failed or was
+            left undone stands in no file.
+        rows: most rows of a batch; None: as the API has it (OpenAI 50,000, Anthropic and Azure 100,000).
+        size: most bytes of an uploaded file, or of a body with a batch in it.
+        tokens: most prompt tokens of one model that may wait in unfinished batches; a batch beyond it fails
+            or is refused.
+        price: what a token of a batch costs, as a share of what it costs online.
+        lose_replies: the first so many batches are created without their creator hearing of it: the
+            connection is reset.
+
+    Raises:
+        ConfigError: a value is impossible; names the field.
+    """
+
+    seconds: float = 0.0
+    expires: float = 86_400.0
+    share: float = 1.0
+    cancel_seconds: float = 0.0
+    missing: tuple[Literal["output", "errors"], ...] = ()
+    rows: int | None = None
+    size: int = 200 * 1024 * 1024
+    tokens: int | None = None
+    price: Decimal = Decimal("0.5")
+    lose_replies: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("seconds", "expires", "cancel_seconds", "price", "lose_replies"):
+            value = getattr(self, name)
+            if not (value >= 0 and math.isfinite(value)):
+                raise _wrong(name, value, "must be a number from 0 up")
+        for name in ("rows", "size", "tokens"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise _wrong(name, value, "must be at least 1")
+        if not 0 <= self.share <= 1:
+            raise _wrong("share", self.share, "must be a share from 0 to 1")
+        for file in self.missing:
+            if file not in MISSING:
+                raise _wrong("missing", file, f"must be of {', '.join(MISSING)}")
+
+
+def _wrong(name: str, value: object, problem: str) -> ConfigError:
+    return ConfigError(problem, key=f"BatchConfig.{name}", value=value)
