@@ -17,6 +17,7 @@ from fastbatch.models.response import ResponseWrapper, Usage
 from fastbatch.models.stream import StreamedCall
 from fastbatch.models.telling import Structured
 from fastbatch.providers.address import checked_url
+from fastbatch.providers.anthropic_batches import AnthropicBatches
 from fastbatch.providers.anthropic_errors import advise, classify
 from fastbatch.providers.anthropic_request import NOTES, SAMPLING, TITLE, messages_body
 from fastbatch.providers.anthropic_stream import AnthropicFold
@@ -109,6 +110,11 @@ class AnthropicProvider(HostedProvider[AnthropicMessage]):
         call = StreamedCall(url, headers, wire_bytes(body, checked=request.checked))
         call.fold = AnthropicFold
         return call
+
+    @property
+    def batches(self) -> AnthropicBatches:
+        """Its batch API."""
+        return AnthropicBatches(self, self._headers, self._older)
 
     def parse(self, reply: HTTPReply) -> ResponseWrapper[AnthropicMessage]:
         """A message, or the error that status, type and code tell."""

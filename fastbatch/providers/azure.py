@@ -16,10 +16,12 @@ from urllib.parse import quote, urlsplit
 
 from fastbatch.errors import ConfigError, InvalidRequest
 from fastbatch.models.http import HTTPCall
-from fastbatch.models.params import CHAT, COMPLETIONS, EMBEDDINGS, MODERATIONS
+from fastbatch.models.params import CHAT, COMPLETIONS, EMBEDDINGS, MODERATIONS, RESPONSES
 from fastbatch.models.request import LLMRequest
 from fastbatch.providers.address import checked_url
+from fastbatch.providers.batches import BatchBounds
 from fastbatch.providers.hosted import Keys
+from fastbatch.providers.openai_batches import BatchRules, OpenAIBatches, Spoken
 from fastbatch.providers.openai_shaped import OpenAIShaped
 
 TITLE = "Azure OpenAI"
@@ -28,6 +30,11 @@ TOKENS = Keys(("AZURE_OPENAI_AD_TOKEN",))
 _ENDPOINT = "AZURE_OPENAI_ENDPOINT"
 _VERSION = "OPENAI_API_VERSION"
 _BY_DEPLOYMENT = frozenset((CHAT, COMPLETIONS, EMBEDDINGS))
+# Azure reads from the lines which endpoint is asked; what a batch says of it is always the same there.
+_BOUNDS = BatchBounds(100_000, 200_000_000)
+_IN_CHAT = "/chat/completions"
+_BATCHES = BatchRules(_BOUNDS, {CHAT: Spoken(CHAT, _IN_CHAT), RESPONSES: Spoken(RESPONSES, _IN_CHAT)})
+_BATCHES_BY_VERSION = BatchRules(_BOUNDS, {CHAT: Spoken(_IN_CHAT, _IN_CHAT)})
 _IN_A_PATH = "!$&'()*+,;=:@"  # what a path's segment may hold as it is (RFC 3986, 3.3)
 
 
@@ -114,6 +121,12 @@ class AzureProvider(OpenAIShaped):
         """
         call = super().build(request, stream=stream)
         return call if stream or not self._query else call._replace(url=self._deployed(request))
+
+    @property
+    def batches(self) -> OpenAIBatches:
+        """Its batch API, for deployments of the kind `Global-Batch` or `Data-Zone-Batch`."""
+        rules = _BATCHES_BY_VERSION if self._query else _BATCHES
+        return OpenAIBatches(self, rules, self._headers, self._query)
 
     def ask_models(self, after: str = "") -> HTTPCall:
         """`GET /models`: the models of the resource's region, deployed or not."""

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import orjson
 
 from fastbatch.errors import BadResponse, RequestError
-from fastbatch.models.http import HTTPReply
+from fastbatch.models.http import HTTPCall, HTTPReply
 from fastbatch.models.response import ResponseWrapper
+from fastbatch.providers.batches import BatchStatus, Steps
 from fastbatch.providers.hosted import loaded
 
 _LATEST = 1e11  # seconds; after the year 5000 it is no time of a batch
+_STOPPING = ("cancelling", "canceling")
 _TOLD = 5  # reasons that a message tells, of which there may be one for each line
 
 
@@ -31,18 +33,47 @@ def document(speaker: Speaker, reply: HTTPReply, wanted: str) -> dict[str, Any]:
     Raises:
         RequestError: it is a refusal, or another reply.
     """
+    accepted(speaker, reply)
     reply, body, problem = loaded(reply)
-    if not 200 <= reply.status < 300:
-        raise speaker.parse(reply).error or speaker.broken(reply, f"the reply is no {wanted}")
     if not isinstance(body, dict):
         raise strange(speaker, reply, problem or f"the reply is no {wanted}")
     return body
 
 
+def accepted(speaker: Speaker, reply: HTTPReply) -> None:
+    """Raise what a reply refuses.
+
+    Raises:
+        RequestError: it is no success.
+    """
+    if not 200 <= reply.status < 300:
+        raise speaker.parse(reply).error or strange(speaker, reply, "the reply is no success")
+
+
 def strange(speaker: Speaker, reply: HTTPReply, problem: str) -> RequestError:
     """The error of a reply that is not what was asked for, without any secret."""
-    error = speaker.broken(reply, problem)
-    return speaker.outcome(reply, error=error).error or error
+    return hidden(speaker, speaker.broken(reply, problem))
+
+
+def hidden(speaker: Speaker, error: RequestError) -> RequestError:
+    """An error without any secret."""
+    return speaker.outcome(HTTPReply(200, {}, b""), error=error).error or error
+
+
+def stopped(speaker: Speaker, look: Callable[[], Steps[BatchStatus]], stop: HTTPCall) -> Steps[BatchStatus]:
+    """Have a batch cancelled that goes on; APIs refuse that of one that has ended, maybe in the meantime.
+
+    Raises:
+        RequestError: it is refused for another reason.
+    """
+    status = yield from look()
+    if status.ended or status.state.lower().endswith(_STOPPING):
+        return status
+    reply = yield stop
+    status = yield from look()
+    if not status.ended:
+        document(speaker, reply, "batch")
+    return status
 
 
 def object_of(line: bytes, provider: str) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from fastbatch.providers.gemini_batches import GeminiBatches
 from fastbatch.providers.gemini_embeddings import embedding
 from fastbatch.providers.gemini_shaped import GeminiShaped
 from fastbatch.providers.hosted import Keys
@@ -61,6 +62,11 @@ class GeminiProvider(GeminiShaped):
             identity=identity,
             needs_key=self.title,
         )
+
+    @property
+    def batches(self) -> GeminiBatches:
+        """Its batch API."""
+        return GeminiBatches(self, self._headers, self._path)
 
     def _path(self, model: str) -> str:
         return model if model.startswith(("models/", "tunedModels/")) else f"models/{model}"

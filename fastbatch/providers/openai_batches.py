@@ -22,10 +22,12 @@ from fastbatch.models.params import CHAT, COMPLETIONS, EMBEDDINGS, MODERATIONS, 
 from fastbatch.models.request import LLMRequest
 from fastbatch.providers.batch_replies import (
     document,
+    hidden,
     joined,
     no_result,
     object_of,
     seconds_of,
+    stopped,
     strange,
     text_of,
     with_header,
@@ -60,22 +62,32 @@ _WAITING = frozenset(("token_limit_exceeded", "enqueued_token_limit_exceeded"))
 _STATUSES = {"request_timeout": 408, "model_not_found": 404, "server_error": 500, "internal_error": 500}
 
 
+class Spoken(NamedTuple):
+    """What an endpoint is called in lines, and in the batch that is made of them."""
+
+    line: str
+    batch: str
+
+
 class BatchRules(NamedTuple):
     """How one server's batch API differs from others of this form.
 
     Attributes:
         bounds: of one batch.
         endpoints: what it can be asked in a batch.
-        versioned: endpoints are called `/v1/…` in lines and batches.
     """
 
     bounds: BatchBounds
-    endpoints: frozenset[str]
-    versioned: bool = True
+    endpoints: Mapping[str, Spoken]
+
+
+def as_they_are(*endpoints: str) -> dict[str, Spoken]:
+    """Endpoints by the names that OpenAI has for them."""
+    return {endpoint: Spoken(endpoint, endpoint) for endpoint in endpoints}
 
 
 OPENAI = BatchRules(
-    BatchBounds(50_000, 200_000_000), frozenset((CHAT, RESPONSES, COMPLETIONS, EMBEDDINGS, MODERATIONS))
+    BatchBounds(50_000, 200_000_000), as_they_are(CHAT, RESPONSES, COMPLETIONS, EMBEDDINGS, MODERATIONS)
 )
 
 
@@ -100,11 +112,11 @@ class OpenAIBatches:
 
     def line(self, request: LLMRequest, name: str) -> bytes:
         """The line of OpenAI's batch files: address and body are those of an online request."""
-        endpoint = request.endpoint
-        if endpoint not in self._rules.endpoints:
-            raise InvalidRequest(f"{endpoint} cannot be asked in a batch of {self._provider.name}")
+        spoken = self._rules.endpoints.get(request.endpoint)
+        if spoken is None:
+            raise InvalidRequest(f"{request.endpoint} cannot be asked in a batch of {self._provider.name}")
         body = self._provider.build(request).body
-        named, url = orjson.dumps(name), orjson.dumps(self._endpoint(endpoint))
+        named, url = orjson.dumps(name), orjson.dumps(spoken.line)
         return b'{"custom_id":%b,"method":"POST","url":%b,"body":%b}\n' % (named, url, body)
 
     def submit(self, lines: bytes, *, name: str, endpoint: str, model: str, count: int) -> Steps[BatchStatus]:
@@ -124,7 +136,7 @@ class OpenAIBatches:
             "/batches",
             {
                 "input_file_id": file,
-                "endpoint": self._endpoint(endpoint),
+                "endpoint": self._rules.endpoints[endpoint].batch,
                 "completion_window": "24h",
                 "metadata": {_NAME: name},
             },
@@ -136,14 +148,9 @@ class OpenAIBatches:
         return self._batch((yield self._call(_path(batch))))
 
     def cancel(self, batch: str) -> Steps[BatchStatus]:
-        """`POST /batches/ID/cancel`, for one that goes on: OpenAI refuses that of another."""
-        status = yield from self.look(batch)
-        if status.ended or status.state.lower() == "cancelling":
-            return status
-        reply = yield self._call(f"{_path(batch)}/cancel", method="POST")
-        if 400 <= reply.status < 500 and (status := (yield from self.look(batch))).ended:
-            return status  # in the meantime
-        return self._batch(reply)
+        """`POST /batches/ID/cancel`."""
+        stop = self._call(f"{_path(batch)}/cancel", method="POST")
+        return stopped(self._provider, lambda: self.look(batch), stop)
 
     def listed(self, after: str = "") -> Steps[BatchPage]:
         """`GET /batches`; its cursor is the id of the last batch."""
@@ -179,9 +186,6 @@ class OpenAIBatches:
             return (BatchResult(name, undone=_UNDONE[code]),)
         status = _STATUSES.get(code) or status_of(error)
         return (BatchResult(name, HTTPReply(status, {}, orjson.dumps({"error": error}))),)
-
-    def _endpoint(self, endpoint: str) -> str:
-        return endpoint if self._rules.versioned else endpoint.removeprefix("/v1")
 
     def _url(self, path: str) -> str:
         return f"{self._provider.base_url}{path}{self._query}"
@@ -273,8 +277,7 @@ class OpenAIBatches:
         return self._hidden(RateLimited(said, code=ENQUEUED_TOKENS, provider=self._provider.name, cure=cure))
 
     def _hidden(self, error: RequestError) -> RequestError:
-        """An error without any secret."""
-        return self._provider.outcome(HTTPReply(200, {}, b""), error=error).error or error
+        return hidden(self._provider, error)
 
 
 def _path(batch: str) -> str:

@@ -19,7 +19,7 @@ from fastbatch.models.telling import Structured
 from fastbatch.providers.batches import BatchBounds
 from fastbatch.providers.hosted import Keys
 from fastbatch.providers.ollama_host import VARIABLE, ollama_root
-from fastbatch.providers.openai_batches import BatchRules
+from fastbatch.providers.openai_batches import BatchRules, as_they_are
 from fastbatch.providers.openai_shaped import OpenAIShaped, Streams
 
 _ALL: tuple[Structured, ...] = ("strict", "tool", "json", "prompt")
@@ -218,7 +218,7 @@ GROQ = Preset(
     ("GROQ_API_KEY",),
     needs_key=True,
     absent=frozenset((COMPLETIONS, MODERATIONS)),
-    batches=BatchRules(BatchBounds(50_000, 200_000_000), frozenset((CHAT,))),
+    batches=BatchRules(BatchBounds(50_000, 200_000_000), as_they_are(CHAT)),
     notes=(
         "Schemas are enforced by some models only; others refuse `response_format` of the type "
         "`json_schema`: choose `json` or `tool` for those.",

@@ -13,6 +13,7 @@ from fastbatch.models.http import HTTPReply
 from fastbatch.models.params import CHAT, EMBEDDINGS, MODERATIONS, RESPONSES
 from fastbatch.models.stream import StreamedCall
 from fastbatch.providers.azure import AzureProvider
+from fastbatch.testing.providers.steps import driven
 
 HOST = "https://acme.openai.azure.com"
 KEY = {"AZURE_OPENAI_API_KEY": "k"}
@@ -174,3 +175,52 @@ def test_no_advice_about_an_address_of_openai() -> None:
     error = provider.parse(HTTPReply(404, {}, b"<html>")).error
     assert type(error) is NotFound
     assert "/v1" not in f"{error}{error.cure}"
+
+
+@pytest.mark.parametrize(
+    ("version", "line", "files", "batches"),
+    [
+        (None, "/v1/chat/completions", "/openai/v1/files", "/openai/v1/batches"),
+        (
+            "2024-10-21",
+            "/chat/completions",
+            "/openai/files?api-version=2024-10-21",
+            "/openai/batches?api-version=2024-10-21",
+        ),
+    ],
+)
+def test_batches_in_both_forms_of_addresses(version: str | None, line: str, files: str, batches: str) -> None:
+    """Lines call the endpoint by the form's name for it; the batch always says the same of it."""
+    found = AzureProvider(base_url=HOST, api_version=version, env=KEY).batches
+    said = found.line(request(), "r-1")
+    assert orjson.loads(said) == {
+        "custom_id": "r-1",
+        "method": "POST",
+        "url": line,
+        "body": {"model": "my-gpt", "messages": HI},
+    }
+    batch = {"id": "batch/1", "status": "Completed", "output_file_id": "file-o", "error_file_id": ""}
+    status, (upload, create) = driven(
+        found.submit(said, name="n", endpoint=CHAT, model="my-gpt", count=1), {"id": "file-1"}, batch
+    )
+    assert (upload.url, create.url) == (HOST + files, HOST + batches)
+    assert upload.headers["api-key"] == create.headers["api-key"] == "k"
+    assert orjson.loads(create.body)["endpoint"] == "/chat/completions"
+    path, mark, query = (HOST + batches).partition("?")
+    assert [call.url for call in status.outputs] == [
+        f"{path.removesuffix('/batches')}/files/file-o/content{mark}{query}"
+    ]
+    assert driven(found.look("batch/1"), batch).calls[0].url == f"{path}/batch%2F1{mark}{query}"
+    listed = driven(found.listed("b"), {"value": [batch], "has_more": True})
+    assert listed.calls[0].url == f"{path}?{query and query + '&'}limit=100&after=b"
+    assert (listed.came_to.batches, listed.came_to.next) == ((status,), "batch/1")
+
+
+def test_what_batches_azure_has() -> None:
+    """More rows than OpenAI's; responses only where the address has no version."""
+    found = AzureProvider(base_url=HOST, env=KEY).batches
+    assert (found.bounds.rows, found.bounds.size) == (100_000, 200_000_000)
+    asked = LLMRequest(RESPONSES, {"model": "my-gpt", "input": "Hi"})
+    assert orjson.loads(found.line(asked, "r"))["url"] == "/v1/responses"
+    with pytest.raises(InvalidRequest, match="cannot be asked in a batch of azure"):
+        AzureProvider(base_url=HOST, api_version="2024-10-21", env=KEY).batches.line(asked, "r")

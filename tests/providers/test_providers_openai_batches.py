@@ -248,11 +248,12 @@ def test_a_batch_that_is_refused_at_once_for_waiting_tokens() -> None:
 def test_cancelling() -> None:
     """One that goes on is cancelled; one that has ended, or is being cancelled, is left alone."""
     going, stopping = {**BATCH, "status": "in_progress"}, {**BATCH, "status": "cancelling"}
-    status, calls = driven(batches().cancel("batch_1"), going, stopping)
+    status, calls = driven(batches().cancel("batch_1"), going, stopping, stopping)
     assert status.state == "cancelling"
     assert [(call.method, call.url, call.body) for call in calls] == [
         ("GET", "http://h/v1/batches/batch_1", b""),
         ("POST", "http://h/v1/batches/batch_1/cancel", b""),
+        ("GET", "http://h/v1/batches/batch_1", b""),
     ]
     for state in ("completed", "cancelling"):
         status, calls = driven(batches().cancel("batch_1"), {**BATCH, "status": state})
