@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 if TYPE_CHECKING:
     from fastbatch.simulator import SimulatorConfig, SimulatorStats, Spell
+    from fastbatch.simulator.clockwork import MissingFile
     from fastbatch.simulator.headers import HeaderStyle
     from fastbatch.simulator.limits import LimitKind
 
@@ -78,13 +79,36 @@ def simulate(
             "--vary-repeats", help="The same question gets another text each time, to try sampling."
         ),
     ] = False,
+    batch_seconds: Annotated[float, typer.Option(min=0, help="Seconds until a batch is done.")] = 5.0,
+    batch_expires: Annotated[
+        float, typer.Option(min=0, help="Seconds until a batch expires that is not done.")
+    ] = 86_400.0,
+    batch_share: Annotated[
+        float, typer.Option(help="Share of a batch's rows that are ever answered, 0.6 for instance.")
+    ] = 1.0,
+    batch_cancel_seconds: Annotated[
+        float, typer.Option(min=0, help="Seconds that cancelling a batch takes.")
+    ] = 0.0,
+    batch_missing: Annotated[
+        list[str] | None,
+        typer.Option(help="A file of results that no batch has: output or errors (repeatable)."),
+    ] = None,
+    batch_rows: Annotated[
+        int | None, typer.Option(min=1, help="Most rows of a batch; otherwise as each API has it.")
+    ] = None,
+    batch_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Most prompt tokens of a model in unfinished batches.")
+    ] = None,
+    batch_lose_replies: Annotated[
+        int, typer.Option(min=0, help="So many batches are created without their creator hearing of it.")
+    ] = 0,
     require_key: Annotated[str | None, typer.Option(help="Refuse every other key.")] = None,
     model: Annotated[
         list[str] | None, typer.Option(help="A model that exists (repeatable); without it every name does.")
     ] = None,
 ) -> None:
     """Run a simulated provider until Ctrl-C, then say what it saw."""
-    from fastbatch.simulator import SimulatedLimit, SimulatorConfig
+    from fastbatch.simulator import BatchConfig, SimulatedLimit, SimulatorConfig
 
     kind = cast("LimitKind", "bucket" if bucket else limit_kind)
     with _naming():
@@ -108,6 +132,16 @@ def simulate(
             vary_repeats=vary_repeats,
             require_key=require_key,
             models=tuple(model or ()),
+            batches=BatchConfig(
+                seconds=batch_seconds,
+                expires=batch_expires,
+                share=batch_share,
+                cancel_seconds=batch_cancel_seconds,
+                missing=cast("tuple[MissingFile, ...]", tuple(batch_missing or ())),
+                rows=batch_rows,
+                tokens=batch_tokens,
+                lose_replies=batch_lose_replies,
+            ),
         )
     _run(config, host, port)
 
@@ -124,7 +158,7 @@ def _naming() -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
-        field = error.key.removeprefix("SimulatorConfig.")
+        field = error.key.removeprefix("SimulatorConfig.").replace("BatchConfig.", "batch_")
         if field == error.key:
             raise
         option = {"failure_rates": "fail", "models": "model", "limits": "limit"}.get(field, field)
@@ -194,8 +228,9 @@ def _summary(stats: SimulatorStats) -> str:
         *([f"  {stats.refused_busy} refused while too many were under way"] if stats.refused_busy else []),
         *([f"  {stats.invalid} of the answers made not to fit their schema"] if stats.invalid else []),
         f"  {stats.distinct_bodies} different bodies, {stats.repeated_bodies} answered more than once",
-        f"  {stats.prompt_tokens} prompt and {stats.completion_tokens} completion tokens, "
-        f"would have billed ${stats.would_have_billed_usd} at gpt-4o-mini's prices",
+        f"  {stats.prompt_tokens} prompt and {stats.completion_tokens} completion tokens",
+        *_batches(stats.batches),
+        f"  would have billed ${stats.would_have_billed_usd} at gpt-4o-mini's prices",
     ]
     if stats.requests and stats.first_arrival is not None and stats.last_arrival is not None:
         lines.append(f"  {stats.last_arrival - stats.first_arrival:.1f} s from the first arrival to the last")
@@ -206,3 +241,13 @@ def _summary(stats: SimulatorStats) -> str:
         for limit in stats.limits
     )
     return "\n".join(lines)
+
+
+def _batches(told: Mapping[str, Any]) -> list[str]:
+    if not told["created"]:
+        return []
+    failed = sum(told["failed"].values())
+    return [
+        f"  {told['created']} batches, {told['ended']} of them ended: {told['answered']} rows answered, "
+        f"{failed} failed, {told['prompt_tokens']} prompt and {told['completion_tokens']} completion tokens"
+    ]

@@ -9,7 +9,8 @@ from typing import Literal
 
 from fastbatch.errors import ConfigError
 
-MISSING = ("output", "errors")
+MissingFile = Literal["output", "errors"]
+MISSING: tuple[MissingFile, ...] = ("output", "errors")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,7 @@ class BatchConfig:
     expires: float = 86_400.0
     share: float = 1.0
     cancel_seconds: float = 0.0
-    missing: tuple[Literal["output", "errors"], ...] = ()
+    missing: tuple[MissingFile, ...] = ()
     rows: int | None = None
     size: int = 200 * 1024 * 1024
     tokens: int | None = None

@@ -31,8 +31,9 @@ from fastbatch.simulator.weather import Weather
 STATS = "/simulator/stats"
 RESET = "/simulator/reset"
 LIMITS = "/simulator/limits"
+ROWS = "/simulator/rows"
 
-_CONTROLS = {RESET: "POST", LIMITS: "POST", STATS: "GET"}
+_CONTROLS = {RESET: "POST", LIMITS: "POST", STATS: "GET", ROWS: "GET"}
 _ENDINGS: dict[str | None, Ending] = {"timeout": "never", "reset": "reset", "truncated": "cut"}
 _STATUSES = frozenset(("500", "503", "429"))  # failures that are a status, and not a broken answer
 _DEFAULT_MODELS = ("gpt-4o-mini", "text-embedding-3-small")  # listed when the config names none
@@ -320,6 +321,8 @@ class SimulatedProvider:
                 self.set_limits(_limits(request.body, self.config.limit_kind), request.now)
             except ConfigError as error:
                 return Reply(400, error_body(str(error), "invalid_request_error"))
+        elif path == ROWS:
+            return Reply(200, orjson.dumps(self.tally.batches.names))
         return Reply(200, orjson.dumps(self.stats().to_dict()))
 
     def _understand(self, request: Incoming, route: Route, operation: Operation) -> Ask | Rejected:

@@ -132,6 +132,10 @@ class Simulator:
         """What it saw so far."""
         return self._provider.stats()
 
+    def batch_rows(self) -> dict[str, tuple[int, int]]:
+        """What each row of a batch was called -> how often it was asked, and how often it was billed."""
+        return dict(self._provider.tally.batches.names)
+
     def set_limits(self, *limits: SimulatedLimit) -> None:
         """Keep these limits from now on, until `reset`; one that only changes its amount keeps its count."""
         self._provider.set_limits(limits, self._clock())

@@ -131,6 +131,10 @@ class SimulatorThread:
         """What it saw so far, also after its end."""
         return self._ask(self._simulator.stats)
 
+    def batch_rows(self) -> dict[str, tuple[int, int]]:
+        """What each row of a batch was called -> how often it was asked, and how often it was billed."""
+        return self._ask(self._simulator.batch_rows)
+
     def set_limits(self, *limits: SimulatedLimit) -> None:
         """Keep these limits from now on, until `reset`; one that only changes its amount keeps its count."""
         self._ask(lambda: self._simulator.set_limits(*limits))

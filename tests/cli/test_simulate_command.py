@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import typer
@@ -13,7 +14,7 @@ from typer.testing import CliRunner
 
 from fastbatch.cli.simulate import _summary, simulate
 from fastbatch.errors import ConfigError, ServiceError
-from fastbatch.simulator import SimulatedLimit, SimulatorConfig, SimulatorThread, Spell
+from fastbatch.simulator import BatchConfig, SimulatedLimit, SimulatorConfig, SimulatorThread, Spell
 
 _PROGRAM = "import typer; from fastbatch.cli.simulate import simulate; typer.run(simulate)"
 
@@ -104,8 +105,30 @@ def test_options_of_limits_and_weather_arrive(monkeypatch):
                 Spell(kind="outage", begins=20, lasts=60),
                 Spell(kind="limits", begins=1, lasts=2, factor=0.25),
             ),
+            batches=BatchConfig(seconds=5.0),
         )
     ]
+
+
+def test_options_of_batches_arrive(monkeypatch):
+    """How long batches take, how they end, and how many may wait."""
+    configs = []
+    monkeypatch.setattr("fastbatch.cli.simulate._run", lambda config, *_: configs.append(config))
+    options = "--batch-seconds 2 --batch-expires 10 --batch-share 0.6 --batch-cancel-seconds 3 --batch-rows 7"
+    options += " --batch-missing errors --batch-missing output --batch-tokens 900 --batch-lose-replies 1"
+    assert CliRunner().invoke(_app(), options.split()).exit_code == 0
+    assert configs[0].batches == BatchConfig(
+        seconds=2, expires=10, share=0.6, cancel_seconds=3, rows=7, missing=("errors", "output"),
+        tokens=900, lose_replies=1,
+    )  # fmt: skip
+
+
+def test_the_summary_tells_of_batches():
+    """How many there were and what became of their rows, where there were any."""
+    stats = SimulatorThread().stats()
+    assert "batches" not in _summary(stats)
+    told = {**stats.batches, "created": 2, "ended": 1, "answered": 7, "failed": {"500": 2, "timeout": 1}}
+    assert "2 batches, 1 of them ended: 7 rows answered, 3 failed" in _summary(replace(stats, batches=told))
 
 
 @pytest.mark.parametrize(
@@ -119,6 +142,8 @@ def test_options_of_limits_and_weather_arrive(monkeypatch):
         (["--limit-kind", "leaky"], "sliding, bucket, fixed"),
         (["--limit-headers", "google"], "auto, openai, azure, anthropic, none"),
         (["--overload-status", "500"], "429, 503"),
+        (["--batch-share", "2"], "--batch-share = 2.0"),
+        (["--batch-missing", "all"], "--batch-missing = 'all'"),
     ],
 )
 def test_wrong_options_are_refused_by_name(options, named):

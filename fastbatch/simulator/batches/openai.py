@@ -297,6 +297,7 @@ def _batch(batch: Batch, batches: Batches) -> dict[str, Any]:
     times = {
         key: batches.moment(moments[state]) if state in moments else None for key, state in _MOMENTS.items()
     }
+    absent = "" if batch.form.dialect is AZURE else None  # seen at both; a client must take either for none
     known = batch.state not in ("validating", "failed")
     problems = [
         {"code": problem.code, "message": problem.message, "param": problem.param, "line": problem.line}
@@ -311,8 +312,8 @@ def _batch(batch: Batch, batches: Batches) -> dict[str, Any]:
         "input_file_id": batch.facts["input_file_id"],
         "completion_window": "24h",
         "status": batch.state,
-        "output_file_id": batch.files.get("output"),
-        "error_file_id": batch.files.get("error"),
+        "output_file_id": batch.files.get("output", absent),
+        "error_file_id": batch.files.get("error", absent),
         "created_at": batches.moment(batch.created),
         "expires_at": batches.moment(batch.expires),
         **times,
