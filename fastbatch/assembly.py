@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from fastbatch.cache.base import CacheProvider
 from fastbatch.engine.endpoint import Route
 from fastbatch.errors import ConfigError, UsageError, did_you_mean
 from fastbatch.folders import answers_folder
+from fastbatch.pricelists.kept import genai_list
+from fastbatch.pricing.book import PriceBook
 from fastbatch.providers.base import Provider
 
 _NAME = re.compile(r"([A-Za-z0-9_.-]+)[:~](.+)", re.DOTALL)
@@ -124,6 +127,11 @@ def key_variables(env: Mapping[str, str]) -> dict[str, tuple[tuple[str, ...], st
             variables = tuple(getattr(registry.find("providers", name), "variables", ()))
         found[name] = variables, next((known for known in variables if (env.get(known) or "").strip()), "")
     return dict(sorted(found.items()))
+
+
+def open_book() -> PriceBook:
+    """All prices that a run goes by."""
+    return PriceBook([genai_list(datetime.now(UTC).date())])
 
 
 def _pairs(

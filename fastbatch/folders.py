@@ -1,4 +1,4 @@
-"""Where fastbatch keeps things when nobody says where: below the user's cache and state directories."""
+"""Where fastbatch keeps things when nobody says where: below the user's own directories."""
 
 from __future__ import annotations
 
@@ -20,6 +20,18 @@ def limits_folder() -> Path:
     from platformdirs import user_state_path
 
     return user_state_path("fastbatch") / "limits"
+
+
+def prices_folder() -> Path:
+    """The folder of price lists that were made ready for use."""
+    return _user_cache() / "prices"
+
+
+def own_prices() -> Path:
+    """The file of the user's own prices."""
+    from platformdirs import user_config_path
+
+    return user_config_path("fastbatch") / "prices.toml"
 
 
 def _user_cache() -> Path:

@@ -32,7 +32,8 @@ class UsageDetails(NamedTuple):
             minutes or for an hour; they are no part of the cached ones.
         audio, image: tokens of the prompt that are sound, or pictures.
         cached_audio, cached_image: those of them that came from the provider's cache.
-        spoken, drawn: the same of the completion.
+        video: tokens of the prompt that are films; none of them counts as cached.
+        spoken, drawn, filmed: tokens of the completion that are sound, pictures, films.
         searches: searches of the web that the provider made.
         tier: how it was served where that was not the usual way: `flex`, `priority`, `fast`; else "".
     """
@@ -43,8 +44,10 @@ class UsageDetails(NamedTuple):
     cached_audio: int = 0
     image: int = 0
     cached_image: int = 0
+    video: int = 0
     spoken: int = 0
     drawn: int = 0
+    filmed: int = 0
     searches: int = 0
     tier: str = ""
 

@@ -49,6 +49,23 @@ class Entry:
         return self.hours is None or self.hours.hold(int(moment % DAY))
 
 
+class BatchShare(NamedTuple):
+    """What a batch pays of each rate, as a fraction, where none is listed for it; some are paid in full."""
+
+    part: int
+    whole: int
+    full: frozenset[str] = frozenset()
+
+    def of(self, kind: str, rate: Rate) -> Rate:
+        """What a batch pays where this is the usual rate."""
+        if kind in self.full:
+            return rate
+        return Rate(self._of(rate.base), tuple((above, self._of(each)) for above, each in rate.steps))
+
+    def _of(self, rate: int) -> int:
+        return rate * self.part // self.whole
+
+
 @dataclass(frozen=True, slots=True)
 class Listing:
     """One model of a price list.
@@ -60,10 +77,12 @@ class Listing:
     name: str
     usual: tuple[Entry, ...]
     other: tuple[Entry, ...] = ()
-    batch_share: tuple[int, int] | None = None
-    """What a batch pays of each rate where none is listed for it, as a fraction; None: that is not known."""
+    batch_share: BatchShare | None = None
+    """What a batch pays where no rates are listed for it; None: that is not known."""
     context: int = 0
     """Tokens of a prompt and its answer together at most; 0 where that is not known."""
+    deprecated: bool = False
+    """Whether its provider wants it to be used no more."""
 
     def rates(self, moment: float, served: Mapping[str, str]) -> Rates | None:
         """The rates at a moment for requests served like this; None where there is no price for that."""
@@ -79,7 +98,7 @@ class Listing:
         found |= told
         missing = served.keys() - known
         if missing == {"processing"} and served["processing"] == "batch" and self.batch_share is not None:
-            found = {kind: _share(rate, *self.batch_share) for kind, rate in found.items()}
+            found = {kind: self.batch_share.of(kind, rate) for kind, rate in found.items()}
         elif missing:
             return None
         if not {"input", "output"} & found.keys():
@@ -98,7 +117,3 @@ class Listing:
                 for second in entry.hours:
                     changes.append(midnight + second + (DAY if midnight + second <= moment else 0))
         return min(changes, default=inf)
-
-
-def _share(rate: Rate, part: int, whole: int) -> Rate:
-    return Rate(rate.base * part // whole, tuple((above, each * part // whole) for above, each in rate.steps))

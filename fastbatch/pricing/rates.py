@@ -48,6 +48,7 @@ class Rates:
         audio, cached_audio, spoken: tokens of sound in the prompt, those of them from the cache, and in the
             completion.
         image, cached_image, drawn: the same for pictures.
+        video, filmed: the same for films, of which none is cached.
         request: each request.
         search: each search of the web that the provider made for it.
     """
@@ -64,6 +65,8 @@ class Rates:
     image: Rate | None = None
     cached_image: Rate | None = None
     drawn: Rate | None = None
+    video: Rate | None = None
+    filmed: Rate | None = None
     request: Rate | None = None
     search: Rate | None = None
     costs: bool = field(init=False, repr=False, compare=False, default=True)
@@ -107,11 +110,16 @@ class Rates:
             (details.cached_audio, sound_read),
             (seen, picture),
             (details.cached_image, picture_read),
-            (prompt - cached - details.written - details.written_1h - heard - seen, self.input),
+            (details.video, self.video or self.input),
+            (
+                prompt - cached - details.written - details.written_1h - heard - seen - details.video,
+                self.input,
+            ),
             (details.spoken, self.spoken or self.output),
             (details.drawn, self.drawn or self.output),
+            (details.filmed, self.filmed or self.output),
             (reasoning, self.reasoning or self.output),
-            (completion - details.spoken - details.drawn - reasoning, self.output),
+            (completion - details.spoken - details.drawn - details.filmed - reasoning, self.output),
             (1, self.request),
             (details.searches, self.search),
         )
@@ -121,12 +129,22 @@ class Rates:
         """What a request costs at most, with no more tokens than these; searches are not in it."""
         prompt = max(
             rate.most(prompt_tokens)
-            for rate in (self.input, self.cached, self.written, self.written_1h, self.audio, self.image)
+            for rate in (
+                self.input,
+                self.cached,
+                self.written,
+                self.written_1h,
+                self.audio,
+                self.cached_audio,
+                self.image,
+                self.cached_image,
+                self.video,
+            )
             if rate is not None
         )
         completion = max(
             rate.most(prompt_tokens)
-            for rate in (self.output, self.reasoning, self.spoken, self.drawn)
+            for rate in (self.output, self.reasoning, self.spoken, self.drawn, self.filmed)
             if rate is not None
         )
         once = 0 if self.request is None else self.request.most(prompt_tokens)
