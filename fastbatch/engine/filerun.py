@@ -8,7 +8,7 @@ of them in the order of the input.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ from fastbatch.engine.journal.files import replace_file
 from fastbatch.engine.journal.journal import Durability, Journal
 from fastbatch.engine.journal.order import ordered_lines
 from fastbatch.engine.journal.places import real_file, refuse_output
-from fastbatch.engine.planning import make_plan
+from fastbatch.engine.planning import Onlooker, make_plan
 from fastbatch.engine.recorder import RowRecorder
 from fastbatch.engine.session import Settings
 from fastbatch.engine.sessions import open_session
@@ -36,6 +36,7 @@ from fastbatch.engine.uncertain import Choice, OnUncertain, rows_not_again
 from fastbatch.errors import ConfigError, OutputError, RunStopped, StorageError
 from fastbatch.formats.rows import RowSettings
 from fastbatch.hashing import SCHEME
+from fastbatch.models.request import LLMRequest
 from fastbatch.models.stats import Summary
 
 ResponseT = TypeVar("ResponseT")
@@ -114,7 +115,7 @@ class FileRun(Generic[ResponseT]):
         if self._drain is not None:
             self._drain()
 
-    async def plan(self) -> Plan:
+    async def plan(self, onlooker: Onlooker | None = None) -> Plan:
         """What `run` would do; nothing is started or sent, and the files are as they were.
 
         Raises:
@@ -124,10 +125,18 @@ class FileRun(Generic[ResponseT]):
         journal = self._journal()
         try:
             answers, _ = await self._in_thread(lambda: self._look(journal))
-            return await self._planned(answers, journal.uncertain)
+            return await self._planned(answers, journal.uncertain, onlooker)
         finally:
             journal.undo()
             journal.close()
+
+    async def picked(self, numbers: Collection[int]) -> list[tuple[int, LLMRequest]]:
+        """What the good rows on these lines ask, each with its line, in the order of the input.
+
+        Raises:
+            InputError: the input cannot be read any more.
+        """
+        return await self._in_thread(lambda: [*self._input.picked(numbers)])
 
     async def run(self, confirm: Callable[[Plan], bool] | None = None) -> Summary | None:
         """Do it.
@@ -196,7 +205,9 @@ class FileRun(Generic[ResponseT]):
         )
         return answers, total
 
-    async def _planned(self, answers: Answers, uncertain: Sequence[UncertainRow]) -> Plan:
+    async def _planned(
+        self, answers: Answers, uncertain: Sequence[UncertainRow], onlooker: Onlooker | None = None
+    ) -> Plan:
         settings = self._settings
         return await make_plan(
             self._input,
@@ -204,6 +215,7 @@ class FileRun(Generic[ResponseT]):
             cache=settings.cache,
             uncertain=uncertain,
             stop=lambda: self._interrupted,
+            onlooker=onlooker,
         )
 
     async def _recorded(

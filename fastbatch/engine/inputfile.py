@@ -7,7 +7,7 @@ through as it is sent.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from itertools import islice, repeat
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple
 from xxhash import xxh3_64_intdigest
 
 from fastbatch.engine.done import Answers
+from fastbatch.engine.index import RowTable
 from fastbatch.engine.journal.places import plain
 from fastbatch.engine.looked import AGAIN, ANSWERED, BEGINS, PLAIN, Known, Looked, beginning
 from fastbatch.engine.rowids import RowIds
@@ -287,6 +288,24 @@ class InputFile:
                     elif answered is not None:
                         answered(row)
                 yield len(part) - len(rows), rows
+
+    def picked(self, numbers: Collection[int]) -> Iterator[tuple[int, LLMRequest]]:
+        """What the good rows on these lines ask, each with its line.
+
+        Raises:
+            InputError: the file cannot be read.
+        """
+        nothing = Answers((), RowTable(len(numbers)))
+        ids = self._ids(nothing, again=False)
+        last = max(numbers, default=0)
+        for block in row_blocks(self.path, self._limit):
+            for number, line in block:
+                if number in numbers:
+                    row = self._row(ids, number, line, "")
+                    if isinstance(row, Row) and row.request is not None:
+                        yield number, row.request
+            if block[-1][0] >= last:
+                return
 
     def request(self, known: Known) -> LLMRequest:
         """What a row asks that was known without reading it again."""

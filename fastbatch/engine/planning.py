@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Protocol
 
 from fastbatch.cache.base import CacheProvider
 from fastbatch.engine.done import Answers, Plan, key_number
 from fastbatch.engine.index import NumberTable
-from fastbatch.engine.inputfile import InputFile
+from fastbatch.engine.inputfile import InputFile, Row
 from fastbatch.engine.journal.entries import UncertainRow
 from fastbatch.limits.tokens import raw_tokens
 
 _BLOCK = 500
+
+
+class Onlooker(Protocol):
+    """Is shown rows while they are counted."""
+
+    def sends(self, row: Row) -> None:
+        """This row's request would be sent."""
+        ...
+
+    def refuses(self, row: Row) -> None:
+        """This row means no request."""
+        ...
 
 
 async def make_plan(
@@ -23,21 +35,25 @@ async def make_plan(
     cache: CacheProvider | None,
     uncertain: Sequence[UncertainRow] = (),
     stop: Callable[[], bool] = lambda: False,
+    onlooker: Onlooker | None = None,
 ) -> Plan:
     """Count what a run would do, sending nothing; not to the end once `stop()` says so."""
     count = dict.fromkeys(("rows", "answered", "changed", "bad", "cached", "identical", "to_send"), 0)
     tokens = 0.0
     seen = NumberTable()
-    block: dict[str, dict[str, Any]] = {}
+    block: dict[str, Row] = {}
 
     async def settle() -> None:
         nonlocal tokens
         found = await cache.get_many(list(block)) if cache is not None and block else {}
         count["cached"] += len(found)
-        for body_key, body in block.items():
-            if body_key not in found:
+        for key, waiting in block.items():
+            if key not in found:
+                assert waiting.request is not None
                 count["to_send"] += 1
-                tokens += raw_tokens(body)
+                tokens += raw_tokens(waiting.request.body)
+                if onlooker is not None:
+                    onlooker.sends(waiting)
         block.clear()
 
     for row in rows.rows(answers):
@@ -51,6 +67,8 @@ async def make_plan(
             continue
         if row.request is None:
             count["bad"] += 1
+            if onlooker is not None:
+                onlooker.refuses(row)
             continue
         if row.held and row.held != row.mark and not answers.knows_requests:
             await asyncio.to_thread(answers.read_requests)
@@ -61,7 +79,7 @@ async def make_plan(
         if seen.add(key_number(row.key)):
             count["identical"] += 1
             continue
-        block[row.key] = row.request.body
+        block[row.key] = row
         if len(block) >= _BLOCK:
             await settle()
     await settle()

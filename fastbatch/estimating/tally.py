@@ -1,0 +1,158 @@
+"""Sums over the rows that a run would send, made while they are counted."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from fastbatch.engine.inputfile import Row
+from fastbatch.estimating.values import BadRow
+from fastbatch.models.response import Usage
+from fastbatch.pricing.book import BATCH, PriceBook
+from fastbatch.pricing.bound import bound
+from fastbatch.pricing.rates import Rates
+from fastbatch.pricing.served import asked_for
+from fastbatch.vocabularies.counting import Counter, counter_of
+
+_KEPT = 1 << 16  # rows that a pilot's are chosen from, themselves drawn at random from a larger input
+_SHOWN = 3  # bad rows
+
+
+class Drawn(NamedTuple):
+    """A row that would be sent, as a pilot needs to know it; money is pico-dollars."""
+
+    tokens: int
+    line: int
+    model: str
+    prompt_cost: int
+    batch_prompt_cost: int
+    at_most: int | None
+    """Everything that it can cost; None where nothing bounds that."""
+
+
+class Sums:
+    """One price of all requests: their prompts alone, and with the longest answers that they allow."""
+
+    def __init__(self) -> None:
+        self.low = self.high = self.per_hundred = 0
+        self.priced = 0
+
+    def add(self, rates: Rates, tokens: int, most: int | None) -> int:
+        """Add a request; returns the price of its prompt."""
+        prompt = rates.price(Usage(tokens))
+        self.priced += 1
+        self.low += prompt
+        if most is None:
+            self.high += prompt
+            self.per_hundred += rates.price(Usage(tokens, 0, 100)) - prompt
+        else:
+            self.high += rates.price(Usage(tokens, 0, most)) if most else prompt
+        return prompt
+
+
+class Size(NamedTuple):
+    """Requests of about one size, for prices of models that nobody has asked for."""
+
+    rows: int = 0
+    tokens: int = 0
+    most: int = 0
+    unbounded: int = 0
+
+
+class Tally:
+    """Is shown the rows of one run.
+
+    Args:
+        provider: who is asked.
+        moment: when, in seconds since 1970.
+        dice: draws the rows to choose from.
+
+    Attributes:
+        tokens, exact, most, unbounded: tokens in; requests whose are exact; tokens out at most of those
+            requests that say so; how many say nothing.
+        usual, batch: what they cost.
+        sizes: requests by the number of binary digits of their tokens in.
+        longest: tokens of the longest prompt with its answer.
+        kept: rows to choose a pilot's from, each with the same chance to be here.
+        bad: the first bad rows.
+    """
+
+    def __init__(self, provider: str, book: PriceBook, moment: float, dice: random.Random) -> None:
+        self._provider = provider
+        self._book = book
+        self._moment = moment
+        self._dice = dice
+        self._counters: dict[str, Counter] = {}
+        self._rates: dict[tuple[str, Any], tuple[Rates | None, Rates | None]] = {}
+        self.rows = self.tokens = self.exact = self.most = self.unbounded = self.longest = 0
+        self.usual, self.batch = Sums(), Sums()
+        self.unpriced = 0
+        self.unpriced_models: dict[str, None] = {}
+        self.sizes: dict[int, Size] = {}
+        self.kept: list[Drawn] = []
+        self.bad: list[BadRow] = []
+        self.embeds = 0
+
+    def sends(self, row: Row) -> None:
+        """Add a request that would be sent."""
+        assert row.request is not None
+        endpoint, body = row.request.endpoint, row.request.body
+        model = body.get("model") or ""
+        count = self._counters.get(model) or self._counters.setdefault(model, counter_of(model))
+        tokens, exact = count(endpoint, body)
+        limit = bound(endpoint, body)
+        most = limit.completion
+        self.rows += 1
+        self.tokens += tokens
+        self.exact += exact
+        self.embeds += most == 0
+        self.longest = max(self.longest, tokens + (most or 0))
+        if most is None:
+            self.unbounded += 1
+        else:
+            self.most += most
+        size = self.sizes.get(tokens.bit_length(), Size())
+        self.sizes[tokens.bit_length()] = Size(
+            size.rows + 1, size.tokens + tokens, size.most + (most or 0), size.unbounded + (most is None)
+        )
+        rates, batch = self._rates_of(model, body)
+        prompt_cost = batch_prompt_cost = 0
+        at_most: int | None = None
+        if rates is None:
+            self.unpriced += 1
+            if len(self.unpriced_models) < _SHOWN:
+                self.unpriced_models[model] = None
+        else:
+            prompt_cost = self.usual.add(rates, tokens, most)
+            if limit.prompt is not None and most is not None:
+                at_most = rates.worst(limit.prompt, most)
+        if batch is not None:
+            batch_prompt_cost = self.batch.add(batch, tokens, most)
+        self._keep(Drawn(tokens, row.number, model, prompt_cost, batch_prompt_cost, at_most))
+
+    def refuses(self, row: Row) -> None:
+        """Keep what is wrong with a row."""
+        if row.problem is not None and len(self.bad) < _SHOWN:
+            self.bad.append(BadRow(row.number, row.problem.message))
+
+    def _keep(self, drawn: Drawn) -> None:
+        """Algorithm R (J. S. Vitter, Random sampling with a reservoir, ACM TOMS 11, 1985)."""
+        if len(self.kept) < _KEPT:
+            self.kept.append(drawn)
+        elif (place := self._dice.randrange(self.rows)) < _KEPT:
+            self.kept[place] = drawn
+
+    def _rates_of(self, model: str, body: Mapping[str, Any]) -> tuple[Rates | None, Rates | None]:
+        """The usual and the batch rates of a request."""
+        key = model, body.get("service_tier") or body.get("speed")
+        found = self._rates.get(key)
+        if found is None:
+            served = asked_for(self._provider, body)[-1]
+            price: Callable[..., Rates | None] = self._book.rates
+            found = price(self._provider, model, self._moment, served), price(
+                self._provider, model, self._moment, BATCH
+            )
+            if len(self._rates) < _KEPT:
+                self._rates[key] = found
+        return found
