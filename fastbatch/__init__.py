@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from fastbatch.engine.manager import RequestManager
     from fastbatch.engine.tracker import ProgressTracker
     from fastbatch.errors import FastbatchError, RequestError, RunStopped
+    from fastbatch.estimating.estimate import estimate
+    from fastbatch.estimating.values import Estimate
     from fastbatch.formats.batchfile import read_batch, write_batch
     from fastbatch.formats.localfiles import image_file
     from fastbatch.hashing import compute_request_hash
@@ -42,6 +44,7 @@ __version__ = "0.1.0"
 _HOME = {
     "CacheProvider": "cache.base",
     "DiskCache": "cache.disk",
+    "Estimate": "estimating.values",
     "FastbatchError": "errors",
     "InMemoryCache": "cache.memory",
     "LLMRequest": "models.request",
@@ -64,6 +67,7 @@ _HOME = {
     "UncertainRow": "engine.journal.entries",
     "Window": "limits.options",
     "compute_request_hash": "hashing",
+    "estimate": "estimating.estimate",
     "image_file": "formats.localfiles",
     "read_batch": "formats.batchfile",
     "write_batch": "formats.batchfile",
@@ -72,6 +76,7 @@ _HOME = {
 __all__ = [
     "CacheProvider",
     "DiskCache",
+    "Estimate",
     "FastbatchError",
     "InMemoryCache",
     "LLMRequest",
@@ -94,6 +99,7 @@ __all__ = [
     "UncertainRow",
     "Window",
     "compute_request_hash",
+    "estimate",
     "image_file",
     "read_batch",
     "write_batch",

@@ -60,6 +60,7 @@ def open_route(
     api_key_env: str | Sequence[str] | None = None,
     env: Mapping[str, str] | None = None,
     report: Callable[[Any], None] | None = None,
+    keyless: bool = False,
 ) -> Route:
     """What `provider:model` stands for, ready to be used; nothing is contacted or started yet.
 
@@ -70,6 +71,7 @@ def open_route(
             one for each of several addresses.
         env: where keys and folders are looked up; else the environment.
         report: hears how a model file is being fetched.
+        keyless: a hosted provider for which no key is set is made all the same; it must not be asked.
 
     Raises:
         ConfigError, ServiceError, MissingExtra: said before anything is sent.
@@ -79,6 +81,8 @@ def open_route(
     if provider in registry.names("services"):
         return _served(provider, model, base_url=base_url, api_key_env=api_key_env, env=env, report=report)
     make = registry.find("providers", provider)
+    if keyless and api_key_env is None:
+        env = _with_a_key(make, env)
     first, *others = [
         make(_key(variable, env), base_url=url, env=env) for url, variable in _pairs(base_url, api_key_env)
     ]
@@ -162,6 +166,14 @@ def _key(variable: str | None, env: Mapping[str, str]) -> str | None:
     if not key:
         raise ConfigError("this environment variable is not set", key="api_key_env", value=variable)
     return key
+
+
+def _with_a_key(make: Any, env: Mapping[str, str]) -> Mapping[str, str]:
+    """The environment, with something where a provider looks for its key and finds none."""
+    variables = tuple(getattr(make, "variables", ()))
+    if not variables or any((env.get(variable) or "").strip() for variable in variables):
+        return env
+    return {**env, variables[0]: "none"}
 
 
 def _served(

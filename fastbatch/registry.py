@@ -63,6 +63,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "json": "fastbatch.progress.json:JsonProgress",
     },
     "assembly": {
+        "book": "fastbatch.assembly:open_book",
         "route": "fastbatch.assembly:open_route",
     },
 }

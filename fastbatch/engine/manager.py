@@ -222,7 +222,7 @@ class RequestManager(Generic[ResponseT]):
                 self._settings,
                 rows,
                 RowSettings(self._model, params=self._params, shape=self._settings.shape),
-                title=self._title,
+                title=self.title,
                 journal=journal,
                 on_uncertain=on_uncertain,
                 durability=durability,
@@ -301,7 +301,7 @@ class RequestManager(Generic[ResponseT]):
             Path(input),
             Path(output),
             RowSettings(self._model, template, system, self._params, shape=self._settings.shape),
-            title=self._title,
+            title=self.title,
             options=options,
         )
 
@@ -411,7 +411,18 @@ class RequestManager(Generic[ResponseT]):
         await self.aclose()
 
     @property
-    def _title(self) -> str:
+    def settings(self) -> Settings[ResponseT]:
+        """What all of its runs have in common."""
+        return self._settings
+
+    @property
+    def model(self) -> str | None:
+        """The model of requests that name none."""
+        return self._model
+
+    @property
+    def title(self) -> str:
+        """`provider:model`, or the provider alone."""
         name = self._settings.provider.name
         return f"{name}:{self._model}" if self._model else name
 

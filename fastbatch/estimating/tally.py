@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from fastbatch.engine.inputfile import Row
 from fastbatch.estimating.values import BadRow
 from fastbatch.models.response import Usage
 from fastbatch.pricing.book import BATCH, PriceBook
-from fastbatch.pricing.bound import bound
+from fastbatch.pricing.bound import most_completion
 from fastbatch.pricing.rates import Rates
 from fastbatch.pricing.served import asked_for
 from fastbatch.vocabularies.counting import Counter, counter_of
@@ -27,8 +27,6 @@ class Drawn(NamedTuple):
     model: str
     prompt_cost: int
     batch_prompt_cost: int
-    at_most: int | None
-    """Everything that it can cost; None where nothing bounds that."""
 
 
 class Sums:
@@ -92,7 +90,6 @@ class Tally:
         self.sizes: dict[int, Size] = {}
         self.kept: list[Drawn] = []
         self.bad: list[BadRow] = []
-        self.embeds = 0
 
     def sends(self, row: Row) -> None:
         """Add a request that would be sent."""
@@ -101,12 +98,10 @@ class Tally:
         model = body.get("model") or ""
         count = self._counters.get(model) or self._counters.setdefault(model, counter_of(model))
         tokens, exact = count(endpoint, body)
-        limit = bound(endpoint, body)
-        most = limit.completion
+        most = most_completion(endpoint, body)
         self.rows += 1
         self.tokens += tokens
         self.exact += exact
-        self.embeds += most == 0
         self.longest = max(self.longest, tokens + (most or 0))
         if most is None:
             self.unbounded += 1
@@ -118,18 +113,15 @@ class Tally:
         )
         rates, batch = self._rates_of(model, body)
         prompt_cost = batch_prompt_cost = 0
-        at_most: int | None = None
         if rates is None:
             self.unpriced += 1
             if len(self.unpriced_models) < _SHOWN:
                 self.unpriced_models[model] = None
         else:
             prompt_cost = self.usual.add(rates, tokens, most)
-            if limit.prompt is not None and most is not None:
-                at_most = rates.worst(limit.prompt, most)
         if batch is not None:
             batch_prompt_cost = self.batch.add(batch, tokens, most)
-        self._keep(Drawn(tokens, row.number, model, prompt_cost, batch_prompt_cost, at_most))
+        self._keep(Drawn(tokens, row.number, model, prompt_cost, batch_prompt_cost))
 
     def refuses(self, row: Row) -> None:
         """Keep what is wrong with a row."""
@@ -149,9 +141,9 @@ class Tally:
         found = self._rates.get(key)
         if found is None:
             served = asked_for(self._provider, body)[-1]
-            price: Callable[..., Rates | None] = self._book.rates
-            found = price(self._provider, model, self._moment, served), price(
-                self._provider, model, self._moment, BATCH
+            found = (
+                self._book.rates(self._provider, model, self._moment, served),
+                self._book.rates(self._provider, model, self._moment, BATCH),
             )
             if len(self._rates) < _KEPT:
                 self._rates[key] = found

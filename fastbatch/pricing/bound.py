@@ -35,7 +35,12 @@ class Bound(NamedTuple):
 
 def bound(endpoint: str, body: dict[str, Any]) -> Bound:
     """The bound of one request."""
-    return Bound(_prompt(body), 0 if endpoint in (EMBEDDINGS, MODERATIONS) else _completion(body))
+    return Bound(_prompt(body), most_completion(endpoint, body))
+
+
+def most_completion(endpoint: str, body: dict[str, Any]) -> int | None:
+    """The bound of the answer alone."""
+    return 0 if endpoint in (EMBEDDINGS, MODERATIONS) else _completion(body)
 
 
 def _completion(body: dict[str, Any]) -> int | None:

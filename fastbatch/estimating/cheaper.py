@@ -1,0 +1,96 @@
+"""Models of the same provider that would cost less for an input; what their answers are worth nobody says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from fastbatch.estimating.tally import Size
+from fastbatch.estimating.values import Cheaper, Dollars
+from fastbatch.models.response import Usage
+from fastbatch.pricing.book import AS_USUAL, PriceBook
+from fastbatch.pricing.money import dollars
+from fastbatch.pricing.rates import Rates
+
+_MOST = 3
+_OPEN = 500
+"""Tokens of an answer that is neither bounded nor measured, where two models are compared."""
+
+# Models that do something else, whatever the price list calls them.
+_OTHER_KIND = re.compile(
+    r"audio|realtime|transcri|tts|speech|voice|whisper|sora|video|veo|image|imagen|dall|vision|embed|rerank"
+    r"|moderation|guard|search|instruct|davinci|babbage|computer-use|deep-research|live|robotics|ocr"
+)
+_EMBEDS = re.compile(r"embed")
+_PASSING = re.compile(r"preview|exp(?:erimental)?\b|latest|beta|:free|-\d{4}-?\d{2}-?\d{2}$|-\d{4}$|-\d{3}$")
+
+
+def cheaper(
+    model: str,
+    provider: str,
+    book: PriceBook,
+    moment: float,
+    sizes: Mapping[int, Size],
+    *,
+    answer: float | None,
+    embeds: bool,
+    longest: int,
+) -> tuple[Cheaper, ...]:
+    """The cheapest models of `provider` for requests of these sizes, dearer than nothing.
+
+    An answer has `answer` tokens, as a pilot has measured it; None: as far as the requests say. Where one
+    `embeds`, so do the others; those whose context is shorter than the `longest` request are left out.
+    """
+    own = book.rates(provider, model, moment)
+    if own is None or not own.costs:
+        return ()
+    now = _ends(own, sizes, answer)
+    found = []
+    for name, rates in _others(model, provider, book, moment, embeds=embeds, longest=longest):
+        cost = _ends(rates, sizes, answer)
+        saving = sorted(1 - part / whole if whole else 0.0 for part, whole in zip(cost, now, strict=True))
+        if saving[0] > 0:
+            found.append((cost, saving, name))
+    found.sort()
+    return tuple(
+        Cheaper(
+            f"{provider}:{name}",
+            Dollars(dollars(low), None if answer is None else dollars(high), dollars(high)),
+            (saving[0], saving[1]),
+        )
+        for (low, high), saving, name in found[:_MOST]
+    )
+
+
+def _others(
+    model: str, provider: str, book: PriceBook, moment: float, *, embeds: bool, longest: int
+) -> Iterator[tuple[str, Rates]]:
+    own = book.find(provider, model)
+    seen = {model, "" if own is None else own.name}
+    for prices in book.lists:
+        for listing in prices.models(provider):
+            name = listing.name.lower()
+            if listing.name in seen or "*" in name or _PASSING.search(name):
+                continue
+            seen.add(listing.name)
+            if embeds != bool(_EMBEDS.search(name)) or (not embeds and _OTHER_KIND.search(name)):
+                continue
+            if 0 < listing.context < longest:
+                continue
+            rates = listing.rates(moment, AS_USUAL)
+            if rates is not None and rates.costs:
+                yield listing.name, rates
+
+
+def _ends(rates: Rates, sizes: Mapping[int, Size], answer: float | None) -> tuple[int, int]:
+    """Both ends of what requests of these sizes cost: without answers, and with the longest ones.
+
+    Where answers were measured both are the same.
+    """
+    low = high = 0
+    for size in sizes.values():
+        prompt = round(size.tokens / size.rows)
+        most = size.most + size.unbounded * _OPEN if answer is None else size.rows * answer
+        high += size.rows * rates.price(Usage(prompt, 0, round(most / size.rows)))
+        low += size.rows * rates.price(Usage(prompt, 0, 0))
+    return (low, high) if answer is None else (high, high)

@@ -1,0 +1,361 @@
+"""`estimate`: what an input would take of each of some models, before anything is sent."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+from fastbatch import registry
+from fastbatch.engine.bridge import run_sync
+from fastbatch.engine.done import Plan
+from fastbatch.engine.filerun import FileOptions, FileRun
+from fastbatch.engine.manager import RequestManager
+from fastbatch.errors import ConfigError
+from fastbatch.estimating.cheaper import cheaper
+from fastbatch.estimating.durations import duration
+from fastbatch.estimating.pilot import Asked, Findings, findings
+from fastbatch.estimating.sampling import Chosen, choose
+from fastbatch.estimating.tally import Sums, Tally
+from fastbatch.estimating.values import Dollars, Duration, Estimate, ModelEstimate, Tokens
+from fastbatch.limits.options import Limits
+from fastbatch.models.request import LLMRequest
+from fastbatch.pricing.book import PriceBook
+from fastbatch.pricing.bound import bound
+from fastbatch.pricing.money import dollars
+from fastbatch.pricing.served import asked_for
+from fastbatch.vocabularies.counting import installed
+
+
+class Offer(NamedTuple):
+    """What one model's pilot would do.
+
+    `at_most` bounds its bill, of rows that nothing bounds only their prompts; `unbounded` is how many of them
+    there are, and `unpriced` how many have no price.
+    """
+
+    name: str
+    rows: int
+    at_most: Dollars
+    unbounded: int
+    unpriced: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How the rows are read; the arguments of `estimate` explain them."""
+
+    input: Path
+    output: Path | None = None
+    prompt: str | None = None
+    system: str | None = None
+    limit: int | None = None
+    dedupe: bool = False
+    input_name: str = ""
+
+
+class Estimator:
+    """Estimates one model; `look`, perhaps `offer` and `ask`, then `said`.
+
+    Args:
+        manager: asks the model.
+        reading: how the rows are read.
+        book: the prices.
+        moment: when the run would be, in seconds since 1970.
+        seed: of everything that is drawn.
+    """
+
+    def __init__(
+        self, manager: RequestManager[Any], reading: Reading, book: PriceBook, *, moment: float, seed: int
+    ) -> None:
+        self._manager = manager
+        self._reading = reading
+        self._book = book
+        self._moment = moment
+        self._seed = seed
+        self._dice = random.Random(seed)
+        self._settings = manager.settings
+        self._provider = self._settings.provider.name
+        self._run: FileRun[Any] | None = None
+        self._plan: Plan | None = None
+        self._asking: list[tuple[Chosen, LLMRequest]] = []
+        self._found: Findings | None = None
+        self.tally = Tally(self._provider, book, moment, self._dice)
+
+    async def look(self) -> None:
+        """Count the rows.
+
+        Raises:
+            InputError, OutputError: as a run raises them.
+        """
+        reading = self._reading
+        with TemporaryDirectory(prefix="fastbatch-") as folder:  # an output that has nothing yet
+            self._run = self._manager.file_run(
+                reading.input,
+                reading.output or Path(folder) / "none.jsonl",
+                prompt=reading.prompt,
+                system=reading.system,
+                options=FileOptions(
+                    limit=reading.limit,
+                    on_bad_row="skip",
+                    dedupe=reading.dedupe,
+                    input_name=reading.input_name,
+                ),
+            )
+            self._plan = await self._run.plan(self.tally)
+
+    async def offer(self, rows: int) -> Offer:
+        """Choose the rows of a pilot, and say what they may cost.
+
+        Raises:
+            ConfigError: their answers would not be found again by a run.
+        """
+        if self._settings.cache is None:
+            raise ConfigError(
+                "needs a cache: its answers are kept there, so that the run does not pay for them again",
+                key="pilot",
+            )
+        if self._settings.identical != "share":
+            raise ConfigError(
+                "has no meaning where identical rows buy an answer each: a run would not find its answers",
+                key="pilot",
+            )
+        assert self._run is not None
+        chosen = {each.row.line: each for each in choose(self.tally.kept, self.tally.rows, rows, self._dice)}
+        asking = await self._run.picked(chosen.keys())
+        self._asking = [(chosen[line], request) for line, request in asking]
+        low = at_most = unbounded = unpriced = 0
+        for each, request in self._asking:
+            low += each.row.prompt_cost
+            limit = bound(request.endpoint, request.body)
+            ways = asked_for(self._provider, request.body)
+            rates = [self._book.rates(self._provider, each.row.model, self._moment, way) for way in ways]
+            known = [rate for rate in rates if rate is not None]
+            if not known:
+                unpriced += 1
+            elif limit.prompt is None or limit.completion is None:
+                unbounded += 1
+                at_most += each.row.prompt_cost
+            else:
+                at_most += max(rate.worst(limit.prompt, limit.completion) for rate in known)
+        return Offer(
+            self.name,
+            len(self._asking),
+            Dollars(dollars(low), None, dollars(at_most)),
+            unbounded,
+            unpriced,
+        )
+
+    async def ask(self) -> None:
+        """Ask the rows that were chosen; their answers go into the cache.
+
+        Raises:
+            RunStopped: they cannot be asked: the key, the quota, the endpoint.
+        """
+        asked = []
+        stream = self._manager.stream([request for _, request in self._asking])
+        async with aclosing(stream):
+            async for outcome in stream:
+                asked.append(Asked(self._asking[outcome.index][0], outcome))
+        asked.sort(key=lambda each: each.chosen.row.line)
+        self._found = findings(
+            asked,
+            self.tally,
+            book=self._book,
+            provider=self._provider,
+            moment=self._moment,
+            seed=self._seed,
+        )
+
+    @property
+    def name(self) -> str:
+        """`provider:model`."""
+        return self._manager.title
+
+    def said(self) -> ModelEstimate:
+        """What is known by now."""
+        assert self._plan is not None
+        tally, found = self.tally, self._found
+        tokens_in = Tokens(tally.tokens, tally.tokens, tally.tokens)
+        tokens_out = Tokens(0, None, None if tally.unbounded else tally.most)
+        cost, batch = _ends(tally.usual, tally), _ends(tally.batch, tally)
+        measured = found is not None and found.tokens_out is not None
+        if found is not None:
+            tokens_in = found.tokens_in or tokens_in
+            tokens_out = found.tokens_out or tokens_out
+            cost, batch = found.cost or cost, found.batch or batch
+        said = ModelEstimate(
+            name=self.name,
+            plan=self._plan,
+            exact=tally.exact,
+            tokens_in=tokens_in,
+            tokens_out=tokens_out,
+            cost=cost,
+            batch=batch,
+            duration=self._duration(tokens_in, tokens_out),
+            unpriced=tally.unpriced,
+            unpriced_models=tuple(tally.unpriced_models),
+            unbounded=tally.unbounded,
+            per_hundred=dollars(tally.usual.per_hundred),
+            measured=measured,
+            pilot=None if found is None else found.pilot,
+        )
+        model = self._manager.model
+        if model is None or not tally.rows:
+            return said
+        answer = None
+        if measured and tokens_out.expected is not None:
+            answer = tokens_out.expected / tally.rows
+        others = cheaper(
+            model,
+            self._provider,
+            self._book,
+            self._moment,
+            tally.sizes,
+            answer=answer,
+            embeds=not tally.most and not tally.unbounded,
+            longest=tally.longest,
+        )
+        return replace(said, cheaper=others)
+
+    def _duration(self, tokens_in: Tokens, tokens_out: Tokens) -> Duration | None:
+        places = self._settings.places
+        limits = Limits() if places is None else places.limits
+        if isinstance(limits, Mapping):
+            limits = limits.get(self._manager.model or "", Limits())
+        return duration(
+            self.tally.rows,
+            tokens_in,
+            tokens_out,
+            limits.declared(),
+            concurrency=self._settings.concurrency,
+            latency=0.0 if self._found is None else self._found.pilot.latency,
+        )
+
+
+def _ends(sums: Sums, tally: Tally) -> Dollars | None:
+    """What is possible: no answer has a token, or each as many as it may; None where nothing has a price."""
+    if not sums.priced and tally.rows:
+        return None
+    return Dollars(dollars(sums.low), None, None if tally.unbounded else dollars(sums.high))
+
+
+async def estimate_async(
+    input: str | Path,
+    models: RequestManager[Any] | str | Sequence[RequestManager[Any] | str],
+    *,
+    output: str | Path | None = None,
+    prompt: str | None = None,
+    system: str | None = None,
+    limit: int | None = None,
+    dedupe: bool = False,
+    pilot: int = 0,
+    seed: int = 0,
+    agree: Callable[[Sequence[Offer]], bool] | None = None,
+    prices: PriceBook | None = None,
+    input_name: str = "",
+) -> Estimate:
+    """What a run of `input` would take of tokens, money and time; nothing is sent but by a pilot.
+
+    Args:
+        input: as `RequestManager.run_file` reads it.
+        models: managers, or names such as `"openai:gpt-4o-mini"`, which need no key here.
+        output: rows that it answers already are not counted.
+        prompt: as in `run_file`.
+        system: as well.
+        limit: as well.
+        dedupe: as well.
+        pilot: rows to ask for real, of each model; their answers stay in the manager's cache, where a run
+            finds them. 0 asks none.
+        seed: what the pilot's rows are drawn with.
+        agree: is told what the pilots may cost, and says whether to go on; None goes on.
+        prices: the prices; None takes the user's and those that came with fastbatch.
+        input_name: what people call the input where its path says nothing.
+
+    Raises:
+        InputError, OutputError, ConfigError: nothing was sent.
+        RunStopped: a pilot cannot go on; what it has bought is in the cache.
+    """
+    if type(pilot) is not int or pilot < 0:
+        raise ConfigError("must be a whole number from 0 up", key="pilot", value=pilot)
+    given = [models] if isinstance(models, RequestManager | str) else [*models]
+    if not given:
+        raise ConfigError("names no model", key="models")
+    own: list[RequestManager[Any]] = []
+    managers = []
+    for each in given:
+        if isinstance(each, str):
+            route = registry.find("assembly", "route")(each, keyless=not pilot)
+            own.append(each := RequestManager(route))
+        managers.append(each)
+    book = registry.find("assembly", "book")() if prices is None else prices
+    reading = Reading(
+        Path(input),
+        None if output is None else Path(output),
+        prompt=prompt,
+        system=system,
+        limit=limit,
+        dedupe=dedupe,
+        input_name=input_name,
+    )
+    moment = time.time()
+    try:
+        found = [Estimator(each, reading, book, moment=moment, seed=seed) for each in managers]
+        for one in found:
+            await one.look()
+        if pilot and any(one.tally.rows for one in found):
+            offers = [await one.offer(pilot) for one in found]
+            if agree is None or agree(offers):
+                for one in found:
+                    await one.ask()
+        return Estimate(
+            tuple(one.said() for one in found),
+            tuple(found[0].tally.bad),
+            book.stamps,
+            installed(),
+        )
+    finally:
+        for manager in own:
+            await manager.aclose()
+
+
+def estimate(
+    input: str | Path,
+    models: RequestManager[Any] | str | Sequence[RequestManager[Any] | str],
+    *,
+    output: str | Path | None = None,
+    prompt: str | None = None,
+    system: str | None = None,
+    limit: int | None = None,
+    dedupe: bool = False,
+    pilot: int = 0,
+    seed: int = 0,
+    agree: Callable[[Sequence[Offer]], bool] | None = None,
+    prices: PriceBook | None = None,
+) -> Estimate:
+    """`estimate_async` for synchronous code.
+
+    >>> from fastbatch import estimate
+    >>> found = estimate("prompts.jsonl", ["openai:gpt-4o-mini", "openai:gpt-4o"])   # doctest: +SKIP
+    >>> [model.cost for model in found.models]                                       # doctest: +SKIP
+    """
+    return run_sync(
+        lambda: estimate_async(
+            input,
+            models,
+            output=output,
+            prompt=prompt,
+            system=system,
+            limit=limit,
+            dedupe=dedupe,
+            pilot=pilot,
+            seed=seed,
+            agree=agree,
+            prices=prices,
+        )
+    )
