@@ -328,6 +328,7 @@ def test_a_batch_with_anything_in_it(field: str, value: Any) -> None:
 
 def test_metadata_of_another_kind() -> None:
     """It says nothing, so that the batch goes on."""
-    for metadata in (None, [], "x", {"state": 7}):
+    odd: tuple[Any, ...] = (None, [], "x", {"state": 7})
+    for metadata in odd:
         status = driven(BATCHES.look("batches/b1"), {"name": "batches/b1", "metadata": metadata}).came_to
         assert status == BatchStatus("batches/b1", "", False)
