@@ -21,6 +21,7 @@ from fastbatch.models.request import LLMRequest
 from fastbatch.providers.anthropic_errors import status_of
 from fastbatch.providers.anthropic_request import SAMPLING
 from fastbatch.providers.batch_replies import (
+    body_of,
     document,
     no_result,
     object_of,
@@ -108,7 +109,7 @@ class AnthropicBatches:
         if kind in _UNDONE:
             return (BatchResult(name, undone=_UNDONE[kind]),)
         if kind == "succeeded":
-            return (BatchResult(name, HTTPReply(200, {}, orjson.dumps(result.get("message")))),)
+            return (BatchResult(name, HTTPReply(200, {}, body_of(result.get("message")))),)
         if kind == "errored":
             return (BatchResult(name, self._refusal(result.get("error"))),)
         raise no_result(line, provider, "has neither an answer nor an error")
@@ -122,7 +123,7 @@ class AnthropicBatches:
             error = {"type": "error", "error": error}
         request = text_of(error.get("request_id"))
         headers = {self._provider.id_header: request} if request else {}
-        return HTTPReply(status_of(error), headers, orjson.dumps(error))
+        return HTTPReply(status_of(error), headers, body_of(error))
 
     def _url(self, batch: str = "", then: str = "") -> str:
         return f"{self._provider.base_url}{_PATH}{batch and '/' + quote(batch, safe='')}{then}"

@@ -106,6 +106,17 @@ def with_header(headers: Mapping[str, str], name: str, value: str) -> dict[str, 
     return {**kept, name: value}
 
 
+def body_of(value: Any) -> bytes:
+    """The body of the reply that a part of a line stands for.
+
+    orjson reads deeper nesting than it writes: no answer is so deep.
+    """
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return b'"nested too deeply"'
+
+
 def text_of(value: Any) -> str:
     """A text, empty for what is none."""
     return value if isinstance(value, str) else ""

@@ -25,6 +25,7 @@ from fastbatch.models.params import CHAT
 from fastbatch.models.request import LLMRequest
 from fastbatch.providers.batch_replies import (
     accepted,
+    body_of,
     document,
     hidden,
     no_result,
@@ -152,13 +153,13 @@ class GeminiBatches:
         if not isinstance(name, str) or not name:
             raise no_result(line, provider, "names no request")
         if isinstance(response, dict):
-            return (BatchResult(name, HTTPReply(200, {}, orjson.dumps(response))),)
+            return (BatchResult(name, HTTPReply(200, {}, body_of(response))),)
         if not isinstance(error, dict):
             raise no_result(line, provider, "has neither an answer nor an error")
         if type(error.get("code")) is int and error["code"] == _CANCELLED:  # True is 1 to Python
             return (BatchResult(name, undone="cancelled"),)
         status, told = _as_replies_have_it(error)
-        return (BatchResult(name, HTTPReply(status, {}, orjson.dumps(told))),)
+        return (BatchResult(name, HTTPReply(status, {}, body_of(told))),)
 
     def _url(self, batch: str) -> str:
         return f"{self._provider.base_url}/{quote(batch, safe='/')}"

@@ -21,6 +21,7 @@ from fastbatch.models.http import HTTPCall, HTTPReply
 from fastbatch.models.params import CHAT, COMPLETIONS, EMBEDDINGS, MODERATIONS, RESPONSES
 from fastbatch.models.request import LLMRequest
 from fastbatch.providers.batch_replies import (
+    body_of,
     document,
     hidden,
     joined,
@@ -178,14 +179,14 @@ class OpenAIBatches:
             if type(status) is int and 100 <= status < 600:
                 request = text_of(response.get("request_id"))
                 headers = {self._provider.id_header: request} if request else {}
-                return (BatchResult(name, HTTPReply(status, headers, orjson.dumps(body))),)
+                return (BatchResult(name, HTTPReply(status, headers, body_of(body))),)
         if not isinstance(error, dict):
             raise no_result(line, provider, "has neither an answer nor an error")
         code = text_of(error.get("code"))
         if code in _UNDONE:
             return (BatchResult(name, undone=_UNDONE[code]),)
         status = _STATUSES.get(code) or status_of(error)
-        return (BatchResult(name, HTTPReply(status, {}, orjson.dumps({"error": error}))),)
+        return (BatchResult(name, HTTPReply(status, {}, body_of({"error": error}))),)
 
     def _url(self, path: str) -> str:
         return f"{self._provider.base_url}{path}{self._query}"

@@ -19,7 +19,17 @@ from fastbatch.errors import (
 from fastbatch.limits.stated import Stated
 from fastbatch.models.response import Usage
 from fastbatch.providers.base import Model
-from fastbatch.testing.providers import Answer, BrokenStream, Catalogue, Failure, LimitHeaders, Stream
+from fastbatch.testing.providers import (
+    Answer,
+    Batches,
+    BatchLine,
+    BatchState,
+    BrokenStream,
+    Catalogue,
+    Failure,
+    LimitHeaders,
+    Stream,
+)
 
 
 def message(*content: Any, stop: str = "end_turn", **usage: Any) -> dict[str, Any]:
@@ -220,4 +230,50 @@ LIMITS = LimitHeaders(
         "anthropic-ratelimit-input-tokens-reset": "2015-10-21T07:28:30Z",
     },
     (Stated("requests", 50, 49, 2.0, 60.0), Stated("input_tokens", 40000, 39000, 30.0, 60.0)),
+)
+
+
+BATCH = {
+    "id": "msgbatch_1",
+    "type": "message_batch",
+    "processing_status": "in_progress",
+    "request_counts": {"processing": 2, "succeeded": 0, "errored": 0, "canceled": 0, "expired": 0},
+    "ended_at": None,
+    "created_at": "2024-09-24T18:37:24.100435Z",
+    "expires_at": "2024-09-25T18:37:24.100435Z",
+    "archived_at": None,
+    "cancel_initiated_at": None,
+    "results_url": None,
+}
+_THERE = "https://api.anthropic.com/v1/messages/batches/msgbatch_1/results"
+_ENDED = {**BATCH, "processing_status": "ended", "results_url": _THERE}
+
+BATCHES = Batches(
+    begun=(BATCH,),
+    batch="msgbatch_1",
+    states={
+        "in progress": BatchState(BATCH, False),
+        "canceling": BatchState({**BATCH, "processing_status": "canceling"}, False, stopping=True),
+        "ended": BatchState(_ENDED, True, 1),
+        "archived": BatchState({**_ENDED, "results_url": None}, True, 0),
+    },
+    lines={
+        "answer": BatchLine(
+            {"custom_id": "r-1", "result": {"type": "succeeded", "message": message(TEXT)}},
+            text="Paris",
+            usage=Usage(14, 0, 1, 0),
+        ),
+        "refusal": BatchLine(
+            {"custom_id": "r-1", "result": {"type": "errored", "error": failure("invalid_request_error")}},
+            kind=BadRequest,
+        ),
+        "no room": BatchLine(
+            {"custom_id": "r-1", "result": {"type": "errored", "error": failure("overloaded_error")}},
+            kind=Overloaded,
+        ),
+        "expired": BatchLine({"custom_id": "r-1", "result": {"type": "expired"}}, undone="expired"),
+        "cancelled": BatchLine({"custom_id": "r-1", "result": {"type": "canceled"}}, undone="cancelled"),
+    },
+    page={"data": [BATCH], "has_more": True, "first_id": "msgbatch_1", "last_id": "msgbatch_1"},
+    keeps_names=False,
 )

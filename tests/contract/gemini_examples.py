@@ -16,9 +16,19 @@ from fastbatch.errors import (
     RateLimited,
     ServerError,
 )
+from fastbatch.models.http import HTTPReply
 from fastbatch.models.response import Usage
 from fastbatch.providers.base import Model
-from fastbatch.testing.providers import Answer, BrokenStream, Catalogue, Failure, Stream
+from fastbatch.testing.providers import (
+    Answer,
+    Batches,
+    BatchLine,
+    BatchState,
+    BrokenStream,
+    Catalogue,
+    Failure,
+    Stream,
+)
 
 
 def error(code: int, status: str, message: str = "No.", *details: dict[str, Any]) -> dict[str, Any]:
@@ -270,4 +280,53 @@ MODELS = Catalogue(
 VERTEX_MODELS = Catalogue(
     {"publisherModels": [{"name": "publishers/google/models/gemini-2.5-flash", "versionId": "default"}]},
     (Model("gemini-2.5-flash"),),
+)
+
+
+def batch(state: str, *, done: bool = False, failed: bool = False, **output: Any) -> dict[str, Any]:
+    """The operation of a batch."""
+    about = {
+        "model": "models/okapi-1",
+        "displayName": "run-1",
+        "createTime": "2025-07-10T20:55:42.187894109Z",
+        "batchStats": {"requestCount": "2", "successfulRequestCount": "1"},
+        "state": f"BATCH_STATE_{state}",
+        **({"output": output} if output else {}),
+    }
+    told = {"error": {"code": 3, "message": "No."}} if failed else {}
+    return {"name": "batches/b1", "metadata": about, "done": done, **told}
+
+
+_ENDS = ("SUCCEEDED", "CANCELLED", "EXPIRED", "PARTIALLY_SUCCEEDED")
+
+BATCHES = Batches(
+    begun=(
+        HTTPReply(200, {"x-goog-upload-url": "https://else.where/upload/v1beta/files?upload_id=7"}, b""),
+        {"file": {"name": "files/f1", "state": "ACTIVE"}},
+        batch("PENDING"),
+    ),
+    batch="batches/b1",
+    states={
+        **{state: BatchState(batch(state), False) for state in ("PENDING", "RUNNING")},
+        "CANCELLING": BatchState(batch("CANCELLING"), False, stopping=True),
+        **{
+            f"{state}, its file": BatchState(batch(state, done=True, responsesFile="files/out"), True, 1)
+            for state in _ENDS
+        },
+        **{f"{state}, none": BatchState(batch(state, done=True), True) for state in _ENDS},
+        "FAILED, its file": BatchState(
+            batch("FAILED", done=True, failed=True, responsesFile="files/out"), True, 1, BadRequest
+        ),
+        "FAILED, none": BatchState(batch("FAILED", done=True, failed=True), True, 0, BadRequest),
+    },
+    lines={
+        "answer": BatchLine(
+            {"key": "r-1", "response": ANSWERS["text"].body}, text="Paris", usage=Usage(14, 0, 1, 0)
+        ),
+        "refusal": BatchLine({"key": "r-1", "error": {"code": 3, "message": "No."}}, kind=BadRequest),
+        "too fast": BatchLine({"key": "r-1", "error": {"code": 8, "message": "No."}}, kind=RateLimited),
+        "broken": BatchLine({"key": "r-1", "error": {"code": 13, "message": "No."}}, kind=ServerError),
+        "cancelled": BatchLine({"key": "r-1", "error": {"code": 1, "message": "No."}}, undone="cancelled"),
+    },
+    page={"operations": [batch("PENDING")], "nextPageToken": "t"},
 )

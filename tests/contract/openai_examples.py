@@ -18,7 +18,17 @@ from fastbatch.limits.stated import Stated
 from fastbatch.models.params import COMPLETIONS, RESPONSES
 from fastbatch.models.response import Usage
 from fastbatch.providers.base import Model
-from fastbatch.testing.providers import Answer, BrokenStream, Catalogue, Failure, LimitHeaders, Stream
+from fastbatch.testing.providers import (
+    Answer,
+    Batches,
+    BatchLine,
+    BatchState,
+    BrokenStream,
+    Catalogue,
+    Failure,
+    LimitHeaders,
+    Stream,
+)
 
 CALL = {
     "id": "call_1",
@@ -287,3 +297,82 @@ BROKEN_STREAMS = {
         RESPONSES,
     ),
 }
+
+
+BATCH = {
+    "id": "batch_1",
+    "object": "batch",
+    "endpoint": "/v1/chat/completions",
+    "errors": None,
+    "input_file_id": "file-1",
+    "completion_window": "24h",
+    "status": "validating",
+    "output_file_id": None,
+    "error_file_id": None,
+    "created_at": 1711471533,
+    "request_counts": {"total": 2, "completed": 1, "failed": 0},
+    "metadata": {"fastbatch": "run-1"},
+}
+
+
+def _in_state(state: str, files: tuple[str, ...], code: str = "") -> dict[str, Any]:
+    """The batch in a state, with its files."""
+    reasons = [{"code": code, "line": 1, "message": "No.", "param": None}]
+    named = {f"{file}_file_id": f"file-{file}" for file in files}
+    return {**BATCH, "status": state, **named, **({"errors": {"data": reasons}} if code else {})}
+
+
+_FILES = {"both": ("output", "error"), "output": ("output",), "errors": ("error",), "none": ()}
+_GOING = ("validating", "in_progress", "finalizing")
+
+BATCHES = Batches(
+    begun=({"id": "file-1", "object": "file", "status": "processed"}, BATCH),
+    batch="batch_1",
+    states={
+        **{state: BatchState(_in_state(state, ()), False) for state in _GOING},
+        "cancelling": BatchState(_in_state("cancelling", ()), False, stopping=True),
+        **{
+            f"{state}, {kind}": BatchState(_in_state(state, files), True, len(files))
+            for state in ("completed", "expired", "cancelled")
+            for kind, files in _FILES.items()
+        },
+        **{
+            f"failed, {kind}": BatchState(_in_state("failed", files, "x"), True, len(files), BadRequest)
+            for kind, files in _FILES.items()
+        },
+        "too much": BatchState(_in_state("failed", (), "token_limit_exceeded"), True, 0, RateLimited),
+    },
+    lines={
+        "answer": BatchLine(
+            {
+                "id": "batch_req_1",
+                "custom_id": "r-1",
+                "response": {"status_code": 200, "request_id": "req-1", "body": ANSWERS["chat"].body},
+                "error": None,
+            },
+            text="Paris",
+            usage=Usage(14, 0, 1, 0),
+        ),
+        "refusal": BatchLine(
+            {
+                "custom_id": "r-1",
+                "response": {"status_code": 400, "body": {"error": {"message": "No.", "code": "x"}}},
+                "error": None,
+            },
+            kind=BadRequest,
+        ),
+        "no reply": BatchLine(
+            {"custom_id": "r-1", "response": None, "error": {"code": "request_timeout", "message": "Late."}},
+            kind=ServerError,
+        ),
+        "expired": BatchLine(
+            {"custom_id": "r-1", "response": None, "error": {"code": "batch_expired", "message": "Late."}},
+            undone="expired",
+        ),
+        "cancelled": BatchLine(
+            {"custom_id": "r-1", "response": None, "error": {"code": "batch_cancelled", "message": "No."}},
+            undone="cancelled",
+        ),
+    },
+    page={"object": "list", "data": [BATCH], "has_more": True, "last_id": "batch_1"},
+)

@@ -45,6 +45,7 @@ class TestAnthropic(ProviderContract):
     streams = anthropic_examples.STREAMS
     broken_streams = anthropic_examples.BROKEN_STREAMS
     models = anthropic_examples.MODELS
+    batches = anthropic_examples.BATCHES
     limits = anthropic_examples.LIMITS
 
 
@@ -54,6 +55,7 @@ class TestOpenAI(OpenAIShapedContract):
     provider = OpenAIProvider
     name = "openai"
     variables = ("OPENAI_API_KEY",)
+    batches = openai_examples.BATCHES
     needs_key = False
 
 
@@ -68,6 +70,7 @@ class TestGemini(ProviderContract):
     streams = gemini_examples.STREAMS
     broken_streams = gemini_examples.BROKEN_STREAMS
     models = gemini_examples.MODELS
+    batches = gemini_examples.BATCHES
     limits = None
 
 
@@ -76,6 +79,7 @@ class TestVertex(TestGemini):
 
     provider = VertexProvider
     name = "vertex"
+    batches = None
     answers = gemini_examples.VERTEX_ANSWERS
     models = gemini_examples.VERTEX_MODELS
 
@@ -95,6 +99,7 @@ class AzureContract(OpenAIShapedContract):
     name = "azure"
     variables = ("AZURE_OPENAI_API_KEY", "AZURE_API_KEY")
     failures = openai_examples.FAILURES | openai_examples.AZURE_FAILURES
+    batches = openai_examples.BATCHES
 
 
 class TestAzureByVersion(AzureContract):
@@ -146,6 +151,7 @@ for row in PRESETS:
             "provider": row,
             "name": row.name,
             "variables": row.variables,
+            "batches": openai_examples.BATCHES if row.batches else None,
             "streams": {
                 kind: stream
                 for kind, stream in openai_examples.STREAMS.items()

@@ -435,3 +435,15 @@ def test_which_servers_have_batches() -> None:
     assert groq is not None
     assert own is not None
     assert (groq.bounds.rows, groq.bounds.size) == (own.bounds.rows, own.bounds.size) == (50_000, 200_000_000)
+
+
+def test_an_answer_that_is_nested_too_deeply() -> None:
+    """We can read it and not write it again: the row has no answer, and the run goes on."""
+    deep = b"[" * 600 + b"]" * 600
+    (found,) = batches().results(
+        b'{"custom_id":"r-1","response":{"status_code":200,"body":{"choices":[' + deep + b"]}}}"
+    )
+    assert found.reply is not None
+    problem = PROVIDER.parse(found.reply).error
+    assert isinstance(problem, BadResponse)
+    assert "nested too deeply" in problem.message

@@ -15,9 +15,9 @@ pytest runs everything that the class inherits. Our own providers stand on it to
 Law: what is not given is not passed over in silence; a part that a provider does not have is switched off by
 a `None`.
 
-The parts: `building` (requests out), `answering` and `failing` (replies in), `streaming` (folds) and
-`surroundings` (limits and models); `subject` says what is given, `examples` in which form, and `questions`
-are the requests that every provider is asked to say.
+The parts: `building` (requests out), `answering` and `failing` (replies in), `streaming` (folds),
+`surroundings` (limits and models) and `halving` (batch APIs, driven by `steps`); `subject` says what is
+given, `examples` in which form, and `questions` are the requests that every provider is asked to say.
 
 Deliberately absent: what a dialect looks like. A provider's own tests hold its bodies against what its API
 documents; here is only what all have in common.
@@ -29,6 +29,9 @@ from fastbatch.testing.providers.answering import Answering
 from fastbatch.testing.providers.building import Building
 from fastbatch.testing.providers.examples import (
     Answer,
+    Batches,
+    BatchLine,
+    BatchState,
     BrokenStream,
     Catalogue,
     Failure,
@@ -36,6 +39,7 @@ from fastbatch.testing.providers.examples import (
     Stream,
 )
 from fastbatch.testing.providers.failing import Failing
+from fastbatch.testing.providers.halving import Halving
 from fastbatch.testing.providers.questions import Question, questions
 from fastbatch.testing.providers.streaming import Streaming
 from fastbatch.testing.providers.subject import KEY
@@ -44,6 +48,9 @@ from fastbatch.testing.providers.surroundings import Surroundings
 __all__ = [
     "KEY",
     "Answer",
+    "BatchLine",
+    "BatchState",
+    "Batches",
     "BrokenStream",
     "Catalogue",
     "Failure",
@@ -55,7 +62,7 @@ __all__ = [
 ]
 
 
-class ProviderContract(Building, Answering, Failing, Streaming, Surroundings):
+class ProviderContract(Building, Answering, Failing, Streaming, Surroundings, Halving):
     """What every provider does: two pure functions, errors included.
 
     A subclass says which one it is about, by the attributes that `subject.Subject` lists.

@@ -107,3 +107,61 @@ class LimitHeaders(NamedTuple):
 
     headers: Mapping[str, str]
     stated: tuple[Stated, ...]
+
+
+class BatchState(NamedTuple):
+    """A batch as the API describes it, and what that means.
+
+    Attributes:
+        body: the reply's JSON.
+        ended: nothing more becomes of it.
+        outputs: how many files there are to fetch.
+        problem: the class of the error by which all of it was refused.
+        stopping: it is being cancelled.
+    """
+
+    body: Any
+    ended: bool
+    outputs: int = 0
+    problem: type[RequestError] | None = None
+    stopping: bool = False
+
+
+class BatchLine(NamedTuple):
+    """A line of results about the request `r-1`, and what it means: an answer, an error, or nothing.
+
+    Attributes:
+        said: the line's JSON.
+        text: of the answer.
+        usage: of the answer, as of an online one.
+        kind: the class of the error.
+        undone: why the request was not asked.
+    """
+
+    said: Any
+    text: str | None = None
+    usage: Usage | None = None
+    kind: type[RequestError] | None = None
+    undone: str = ""
+
+
+class Batches(NamedTuple):
+    """What a batch API says.
+
+    Attributes:
+        begun: the replies to the calls that begin the batch `run-1`: bodies, or whole replies.
+        batch: the id of that batch.
+        states: batches, by a name for each; every state, and every file of it missing once.
+        lines: lines of results, by a name for each.
+        page: a page that lists this batch alone, under its name if it keeps one.
+        keeps_names: it gives back the name that a batch was begun under.
+        endpoint: what may be asked in a batch.
+    """
+
+    begun: Sequence[Any]
+    batch: str
+    states: Mapping[str, BatchState]
+    lines: Mapping[str, BatchLine]
+    page: Any
+    keeps_names: bool = True
+    endpoint: str = CHAT

@@ -17,6 +17,10 @@ class Driven(NamedTuple):
     calls: list[HTTPCall]
 
 
+class StillGoing(AssertionError):
+    """Steps want another reply, and there is none left."""
+
+
 def driven(steps: Steps[Any], *replies: HTTPReply | tuple[int, Any] | Any) -> Driven:
     """Drive `steps`, each call answered with the next reply: a whole one, a status with a body, or a body.
 
@@ -24,7 +28,8 @@ def driven(steps: Steps[Any], *replies: HTTPReply | tuple[int, Any] | Any) -> Dr
 
     Raises:
         RequestError: the steps end so.
-        AssertionError: they take more replies than there are, or fewer.
+        StillGoing: they take more replies than there are.
+        AssertionError: they take fewer.
     """
     calls: list[HTTPCall] = []
     waiting = list(map(_reply, replies))
@@ -35,7 +40,7 @@ def driven(steps: Steps[Any], *replies: HTTPReply | tuple[int, Any] | Any) -> Dr
     except StopIteration as end:
         assert not waiting, f"{len(waiting)} replies were not asked for"
         return Driven(end.value, calls)
-    raise AssertionError(f"no reply is left for {calls[-1]!r}")
+    raise StillGoing(f"no reply is left for {calls[-1]!r}")
 
 
 def _reply(said: Any) -> HTTPReply:

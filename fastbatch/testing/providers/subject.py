@@ -17,6 +17,7 @@ from fastbatch.models.response import ResponseWrapper
 from fastbatch.providers.base import Provider
 from fastbatch.testing.providers.examples import (
     Answer,
+    Batches,
     BrokenStream,
     Catalogue,
     Failure,
@@ -46,6 +47,7 @@ class Subject:
         variables: environment variables that hold the key, the strongest first; empty where there is no key.
         needs_key: it cannot be made without a key.
         env: further environment variables that it needs.
+        batches: what its batch API says; None where it has none.
         base_url: an address with port 1; calls go below it.
         model: the model that requests name.
         needs: parameters, in OpenAI's form, without which the API answers no chat.
@@ -60,6 +62,7 @@ class Subject:
     limits: ClassVar[LimitHeaders | None]
     variables: ClassVar[tuple[str, ...]]
     broken_streams: ClassVar[Mapping[str, BrokenStream]] = {}
+    batches: ClassVar[Batches | None] = None
     needs_key: ClassVar[bool] = True
     env: ClassVar[Mapping[str, str]] = {}
     base_url: ClassVar[str] = "http://127.0.0.1:1/v1"
@@ -73,6 +76,7 @@ class Subject:
         "stream": "streams",
         "broken_stream": "broken_streams",
     }
+    _OF_BATCHES: ClassVar[Mapping[str, str]] = {"batch_state": "states", "batch_line": "lines"}
 
     def make(
         self, api_key: str | None = KEY, *, base_url: str | None = None, env: Mapping[str, str] | None = None
@@ -117,6 +121,11 @@ class Subject:
             if argument in metafunc.fixturenames:
                 none = {"none": pytest.param(None, marks=pytest.mark.skip(f"{attribute}: none are given"))}
                 examples = getattr(self, attribute) or none
+                metafunc.parametrize(argument, examples.values(), ids=examples.keys())
+        for argument, attribute in self._OF_BATCHES.items():
+            if argument in metafunc.fixturenames:
+                none = {"none": pytest.param(None, marks=pytest.mark.skip("batches: none are given"))}
+                examples = getattr(self.batches, attribute, None) or none
                 metafunc.parametrize(argument, examples.values(), ids=examples.keys())
 
 
