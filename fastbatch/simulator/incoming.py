@@ -37,7 +37,13 @@ class Incoming(NamedTuple):
 # What the dialects look at besides `authorization`; no other header is kept.
 KEPT = frozenset((b"x-api-key", b"anthropic-version", b"x-goog-api-key", b"api-key"))
 # What is looked at besides where there are files and batches.
-KEPT_AT_DESKS = frozenset((b"content-type",))
+KEPT_AT_DESKS = frozenset(
+    (
+        *(b"content-type", b"host", b"x-goog-upload-protocol", b"x-goog-upload-command"),
+        *(b"x-goog-upload-offset", b"x-goog-upload-header-content-length"),
+        b"x-goog-upload-header-content-type",
+    )
+)
 
 
 def at_desk(target: bytes) -> bool:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from xxhash import xxh3_64_intdigest
 
-from fastbatch.simulator.batches import openai as openai_batches
+from fastbatch.simulator.batches.anthropic import AnthropicDesks
 from fastbatch.simulator.batches.desks import Desk
+from fastbatch.simulator.batches.gemini import GeminiDesks
+from fastbatch.simulator.batches.openai import OPENAI_DESKS
 from fastbatch.simulator.dialects import (
     gemini_content,
     gemini_embeddings,
@@ -69,6 +71,8 @@ def find(request: Incoming) -> Route:
         if b"anthropic-version" in request.headers:
             return _ANTHROPIC_MODELS
         return _GEMINI_MODELS if b"x-goog-api-key" in request.headers else route
+    if route.dialect is OPENAI and route.desk is not None and b"x-goog-api-key" in request.headers:
+        return _at_desk(request.path, _GOOGLE_DESKS) or route
     return route
 
 
@@ -151,11 +155,38 @@ _METHOD = re.compile(
 )
 
 
+Desks = list[tuple[Dialect, str, re.Pattern[str], Desk]]
+
+
+def _desks(dialect: Dialect, table: Mapping[str, Desk], prefix: str = "") -> Desks:
+    """The desks of one address, with what finds them."""
+    return [
+        (dialect, prefix + path, re.compile(re.escape(prefix + path).replace(r"\*", "([^/:]+)")), desk)
+        for path, desk in table.items()
+    ]
+
+
+# Of two at one address the first is found; those of Google's v1 that are OpenAI's, too, by Google's key.
+_GOOGLE_DESKS = _desks(GEMINI, GeminiDesks("v1").table)
 _DESKS = [
-    (dialect, prefix + path, re.compile(re.escape(prefix) + path.replace("*", "([^/:]+)")), desk)
-    for prefix, (dialect, desks) in openai_batches.DESKS.items()
-    for path, desk in desks.table.items()
+    *(
+        found
+        for prefix, (dialect, desks) in OPENAI_DESKS.items()
+        for found in _desks(dialect, desks.table, prefix)
+    ),
+    *_desks(ANTHROPIC, AnthropicDesks(_ROUTES["/v1/messages"].salt).table),
+    *_desks(GEMINI, GeminiDesks("v1beta").table),
+    *_desks(GEMINI, GeminiDesks("v1alpha").table),
+    *_GOOGLE_DESKS,
 ]
+
+
+def _at_desk(path: str, desks: Desks) -> Route | None:
+    for dialect, label, pattern, desk in desks:
+        found = pattern.fullmatch(path)
+        if found is not None:
+            return Route(dialect, " ".join(desk), label, desk=desk, names=tuple(map(unquote, found.groups())))
+    return None
 
 
 @lru_cache(maxsize=4096)
@@ -174,11 +205,7 @@ def _with_names(path: str) -> Route:
         if operation is not None:
             label = f"{version}{_PLACE.sub('/projects/*/locations/*', where)}/models/*:{name}"
             return _named(VERTEX if where else GEMINI, path, label, operation, model)
-    for dialect, label, pattern, desk in _DESKS:
-        found = pattern.fullmatch(path)
-        if found is not None:
-            return Route(dialect, " ".join(desk), label, desk=desk, names=tuple(map(unquote, found.groups())))
-    return _nowhere(path)
+    return _at_desk(path, _DESKS) or _nowhere(path)
 
 
 def _named(dialect: Dialect, path: str, label: str, operation: Operation, model: str) -> Route:

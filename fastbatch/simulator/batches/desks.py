@@ -34,6 +34,12 @@ class Visit(NamedTuple):
         """When it came."""
         return self.request.now
 
+    @property
+    def address(self) -> str:
+        """How the client calls the simulator; empty where it does not say."""
+        host = self.request.headers.get(b"host", b"").decode("latin-1")
+        return f"http://{host}" if host else ""
+
 
 Clerk = Callable[[Visit], Document]
 """Replies to a visit; raises `Rejected`."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
 from fastbatch.simulator.dialects.base import Dialect, Operation
+from fastbatch.simulator.incoming import Incoming
 
 
 class WrongLine(Exception):
@@ -64,7 +65,9 @@ class Form(Protocol):
         one_model: all rows must name the same one.
         most_rows: where the configuration does not say.
         purpose, prefix: of the files that its results go to; without a purpose they stay with the batch.
-        one_file: answers and errors stand together.
+        one_file: answers and errors stand together, and nothing tells their HTTP status.
+        counts_at_once: too many tokens are a refusal to create it, and not a batch that fails.
+        request: with what its rows came, as far as reading them looks at it.
     """
 
     family: str
@@ -75,6 +78,8 @@ class Form(Protocol):
     purpose: str
     prefix: str
     one_file: bool
+    counts_at_once: bool
+    request: Incoming
 
     def read(self, line: bytes) -> Row:
         """What a line asks.

@@ -23,6 +23,7 @@ from fastbatch.simulator.dialects.openai_chat import CHAT
 from fastbatch.simulator.dialects.openai_completions import COMPLETIONS
 from fastbatch.simulator.dialects.openai_embeddings import EMBEDDINGS
 from fastbatch.simulator.dialects.openai_responses import RESPONSES
+from fastbatch.simulator.incoming import Incoming
 
 _OPERATIONS = {
     "chat/completions": CHAT,
@@ -45,6 +46,8 @@ class OpenAIForm:
 
     one_model = True
     one_file = False
+    counts_at_once = False
+    request = Incoming("POST", "", None, b"", 0.0)
     purpose = "batch_output"
     prefix = "file-"
 
@@ -194,7 +197,7 @@ class OpenAIDesks:
         stored = batches.shelf.find(self._family, file) if isinstance(file, str) else None
         if stored is None or stored.purpose != "batch":
             raise Rejected(f"No such File object: {file}", param="input_file_id", status=404)
-        lost = batches.tally.batches.created < batches.config.batches.lose_replies
+        lost = batches.creation_is_lost()
         batch = batches.create(
             OpenAIForm(self._dialect, endpoint, self._salted), stored.content, visit.now, prefix="batch_",
             facts={"endpoint": endpoint, "input_file_id": file, "metadata": metadata},
@@ -341,7 +344,7 @@ def _salt_of_deployments(name: str, model: str) -> int:
     return xxh3_64_intdigest(f"/openai/deployments/{model}/{name}".encode())
 
 
-DESKS: Mapping[str, tuple[Dialect, OpenAIDesks]] = {
+OPENAI_DESKS: Mapping[str, tuple[Dialect, OpenAIDesks]] = {
     "/v1/": (OPENAI, OpenAIDesks(OPENAI, _salt_of_openai)),
     "/openai/v1/": (AZURE, OpenAIDesks(AZURE, _salt_below("/openai/v1/"))),
     "/openai/": (AZURE, OpenAIDesks(AZURE, _salt_of_deployments, dated=True)),

@@ -11,10 +11,11 @@ from fastbatch.simulator.config import SimulatorConfig
 from fastbatch.simulator.counters import Tally
 from fastbatch.simulator.dialects.base import Said
 from fastbatch.simulator.dice import FailurePlan, Repeats, fingerprint
-from fastbatch.simulator.incoming import Incoming
 
 # What can befall bytes under way is to a row of a batch an error of the server.
 _AS_STATUS = {"reset": "500", "truncated": "500", "malformed": "500"}
+# So is, where no status is told, an error inside a 200.
+_IN_ONE_FILE = {**_AS_STATUS, "error": "500"}
 
 
 class RowAnswers:
@@ -32,7 +33,7 @@ class RowAnswers:
     def size(self, row: Row, form: Form) -> int:
         """Prompt tokens of a row; 0 where the row is no request."""
         try:
-            return form.operation.read(row.body, _NOWHERE, row.model).prompt_tokens
+            return form.operation.read(row.body, form.request, row.model).prompt_tokens
         except Rejected:
             return 0
 
@@ -42,7 +43,7 @@ class RowAnswers:
         key = fingerprint(orjson.dumps(row.body), row.salt)
         self._tally.body_arrived(key)
         try:
-            ask = form.operation.read(row.body, _NOWHERE, row.model)
+            ask = form.operation.read(row.body, form.request, row.model)
             if config.models and ask.model not in config.models:
                 raise dialect.unknown_model(ask.model)
             if ask.stream and form.operation.events is not None:
@@ -59,7 +60,7 @@ class RowAnswers:
         shaped = None if ask.shape is None else ask.shape.row
         drawn, _ = self._failures.draw(key, shaped)
         self._failures.note(key, drawn, shaped)
-        failure = drawn and _AS_STATUS.get(drawn, drawn)
+        failure = drawn and (_IN_ONE_FILE if form.one_file else _AS_STATUS).get(drawn, drawn)
         if failure in ("500", "503", "429", "timeout"):
             tally.fail(row.name, failure)
             return Outcome(0) if failure == "timeout" else _outcome(dialect.failure(failure))
@@ -78,6 +79,3 @@ class RowAnswers:
 
 def _outcome(said: Said) -> Outcome:
     return Outcome(said[0], orjson.Fragment(said[1]))
-
-
-_NOWHERE = Incoming("POST", "", None, b"", 0.0)

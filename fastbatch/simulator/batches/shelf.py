@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 
 class Stored(NamedTuple):
@@ -22,6 +22,15 @@ class Stored(NamedTuple):
     content: bytes
     created: int
     type: str = ""
+
+
+class Upload:
+    """A file that comes in pieces: what was said of it, how large it will be, and what is here."""
+
+    def __init__(self, about: Mapping[str, Any], size: int | None) -> None:
+        self.about = about
+        self.size = size
+        self.content = bytearray()
 
 
 class Shelf:

@@ -10,7 +10,7 @@ from fastbatch.simulator.batches.batch import Batch
 from fastbatch.simulator.batches.forms import Form, Problem
 from fastbatch.simulator.batches.lines import Lines
 from fastbatch.simulator.batches.rows import RowAnswers
-from fastbatch.simulator.batches.shelf import Shelf
+from fastbatch.simulator.batches.shelf import Shelf, Upload
 from fastbatch.simulator.config import SimulatorConfig
 from fastbatch.simulator.counters import Tally
 from fastbatch.simulator.dice import FailurePlan, Repeats
@@ -40,6 +40,7 @@ class Batches:
         self.config = config
         self.tally = tally
         self.shelf = Shelf(self.name)
+        self.uploads: dict[str, Upload] = {}
         self._answers = RowAnswers(config, tally, failures, repeats, created)
         self._epoch = epoch
         self._woken = woken
@@ -106,10 +107,30 @@ class Batches:
         return sum(batch.tokens for batch in self._living.values() if batch.lines.model == model)
 
     def _admit(self, batch: Batch) -> Problem | None:
-        most, model = self.config.batches.tokens, batch.lines.model
-        if most is None or self.waiting(model) <= most:
+        model = batch.lines.model
+        if batch.form.counts_at_once or (problem := self._too_many(model, self.waiting(model))) is None:
             return None
         batch.tokens = 0
+        return problem
+
+    def refused(self, form: Form, source: bytes) -> Problem | None:
+        """Why such a batch is not even begun; counted in one go, so a limit on tokens is for small tests."""
+        if self.config.batches.tokens is None:
+            return None
+        lines = Lines(source, form, self.config.batches.rows or form.most_rows, 0)
+        size = 0
+        while not lines.done:
+            size += sum(self._answers.size(row, form) for row in lines.read_some())
+        return self._too_many(lines.model, self.waiting(lines.model) + size)
+
+    def creation_is_lost(self) -> bool:
+        """Whether nobody shall hear of the batch that is created next."""
+        return self.tally.batches.created < self.config.batches.lose_replies
+
+    def _too_many(self, model: str, size: int) -> Problem | None:
+        most = self.config.batches.tokens
+        if most is None or size <= most:
+            return None
         return Problem(
             "token_limit_exceeded",
             f"Enqueued token limit reached for {model}. Limit: {most:,} enqueued tokens. "
