@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
@@ -51,7 +52,7 @@ def _one_or_more(given: Any) -> Any:
     return given
 
 
-_NUMBERS = (int, float, int | None, float | None)
+_NUMBERS = (int, float, int | None, float | None, Decimal | None)
 OneOrMore = Annotated[str | list[str] | None, BeforeValidator(_one_or_more)]
 
 
@@ -94,6 +95,8 @@ class RunOptions(_Named):
     structured: Literal["auto", "strict", "tool", "json", "prompt"] = "auto"
     reasks: int = Field(2, ge=0, le=100)
     stream: bool = False
+    budget: Decimal | None = Field(None, ge=0, allow_inf_nan=False)
+    unpriced: Literal["allow", "deny", "ceiling"] | None = None
     limit: int | None = Field(None, ge=0)
     on_bad_row: Literal["fail", "record", "skip"] = "fail"
     dedupe: bool = False

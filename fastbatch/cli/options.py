@@ -136,6 +136,21 @@ class Flags(TypedDict):
         bool | None,
         typer.Option(help="Have answers come in pieces, so that the time to the first token is known."),
     ]
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="USD",
+            help="What all runs into OUTPUT may cost; the next request that could pass it ends the run.",
+        ),
+    ]
+    unpriced: Annotated[
+        str | None,
+        typer.Option(
+            metavar="allow|deny|ceiling",
+            help="Send to models without a price, do not, or count the dearest price there is [default: "
+            "allow, with a budget deny].",
+        ),
+    ]
     limit: Annotated[int | None, typer.Option(metavar="N", help="Only the first N rows.")]
     on_bad_row: Annotated[
         str | None,

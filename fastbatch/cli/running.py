@@ -34,7 +34,7 @@ def execute(input: str, output: str, resolved: Resolved) -> int:
             "is missing; name one with -m, such as -m openai:gpt-4o-mini or -m local:smollm2", key="model"
         )
     listener = _listener(resolved)
-    with resolved.naming(response_format="schema"):
+    with resolved.naming(response_format="schema", budget_usd="budget"):
         manager, kept_at = _manager(options.model, resolved, listener)
     logging.getLogger("fastbatch").addHandler(_Notices(listener))
     with spooled(input) as (source, name), destination(output) as target:
@@ -85,6 +85,8 @@ def _manager(model: str, resolved: Resolved, listener: Listener | None) -> tuple
         identical=options.identical,
         progress=listener,
         workers=options.workers,
+        budget_usd=options.budget,
+        unpriced=options.unpriced,
     )
     return manager, kept_at
 

@@ -9,6 +9,7 @@ from fastbatch.cli.words import counted, duration
 from fastbatch.engine.done import Plan
 from fastbatch.engine.journal.status import RunStatus
 from fastbatch.errors import Uncertain
+from fastbatch.models.money import shown
 from fastbatch.models.stats import Failure, Saturation, Summary
 
 _SHOWN = 3  # ways of failing that the summary names; all of them are in the errors file
@@ -38,6 +39,7 @@ def summary_lines(summary: Summary, output: str) -> list[str]:
         f"{usage.prompt_tokens:,} tokens in, {usage.completion_tokens:,} out"
         f" · {summary.tokens_per_s:,.0f} tokens/s · {duration(summary.elapsed)}"
     )
+    lines += _bill_lines(summary)
     unsent = sum(failure.count for failure in summary.failures if failure.kind == Uncertain.__name__)
     failures = [failure for failure in summary.failures if failure.kind != Uncertain.__name__]
     for failure in failures[:_SHOWN]:
@@ -64,6 +66,32 @@ def summary_lines(summary: Summary, output: str) -> list[str]:
         left = summary.total - done
         are = "is" if left == 1 else "are"
         lines.append(f"{counted(left, 'row')} {are} open; run the same command again to go on")
+    return lines
+
+
+def _bill_lines(summary: Summary) -> list[str]:
+    """What the run cost and by which prices, what is not in that, and how much of a budget is used."""
+    bill = summary.bill
+    lines = []
+    bought = summary.ok - summary.cached - summary.shared
+    if bill.cost or (bought and not bill.unpriced):
+        lines.append(f"cost: {shown(bill.cost)}")
+        if bill.cost and bought > bill.unpriced:
+            lines[0] += f", {shown(bill.cost / (bought - bill.unpriced))} an answer"
+    if bill.unpriced:
+        has = "has no price and is" if bill.unpriced == 1 else "have no price and are"
+        lines.append(f"{counted(bill.unpriced, 'answer')} {has} not in the cost; see fastbatch prices show")
+    if bill.doubts:
+        most = f" {shown(bill.doubtful)} at most," if bill.doubtful else ""
+        lines.append(
+            f"beside it,{most} if they were billed: {counted(bill.doubts, 'request')} without an answer"
+        )
+    if bill.budget is not None:
+        used = bill.before + bill.cost + bill.doubtful
+        before = f", {shown(bill.before)} of it before this run" if bill.before else ""
+        lines.append(f"budget: {shown(bill.budget)}, {shown(used)} used{before}")
+    if lines and bill.prices and (bill.cost or bill.unpriced):
+        lines.append(f"prices: {'; '.join(bill.prices)}")
     return lines
 
 

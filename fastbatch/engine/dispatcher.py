@@ -22,7 +22,8 @@ from fastbatch.engine.lane import Group
 from fastbatch.engine.line import FREE, Admission
 from fastbatch.engine.pipeline import Pipeline
 from fastbatch.engine.settler import Answered, Settler
-from fastbatch.engine.verdict import AT_ONCE
+from fastbatch.engine.till import Till
+from fastbatch.engine.verdict import AT_ONCE, pay
 from fastbatch.errors import RequestError
 from fastbatch.models.http import HTTPCall, HTTPReply
 from fastbatch.providers.base import Provider
@@ -96,6 +97,7 @@ class Dispatcher(Generic[ResponseT]):
         counters: Counters,
         clock: Clock,
         timeout: Timeout,
+        till: Till[ResponseT],
     ) -> None:
         self._transport = transport
         self._way = group.ways[0]
@@ -105,6 +107,7 @@ class Dispatcher(Generic[ResponseT]):
         self._counters = counters
         self._clock = clock
         self._timeout = timeout
+        self._till = till
         self._alive: dict[Departure[ResponseT], None] = {}
         self._came: list[Departure[ResponseT]] = []
         self._closed = False
@@ -159,11 +162,13 @@ class Dispatcher(Generic[ResponseT]):
             departure.over = True
             if departure.began is None:
                 self._gate.give_back(departure.admission)
+                self._till.release(departure.job)
                 continue
             self._counters.in_flight -= 1
             if departure.dispatched is not None:
                 departure.dispatched.forsake(departure)
             self._gate.leave(departure.admission, None)
+            self._till.doubt(departure.job)
         self._alive.clear()
         self.under_way = 0
 
@@ -173,6 +178,19 @@ class Dispatcher(Generic[ResponseT]):
 
     def _admit(self, jobs: Sequence[Job[ResponseT]], model: Any) -> list[Departure[ResponseT]]:
         """Room for as many jobs of one model as there is, the first of them first, and their requests."""
+        if not self._till.capped:
+            return self._admitted(jobs, model)
+        held = self._till.hold_first(jobs)
+        departures: list[Departure[ResponseT]] = []
+        try:
+            if held:
+                departures = self._admitted(jobs[:held], model)
+            return departures
+        finally:
+            for job in jobs[len(departures) : held]:
+                self._till.release(job)
+
+    def _admitted(self, jobs: Sequence[Job[ResponseT]], model: Any) -> list[Departure[ResponseT]]:
         way, transport = self._way, self._transport
         provider = way.endpoint.provider
         account = self._gate.line(0, model).only
@@ -271,6 +289,7 @@ class Dispatcher(Generic[ResponseT]):
         job.attempts -= 1
         job.tries -= 1
         self._gate.give_back(departure.admission)
+        self._till.release(job)
         if self._pipeline.witness is not None and not job.maybe_billed:
             self._pipeline.witness.back(job)
         self._broke(error, job)
@@ -283,6 +302,7 @@ class Dispatcher(Generic[ResponseT]):
             del self._alive[departure]
             departure.job.noted = True
             self._gate.give_back(departure.admission)
+            self._till.release(departure.job)
         self._concluded([], [(departure.job, AT_ONCE) for departure in reversed(departures)])
 
     def _arrived(self, departure: Departure[ResponseT]) -> None:
@@ -336,6 +356,7 @@ class Dispatcher(Generic[ResponseT]):
                 outcome.model = job.asked.body.get("model")
             outcome.latency = now - departure.began
             outcome.attempts = job.attempts
+            outcome.picos = self._till.price(outcome)
             shape = job.asked.shape
             if shape is not None and shape.problem(outcome) is not None:
                 return None
@@ -363,6 +384,10 @@ class Dispatcher(Generic[ResponseT]):
         for departure, (job, _, _, outcome) in zip(row, answers, strict=True):
             del self._alive[departure]
             job.outcome = outcome
+            if job.held:
+                self._till.settle(job, outcome)
+            if job.paid != 0:
+                pay(job, outcome)
             again += job.attempts > 1
             done.append(job)
         self._counters.sent += len(answers)

@@ -32,12 +32,14 @@ from fastbatch.engine.planning import Onlooker, make_plan
 from fastbatch.engine.recorder import RowRecorder
 from fastbatch.engine.session import Settings
 from fastbatch.engine.sessions import open_session
+from fastbatch.engine.spent import spent_before
 from fastbatch.engine.uncertain import Choice, OnUncertain, rows_not_again
 from fastbatch.errors import ConfigError, OutputError, RunStopped, StorageError
 from fastbatch.formats.rows import RowSettings
 from fastbatch.hashing import SCHEME
 from fastbatch.models.request import LLMRequest
 from fastbatch.models.stats import Summary
+from fastbatch.pricing.money import picos
 
 ResponseT = TypeVar("ResponseT")
 Result = TypeVar("Result")
@@ -224,6 +226,10 @@ class FileRun(Generic[ResponseT]):
         """Run, and leave all files as they should be, however the run ends."""
         errors = self._errors
         errors.begin()
+        purse = self._settings.purse
+        if purse is not None:
+            spent = await self._in_thread(lambda: spent_before(journal, errors.path))
+            purse.begin(journal.output, *spent)
         session = open_session(self._settings, title=self._title, on_lost=self._options.on_lost)
         counters = session.counters
         counters.total = total
@@ -235,6 +241,7 @@ class FileRun(Generic[ResponseT]):
             options=self._options.remember,
             folder=self._input.folder,
             lines_only=True,
+            money=None if purse is None else purse.beside,
         )
         session.record_with(recorder)
         self._jobs.recorder = recorder
@@ -272,7 +279,9 @@ class FileRun(Generic[ResponseT]):
             await self._in_thread(lambda: self._tidy(journal, answers, superseded=superseded))
         elif recorder.replaced and not self._options.ordered:
             await self._in_thread(lambda: self._drop_superseded(journal))
-        limits, weather = session.facts()
+        limits, weather, bill = session.facts()
+        if purse is not None:
+            purse.spend(journal.output, picos(bill.cost))
         summary = session.meter.summary(
             output=str(self._output),
             errors=str(errors.path) if errors.path.exists() else "",
@@ -281,6 +290,7 @@ class FileRun(Generic[ResponseT]):
             interrupted=self._interrupted and not complete,
             limits=limits,
             weather=weather,
+            bill=bill,
         )
         if stop is not None:
             stop.summary = summary

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Literal, Self
@@ -23,9 +25,18 @@ from fastbatch.engine.inputfile import OnBadRow
 from fastbatch.engine.journal.journal import Durability
 from fastbatch.engine.keeper import open_account
 from fastbatch.engine.lane import LimitsByModel
-from fastbatch.engine.session import REASKS, Identical, Settings, default_transport, guarded
+from fastbatch.engine.purse import Purse
+from fastbatch.engine.session import (
+    REASKS,
+    Identical,
+    Settings,
+    default_prices,
+    default_transport,
+    guarded,
+)
 from fastbatch.engine.source import Rows
 from fastbatch.engine.streaming import Driven, blocks
+from fastbatch.engine.till import Unpriced
 from fastbatch.engine.uncertain import OnUncertain
 from fastbatch.errors import ConfigError, RunStopped
 from fastbatch.formats.rows import RowSettings
@@ -38,6 +49,7 @@ from fastbatch.models.response import ResponseWrapper
 from fastbatch.models.shape import Shape
 from fastbatch.models.stats import Summary
 from fastbatch.models.telling import WAYS, Structured
+from fastbatch.pricing.book import PriceBook
 from fastbatch.providers.base import Provider
 from fastbatch.retry import RetryPolicy
 from fastbatch.transport.base import Transport
@@ -85,6 +97,14 @@ class RequestManager(Generic[ResponseT]):
         progress: a listener, or the name of one (`auto`, `rich`, `plain`, `json`); None shows nothing.
         transport: makes the transport of a run.
         workers: processes that share the work of a run; what they are given must be picklable.
+        prices: a file with prices of your own (`docs/prices.md`), or a `PriceBook`; without one those of your
+            configuration, before those that come with the package.
+        budget_usd: US dollars that all runs of this manager may spend together, with what the outputs that
+            they go on with have cost before. The worst case of each request is set aside before it is sent;
+            a run that has no more to spend stops, and can go on with a larger budget.
+        unpriced: what becomes of requests to models that have no price: `allow` sends them, and they count
+            for nothing; `deny` fails them; `ceiling` has them count against the budget as if they were the
+            dearest model of all. Usually `allow`, and `deny` with a budget.
 
     Raises:
         ConfigError: an argument is impossible.
@@ -117,6 +137,9 @@ class RequestManager(Generic[ResponseT]):
         progress: str | Listener | None = None,
         transport: Callable[[], Transport] = default_transport,
         workers: int = 1,
+        prices: str | Path | PriceBook | None = None,
+        budget_usd: Decimal | float | str | None = None,
+        unpriced: Unpriced | None = None,
     ) -> None:
         if type(workers) is not int or workers < 1:
             raise ConfigError("must be a whole number of 1 or more", key="workers", value=workers)
@@ -137,6 +160,16 @@ class RequestManager(Generic[ResponseT]):
             raise ConfigError(f"must be auto, {', '.join(WAYS)}", key="structured", value=structured)
         if type(reasks) is not int or reasks < 0:
             raise ConfigError("must be a whole number of 0 or more", key="reasks", value=reasks)
+        if unpriced not in (None, "allow", "deny", "ceiling"):
+            raise ConfigError("must be allow, deny or ceiling", key="unpriced", value=unpriced)
+        if unpriced == "ceiling" and budget_usd is None:
+            raise ConfigError(
+                "ceiling counts against a budget, and there is none", key="unpriced", value=unpriced
+            )
+        if workers > 1 and budget_usd is not None:
+            raise ConfigError(
+                "a budget is kept by one process; leave one of the two out", key="workers", value=workers
+            )
         declared = limits.values() if isinstance(limits, Mapping) else [limits] if limits is not None else []
         if not all(isinstance(each, Limits) for each in declared):
             raise ConfigError("must be Limits, or a mapping from model to Limits", key="limits", value=limits)
@@ -172,6 +205,9 @@ class RequestManager(Generic[ResponseT]):
             streamed=bool(streamed),
             workers=workers,
             places=places,
+            prices=_prices(prices),
+            purse=None if budget_usd is None else Purse.of(budget_usd),
+            unpriced=unpriced,
         )
         if response_format is not None:
             way = self._settings.way(self._settings.provider)
@@ -438,6 +474,20 @@ def _route(given: Provider[Any] | Sequence[Provider[Any]] | Route | str) -> Rout
     if not providers:
         raise ConfigError("names no endpoint", key="provider")
     return Route(providers[0], others=tuple(providers[1:]))
+
+
+def _prices(given: str | Path | PriceBook | None) -> Callable[[], PriceBook]:
+    """What opens the price lists; a file of the user's own is read now, so that its mistakes are told now."""
+    if given is None:
+        return default_prices
+    if isinstance(given, PriceBook):
+        return partial(_same, given)
+    book: PriceBook = registry.find("assembly", "prices")(Path(given))
+    return partial(_same, book)
+
+
+def _same(book: PriceBook) -> PriceBook:
+    return book
 
 
 def _position(result: ResponseWrapper[Any]) -> int:

@@ -16,8 +16,9 @@ from fastbatch.engine.lane import Group
 from fastbatch.engine.latencies import Latencies
 from fastbatch.engine.line import Admission, Line
 from fastbatch.engine.settler import Settler
-from fastbatch.engine.verdict import ASK_AGAIN, ELSEWHERE, Judge, ask_again, unfit
-from fastbatch.errors import ConnectFailed, RequestError
+from fastbatch.engine.till import Till
+from fastbatch.engine.verdict import ASK_AGAIN, ELSEWHERE, Judge, ask_again, pay, unfit
+from fastbatch.errors import ConnectFailed, InvalidRequest, RequestError
 from fastbatch.limits.cost import Cost
 from fastbatch.models.http import HTTPCall, HTTPReply
 from fastbatch.models.params import EMBEDDINGS, MODERATIONS
@@ -69,6 +70,7 @@ class Pipeline(Generic[ResponseT]):
         counters: Counters,
         clock: Clock,
         timeout: Timeout,
+        till: Till[ResponseT],
         reasks: int = 0,
         first_tokens: Latencies | None = None,
     ) -> None:
@@ -83,6 +85,7 @@ class Pipeline(Generic[ResponseT]):
         self._counters = counters
         self._clock = clock
         self._timeout = timeout
+        self._till = till
         self.witness: Witness | None = None
 
     async def attempt(self, job: Job[ResponseT]) -> RetryDecision | None:
@@ -91,8 +94,25 @@ class Pipeline(Generic[ResponseT]):
         Returns:
             None when the outcome stands, answer or error; else the decision to send again, or to stop. With
             `ELSEWHERE` the job has moved to its fallback, and nothing was sent.
+
+        Raises:
+            NoMoney: what is left of the budget is less than it may cost; nothing was sent.
         """
         job.read()
+        if not self._till.capped:
+            return await self._attempt(job)
+        try:
+            await self._till.hold(job)
+        except InvalidRequest as refused:
+            self._fail(self._groups[job.group].provider, job, refused)
+            return None
+        try:
+            return await self._attempt(job)
+        finally:
+            if job.held:  # nothing was sent
+                self._till.release(job)
+
+    async def _attempt(self, job: Job[ResponseT]) -> RetryDecision | None:
         group, gate = self._groups[job.group], self._gate
         line = gate.line(job.group, job.asked.body.get("model"))
         weigh = partial(self._settler.weigh, job)
@@ -155,6 +175,7 @@ class Pipeline(Generic[ResponseT]):
             came = broken
         except BaseException:  # cancelled: it may have arrived
             self._gate.leave(admission, None)
+            self._till.doubt(job)
             raise
         finally:
             self._counters.in_flight -= 1
@@ -185,6 +206,8 @@ class Pipeline(Generic[ResponseT]):
                         outcome.model = job.asked.body.get("model")
                         outcome.shape = job.asked.shape
                     outcome.latency = now - began
+                    if outcome.error is None or any(outcome.tokens):
+                        outcome.picos = self._till.price(outcome)
                     if isinstance(came, StreamedReply) and came.first_token is not None:
                         outcome.first_token = came.first_token
                         if self._first_tokens is not None and outcome.error is None:
@@ -201,11 +224,13 @@ class Pipeline(Generic[ResponseT]):
                     job.tries -= 1
                 outcome = self._fail(provider, job, came)
                 if sent:
+                    outcome.picos = 0
                     outcome.latency = now - began
                     with admission.way.lane.lock:
                         admission.ledger.dropped(now)
         except BaseException:  # a foreign provider broke
             gate.leave(admission, None)
+            self._till.doubt(job)
             raise
         finally:
             if second is not None:
@@ -216,6 +241,10 @@ class Pipeline(Generic[ResponseT]):
             counters.retries += job.attempts > 1 and not job.anew
             counters.reasks += job.anew
             job.anew = False
+            self._till.settle(job, outcome)
+            pay(job, outcome)
+        else:
+            self._till.release(job)
         outcome.attempts = job.attempts
         job.outcome = outcome
         decision = None
@@ -246,7 +275,7 @@ class Pipeline(Generic[ResponseT]):
         if admission is None:
             return None
         endpoint = admission.way.endpoint
-        if admission.probe or not endpoint.ready:
+        if admission.probe or not endpoint.ready or not self._till.hold_again(job):
             self._gate.give_back(admission)
             return None
         return admission, self._build(endpoint.provider, job)
@@ -264,6 +293,7 @@ class Pipeline(Generic[ResponseT]):
     def shut(self) -> None:
         """Start no further attempt; those under way go on."""
         self._gate.shut()
+        self._till.shut()
 
     def _fail(
         self, provider: Provider[ResponseT], job: Job[ResponseT], error: RequestError
@@ -276,7 +306,7 @@ class Pipeline(Generic[ResponseT]):
             provider.reader, provider=provider.name, status=error.status, error=error
         )
         outcome.attempts = job.attempts
-        outcome.tokens, outcome.reasks = job.spent, job.reasks
+        outcome.tokens, outcome.reasks, outcome.picos = job.spent, job.reasks, job.paid
         job.outcome = outcome.of(job.request, index=job.index, key=job.key)
         outcome.model = job.asked.body.get("model")
         return outcome

@@ -16,8 +16,10 @@ from fastbatch.engine.journal.entries import Counted
 from fastbatch.engine.journal.journal import Journal
 from fastbatch.engine.kept import Kept
 from fastbatch.engine.looked import Known
+from fastbatch.engine.stamp import Stamp
 from fastbatch.errors import Uncertain
 from fastbatch.formats.results import answer_line, error_line, kept_from, result_line
+from fastbatch.pricing.money import plain
 
 
 class RowRecorder:
@@ -31,6 +33,8 @@ class RowRecorder:
         options: how the command line was called, as far as an error record should remember it.
         folder: where files are that rows name.
         lines_only: nobody wants the outcomes of answered rows beside their lines.
+        money: the pico-dollars that no line tells of and a budget must know: those that may have been billed,
+            and those set aside for what is on its way; None without a budget.
 
     Attributes:
         replaced: answers of earlier runs that new ones take the place of.
@@ -46,6 +50,7 @@ class RowRecorder:
         options: Mapping[str, Any] | None = None,
         folder: Path | None = None,
         lines_only: bool = False,
+        money: Callable[[], tuple[int, int]] | None = None,
     ) -> None:
         self._journal = journal
         self._counters = counters
@@ -53,6 +58,8 @@ class RowRecorder:
         self._touched = touched
         self._options = options
         self._folder = folder
+        self._stamp = Stamp()
+        self._money = money
         self.lines_only = lines_only
         self.replaced = 0
 
@@ -110,7 +117,7 @@ class RowRecorder:
         if self._touched is not None:
             self._touched.put(id_number(row.custom_id), 1)
         if outcome.error is None:
-            line = result_line(row.custom_id, row.first, outcome, row.mark)
+            line = result_line(row.custom_id, row.first, outcome, row.mark, at=self._stamp.now())
             self.replaced += row.held != 0
             self._journal.record(job, self._closes(job), line=line)
             return
@@ -118,7 +125,14 @@ class RowRecorder:
         if self._errors is not None:
             error = outcome.error.to_dict()
             record = error_line(
-                row.custom_id, row.content, row.first, error, options=self._options, folder=self._folder
+                row.custom_id,
+                row.content,
+                row.first,
+                error,
+                options=self._options,
+                folder=self._folder,
+                cost=None if outcome.picos is None else plain(outcome.picos),
+                at=self._stamp.now(),
             )
         self._journal.record(job, self._closes(job), error=record)
 
@@ -126,13 +140,14 @@ class RowRecorder:
         """Have the records of rows that the provider has answered written."""
         journal = self._journal
         other = journal.left_other if journal.any_left else None
+        at = self._stamp.now()
         lines, closes = [], []
         for job in jobs:
             row: Row | Known = job.tag
             outcome = job.outcome
             assert outcome is not None
             custom_id = row.custom_id
-            lines.append(result_line(custom_id, row.first, outcome, row.mark))
+            lines.append(result_line(custom_id, row.first, outcome, row.mark, at=at))
             self.replaced += type(row) is Row and row.held != 0
             if other is None or not other(custom_id, job.key):
                 closes.append(custom_id)
@@ -150,6 +165,7 @@ class RowRecorder:
         carried: Callable[[Known], Mapping[str, Any] | None],
     ) -> Batch:
         """Have the kept answers of a block of rows written as one piece; `carried` reads a row's columns."""
+        at = self._stamp.now()
         lines: list[bytes] = []
         names: list[str] = []
         for row, (status, request_id, _, raw) in answers:
@@ -171,7 +187,7 @@ class RowRecorder:
                     request_id=request_id,
                     raw=raw,
                     metadata=metadata,
-                    source=kept_from(model, provider, cached=cached),
+                    source=kept_from(model, provider, cached=cached, at=at),
                 )
             )
         if self._touched is not None:
@@ -216,4 +232,5 @@ class RowRecorder:
             count.retries,
             count.prompt_tokens,
             count.completion_tokens,
+            *(self._money() if self._money is not None else ()),
         )

@@ -24,6 +24,7 @@ from fastbatch.engine.kept import encode
 from fastbatch.engine.pipeline import Pipeline, Witness
 from fastbatch.engine.sender import Outcomes, Sender
 from fastbatch.engine.store import AnswerStore
+from fastbatch.engine.till import Till
 from fastbatch.models.response import Usage
 from fastbatch.providers.base import Provider
 
@@ -68,6 +69,7 @@ class Run(Generic[ResponseT]):
         dispatcher: sends what has nothing to wait for; None where everything is the pipeline's.
         fallback: writes on a job what is asked of the fallback it has moved to, and says which that is; None
             where there is none.
+        till: prices answers that come with a job, and says when there is no money for the next.
         recorder: what finishes a job: its outcome counts, and is handed out, when it is written down.
         patience: seconds to wait for other processes that hold the same requests and answer none of them.
         room: bytes of rows that may be under way; always one block at least.
@@ -88,6 +90,7 @@ class Run(Generic[ResponseT]):
         bulk: Bulk[ResponseT] | None = None,
         dispatcher: Dispatcher[ResponseT] | None = None,
         fallback: Callable[[Job[ResponseT]], Provider[ResponseT]] | None = None,
+        till: Till[ResponseT],
         recorder: Recorder | None = None,
         patience: float = PATIENCE,
         room: float = inf,
@@ -101,6 +104,7 @@ class Run(Generic[ResponseT]):
         self._counters = counters
         self._concurrency = concurrency
         self._fallback = fallback
+        self._till = till
         self._recorder = recorder
         self._crowded = crowded
         self._window = 2 * concurrency + 64
@@ -120,7 +124,9 @@ class Run(Generic[ResponseT]):
         self._tasks: set[asyncio.Task[None]] = set()
         self._sender: Sender[ResponseT] = Sender(
             pipeline,
-            Outcomes(self._answered, self._give_up, self._fail, self._break, self._readdressed),
+            Outcomes(
+                self._answered, self._give_up, self._fail, self._break, self._unaffordable, self._readdressed
+            ),
             dispatcher=dispatcher,
             counters=counters,
             clock=clock,
@@ -162,6 +168,8 @@ class Run(Generic[ResponseT]):
                 elif self._failure is not None and (self._unfinished == 0 or self._broken):
                     raise self._failure
                 elif not self._feeding and self._unfinished == 0:
+                    if not self._draining and (over := self._till.verdict()) is not None:
+                        raise over
                     break
                 else:
                     self._taker = loop.create_future()
@@ -322,6 +330,9 @@ class Run(Generic[ResponseT]):
 
     def _lose(self, job: Job[ResponseT]) -> None:
         """Count answers that a row has had for nothing: none of them is its outcome."""
+        self._counters.unpriced += job.paid is None
+        self._counters.cost += job.paid or 0
+        job.paid = 0
         if job.reasks:
             prompt, cached, completion, reasoning = job.spent
             self._counters.prompt_tokens += prompt
@@ -340,6 +351,12 @@ class Run(Generic[ResponseT]):
         self._size -= job.size + sum([follower.size for follower in followers])
         self._unfinished -= lost
         _ring(self._taker)
+
+    def _unaffordable(self, job: Job[ResponseT]) -> None:
+        """What is left of the budget is less than the job may cost: smaller ones may still be sent."""
+        self._give_up(job)
+        if (over := self._till.aside(job)) is not None:
+            self._fail(over)
 
     def _finish(self, job: Job[ResponseT]) -> None:
         """A job has its outcome: have it written down first, where somebody does that."""
@@ -375,13 +392,20 @@ class Run(Generic[ResponseT]):
         counters = self._counters
         ok = cached = shared = 0
         bought: list[Usage] = []
+        cost = 0
         for job in jobs:
             outcome = job.outcome
             assert outcome is not None
             if outcome.error is not None:
                 counters.fail(outcome.error)
-                if (outcome.error.answered or job.reasks) and not (outcome.shared or outcome.cached):
+                if outcome.shared or outcome.cached:
+                    continue
+                if outcome.error.answered or job.reasks:
                     bought.append(outcome.tokens)
+                if outcome.picos is None:
+                    counters.unpriced += 1
+                else:
+                    cost += outcome.picos
             elif outcome.recorded:
                 counters.skipped += 1
             else:
@@ -394,6 +418,11 @@ class Run(Generic[ResponseT]):
                     shared += 1
                 else:
                     bought.append(outcome.tokens)
+                    if outcome.picos is None:
+                        counters.unpriced += 1
+                    else:
+                        cost += outcome.picos
+        counters.cost += cost
         counters.ok += ok
         counters.cached += cached
         counters.shared += shared

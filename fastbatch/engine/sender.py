@@ -13,6 +13,7 @@ from fastbatch.engine.events import Counters
 from fastbatch.engine.gate import GateShut
 from fastbatch.engine.job import Job
 from fastbatch.engine.pipeline import Pipeline
+from fastbatch.engine.till import NoMoney
 from fastbatch.engine.verdict import ASK_AGAIN, AT_ONCE, ELSEWHERE, stopped
 from fastbatch.retry import RetryDecision
 
@@ -30,6 +31,8 @@ class Outcomes(NamedTuple, Generic[ResponseT]):
     """The run cannot go on; what is under way is finished."""
     broke: Callable[[Exception], None]
     """An error of our own: the run ends at once."""
+    unaffordable: Callable[[Job[ResponseT]], None]
+    """The row stays open, since it may cost more than what is left of the budget."""
     readdressed: Callable[[Job[ResponseT]], Awaitable[bool]]
     """The row is to be answered by its fallback; whether it is to be sent there."""
 
@@ -122,6 +125,10 @@ class Sender(Generic[ResponseT]):
             except GateShut:
                 self._outcomes.given_up(job)
                 return
+            except NoMoney:
+                self._outcomes.unaffordable(job)
+                self._send_ready()
+                continue
             except Exception as error:  # noqa: BLE001  (a service or a foreign provider; the run raises it)
                 self._outcomes.failed(error)
                 self._outcomes.given_up(job)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -29,18 +30,21 @@ from fastbatch.engine.keeper import Keeper
 from fastbatch.engine.lane import Group, Way
 from fastbatch.engine.latencies import Latencies
 from fastbatch.engine.pipeline import WHOLE, Pipeline
+from fastbatch.engine.purse import Purse
 from fastbatch.engine.room import room_for_rows
 from fastbatch.engine.run import PATIENCE, Recorder, Run
 from fastbatch.engine.settler import Settler
 from fastbatch.engine.store import AnswerStore, RecentAnswers
 from fastbatch.engine.streamed import StreamedTransport
+from fastbatch.engine.till import Till, Unpriced
 from fastbatch.engine.verdict import Judge
 from fastbatch.hashing import hash_and_size
 from fastbatch.limits.tokens import TokenEstimator
 from fastbatch.models.request import LLMRequest
 from fastbatch.models.shape import Shape
-from fastbatch.models.stats import Saturation, Snapshot, Weather
+from fastbatch.models.stats import Bill, Saturation, Snapshot, Weather
 from fastbatch.models.telling import Structured
+from fastbatch.pricing.book import PriceBook
 from fastbatch.providers.base import Provider
 from fastbatch.retry import RetryPolicy
 from fastbatch.transport.base import Choosing, Dispatching, Transport
@@ -70,6 +74,12 @@ def default_transport() -> Transport:
     return AutoTransport()
 
 
+def default_prices() -> PriceBook:
+    """The user's own prices and those that come with the package, read when the first answer comes."""
+    book: PriceBook = registry.find("assembly", "prices")()
+    return book
+
+
 @dataclass(frozen=True, slots=True)
 class Settings(Generic[ResponseT]):
     """Everything that stays the same from run to run of one manager."""
@@ -93,6 +103,10 @@ class Settings(Generic[ResponseT]):
     streamed: bool = False  # whether replies come in pieces
     workers: int = 1
     folder: OwnFolder | None = None  # the account of the limits of several workers
+    prices: Callable[[], PriceBook] = default_prices
+    purse: Purse | None = None  # what may be spent
+    unpriced: Unpriced | None = None
+    wall: Callable[[], float] = time.time
     places: Places | None = None  # what the addresses were made of; processes make their own of it
 
     @property
@@ -163,6 +177,15 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
             Hedge(settings.hedge, self._latencies, self.counters, settings.clock) if settings.hedge else None
         )
         self._settler = Settler(self._groups, settings.estimator, self.counters, self._latencies)
+        self.till: Till[ResponseT] = Till(
+            settings.prices,
+            groups=self._groups,
+            counters=self.counters,
+            clock=settings.clock,
+            wall=settings.wall,
+            purse=settings.purse,
+            unpriced=settings.unpriced,
+        )
         self._pipeline = Pipeline(
             groups=self._groups,
             transport=self._transport,
@@ -173,6 +196,7 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
             counters=self.counters,
             clock=settings.clock,
             timeout=settings.timeout,
+            till=self.till,
             reasks=settings.reasks,
             first_tokens=self._first_tokens if settings.streamed else None,
         )
@@ -239,6 +263,7 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
             concurrency=self._concurrency,
             bulk=bulk,
             dispatcher=self._dispatcher(),
+            till=self.till,
             fallback=self._readdress if len(self._groups) > 1 else None,
             recorder=self._recorder,
             patience=max(PATIENCE, 2 * settings.timeout.total),
@@ -261,6 +286,7 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
             counters=self.counters,
             clock=settings.clock,
             timeout=settings.timeout,
+            till=self.till,
         )
 
     @property
@@ -322,7 +348,8 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
         reason = self._pipeline.waiting_reason() or _elsewhere(self.counters.elsewhere)
         limits = self._gate.saturation()
         self._changes.look(limits, reason, self._ways, self._settings.clock.time())
-        return self.meter.picture(limits, reason, self._weather(), parked=self._parked())
+        bill = self.till.bill()
+        return self.meter.picture(limits, reason, self._weather(), bill=bill, parked=self._parked())
 
     def _parked(self) -> bool:
         """Whether there is an outage at each endpoint."""
@@ -332,9 +359,9 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
                     return False
         return bool(self._ways)
 
-    def facts(self) -> tuple[tuple[Saturation, ...], Weather]:
-        """The limits that were kept within, and what the endpoint was like, for the summary."""
-        return self._gate.saturation(), self._weather()
+    def facts(self) -> tuple[tuple[Saturation, ...], Weather, Bill]:
+        """The limits that were kept within, what the endpoint was like, and the bill, for the summary."""
+        return self._gate.saturation(), self._weather(), self.till.bill()
 
     def _weather(self) -> Weather:
         now = self._settings.clock.time()

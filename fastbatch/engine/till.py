@@ -13,7 +13,7 @@ from fastbatch.engine.gate import GateShut
 from fastbatch.engine.job import Job
 from fastbatch.engine.lane import Group
 from fastbatch.engine.purse import Purse
-from fastbatch.errors import InvalidRequest, RunStopped
+from fastbatch.errors import ConnectionLost, InvalidRequest, RunStopped
 from fastbatch.models.money import dollars
 from fastbatch.models.response import ResponseWrapper, Usage
 from fastbatch.models.stats import Bill
@@ -216,6 +216,19 @@ class Till(Generic[ResponseT]):
         """
         return not self._waiting and self._hold(job, self.worst(job))
 
+    def hold_first(self, jobs: Sequence[Job[ResponseT]]) -> int:
+        """Set the worst case of as many jobs aside, the first of them first, as there is money for; how many.
+
+        One that is refused ends it, as does one that has to wait: whoever sends it alone finds out.
+        """
+        for count, job in enumerate(jobs):
+            try:
+                if not self.try_hold(job):
+                    return count
+            except InvalidRequest:
+                return count
+        return len(jobs)
+
     async def hold(self, job: Job[ResponseT]) -> None:
         """Set the worst case of a job aside; waits while what is on its way may leave enough.
 
@@ -254,7 +267,8 @@ class Till(Generic[ResponseT]):
         error, cost = outcome.error, outcome.picos
         if error is not None and not cost:
             if error.maybe_billed:
-                self.doubt(job)
+                # One whose kept connection was closed before it is hardly billed: the cap goes by the worst.
+                self.doubt(job, told=not (isinstance(error, ConnectionLost) and error.stale))
             else:
                 self.release(job)
             return
@@ -265,11 +279,11 @@ class Till(Generic[ResponseT]):
                 self._purse.cap.settle(held, held if cost is None else cost)
             self._look()
 
-    def doubt(self, job: Job[ResponseT]) -> None:
-        """A request was sent, and nobody will say whether it was billed."""
-        worst = job.held or self._at_most(job, self._rates_of(job)) or 0
-        self._counters.doubts += 1
-        self._counters.doubtful += worst
+    def doubt(self, job: Job[ResponseT], *, told: bool = True) -> None:
+        """A request was sent, and nobody will say whether it was billed; `told` has the bill say so."""
+        if told:
+            self._counters.doubts += 1
+            self._counters.doubtful += job.held or self._at_most(job, self._rates_of(job)) or 0
         held = self._taken(job)
         if self._purse is not None and held:
             with self._purse.lock:

@@ -19,7 +19,7 @@ from fastbatch.errors import (
     ServerError,
 )
 from fastbatch.limits.weather import RowWeather
-from fastbatch.models.response import Usage
+from fastbatch.models.response import ResponseWrapper, Usage
 from fastbatch.retry import RetryDecision, RetryPolicy
 
 ResponseT = TypeVar("ResponseT")
@@ -200,6 +200,13 @@ def ask_again(job: Job[ResponseT], most: int) -> RetryDecision | None:
     job.stale = False
     job.weather = None
     return ASK_AGAIN
+
+
+def pay(job: Job[ResponseT], outcome: ResponseWrapper[ResponseT]) -> None:
+    """A reply has cost what stands on it; from here on there stands what all replies to the row have cost."""
+    costs = job.paid, outcome.picos
+    known = [cost for cost in costs if cost is not None]
+    job.paid = outcome.picos = sum(known) if len(known) == len(costs) else None
 
 
 def unfit(job: Job[Any], error: RequestError) -> RequestError:

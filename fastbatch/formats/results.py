@@ -2,13 +2,14 @@
 
     {"id", "custom_id", "response": {"status_code", "request_id", "body"}, "error": null, "metadata",
      "fastbatch": {"row", "key", "model", "provider", "cached", "shared", "attempts", "latency_s", "cost_usd",
-                   "fingerprint", "crc"}}
+                   "at", "fingerprint", "crc"}}
 
 `id` belongs to the row and its request and is the same in every run. `row` is the 1-based input line, `key`
-the request hash. `fingerprint` (16 hex digits) stands for the bytes of the input row and the settings they
-were read with, so that an answered row is known again without building its request. `crc` is the CRC-32 (8
-hex digits) of the line's bytes before its own `,"crc":`. Both stand last, at fixed distances from the end, so
-that a line can be checked and known without parsing it.
+the request hash. `cost_usd` is what the row cost in that run, exactly; null where it has no price. `at` is
+when it was recorded, in UTC. `fingerprint` (16 hex digits) stands for the bytes of the input row and the
+settings they were read with, so that an answered row is known again without building its request. `crc` is
+the CRC-32 (8 hex digits) of the line's bytes before its own `,"crc":`. Both stand last, at fixed distances
+from the end, so that a line can be checked and known without parsing it.
 """
 
 from __future__ import annotations
@@ -24,11 +25,13 @@ from xxhash import xxh3_128_hexdigest
 
 from fastbatch.formats.localfiles import MARK, folder_of
 from fastbatch.models.response import ResponseWrapper
+from fastbatch.pricing.money import plain
 
 # How every output line begins: a line torn by a crash is told by it from the last line of a foreign file.
 LINE_BEGINS = b'{"id":"batch_req_'
 
-_TRIED = b',"attempts":%b,"latency_s":%b,"cost_usd":null'
+_TRIED = b',"attempts":%b,"latency_s":%b,"cost_usd":%b,"at":"%b"'
+_COST = b',"cost_usd":'
 _FINGERPRINT = b',"fingerprint":"'
 _KEY = b',"key":"'
 _ID_AT = len(LINE_BEGINS) + 32 + len(b'","custom_id":"')
@@ -38,9 +41,15 @@ _BODY_ENDS = b'},"error":null'
 _OURS = b',"fastbatch":{"row":'
 
 
-def result_line(custom_id: str, row: int, outcome: ResponseWrapper[Any], fingerprint: int = 0) -> bytes:
-    """The output record of an answered row, ending in a newline."""
-    tail = _TRIED % (b"%d" % outcome.attempts, orjson.dumps(round(outcome.latency, 4)))
+def result_line(
+    custom_id: str, row: int, outcome: ResponseWrapper[Any], fingerprint: int = 0, *, at: str = ""
+) -> bytes:
+    """The output record of an answered row that was recorded `at` some moment, ending in a newline."""
+    picos = outcome.picos
+    cost = b"null" if picos is None else plain(picos).encode()
+    tail = _TRIED % (
+        b"%d" % outcome.attempts, orjson.dumps(round(outcome.latency, 4)), cost, at.encode()
+    )  # fmt: skip
     return answer_line(
         custom_id,
         row,
@@ -89,9 +98,9 @@ def answer_line(
 
 
 @lru_cache(maxsize=256)  # the rows of a run name few models
-def kept_from(model: str | None, provider: str, *, cached: bool) -> bytes:
+def kept_from(model: str | None, provider: str, *, cached: bool, at: str = "") -> bytes:
     """What a line says of an answer that was not asked for: out of the cache, or of the same run."""
-    return _source(model, provider, cached, not cached) + _TRIED % (b"0", b"0.0")
+    return _source(model, provider, cached, not cached) + _TRIED % (b"0", b"0.0", b"0", at.encode())
 
 
 @lru_cache(maxsize=256)
@@ -108,14 +117,20 @@ def error_line(
     *,
     options: Mapping[str, Any] | None = None,
     folder: Path | None = None,
+    cost: str | None = "0",
+    at: str = "",
 ) -> bytes:
     """The record of a failed row: the row as it was, its id and the error; a valid input line again.
 
     `options` are those that the row needs to mean the same again (`fastbatch retry` reads them). `folder` is
-    where files are that the row names, which the record of such a row tells.
+    where files are that the row names, which the record of such a row tells. `cost` is what answers cost, in
+    dollars, that did not do; None where they have no price: it is told with `at`, when the record was made.
     """
     kept = {key: value for key, value in row.items() if key not in ("custom_id", "error", "fastbatch")}
     ours: dict[str, Any] = {"row": number}
+    if cost != "0":
+        ours["cost_usd"] = None if cost is None else orjson.Fragment(cost)
+        ours["at"] = at
     if options:
         ours["options"] = options
     record = {"custom_id": custom_id, **kept, "error": error, "fastbatch": ours}
@@ -137,6 +152,15 @@ def scan_result(line: bytes) -> tuple[bytes, int] | None:
         return None
     fingerprint = int(line[-36:-20], 16) if line[-52:-36] == _FINGERPRINT else 0
     return line[_ID_AT : line.find(_ID_ENDS, _ID_AT)], fingerprint
+
+
+def cost_of(line: bytes) -> str | None:
+    """What a good line says that its row cost, in dollars; None where it has no price, or tells nothing."""
+    at = line.rfind(_COST) + len(_COST)
+    if at < len(_COST):
+        return None
+    cost = line[at : at + 40].partition(b",")[0].decode()
+    return None if cost == "null" else cost
 
 
 def key_of(line: bytes) -> bytes:

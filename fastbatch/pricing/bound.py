@@ -56,10 +56,8 @@ def _completion(body: dict[str, Any]) -> int | None:
 
 def _prompt(body: dict[str, Any]) -> int | None:
     tools = body.get("tools")
-    if isinstance(tools, list) and not all(
-        map(_is_function, tools)
-    ):  # the provider's own read who knows what
-        return None
+    if isinstance(tools, list) and not all(map(_is_function, tools)):
+        return None  # the provider's own read who knows what
     blobs: list[int] = []
     if not _find(body, blobs):
         return None

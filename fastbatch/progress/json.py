@@ -13,6 +13,11 @@ Every object has `event`; the other keys are:
                pace (requests a second that were found to be taken; null where nothing had to be found),
                latency_p50, latency_p99 (s), first_token_p50, first_token_p99 (s; 0 without streams),
                reasks (questions asked once more, since an answer did not fit the schema),
+               cost_usd (exact, of the answers so far that have a price), projected_usd (of all rows, if the
+               others are like them; null where unknown), unpriced (answers without a price), doubts
+               (requests without an answer that may have been billed), doubtful_usd (what they cost at most),
+               budget_usd (null without one), before_usd (of it spent before the run), prices ([the price
+               lists, each with its date and a digest]),
                notes ([how requests were sent, where that was not the usual way])
     notice     text
     learned    limits (as above): what the provider's replies say, at first and when it changes
@@ -120,11 +125,21 @@ def _keys(snapshot: Snapshot) -> dict[str, Any]:
     keys: dict[str, Any] = {
         name: round(value, 3) if isinstance(value, float) else value
         for name, value in asdict(snapshot).items()
-        if name not in ("saturation", "waiting_for", "weather")
+        if name not in ("saturation", "waiting_for", "weather", "bill", "projected")
     }
     keys["done"] = snapshot.done
     keys["limits"] = [_limit(limit) for limit in snapshot.saturation]
     keys["waiting_for"] = snapshot.waiting_for
+    bill = snapshot.bill
+    for name, usd in (
+        ("cost_usd", bill.cost),
+        ("projected_usd", snapshot.projected),
+        ("doubtful_usd", bill.doubtful),
+        ("budget_usd", bill.budget),
+        ("before_usd", bill.before),
+    ):
+        keys[name] = None if usd is None else orjson.Fragment(f"{usd:f}")
+    keys |= {"unpriced": bill.unpriced, "doubts": bill.doubts, "prices": list(bill.prices)}
     for name, value in asdict(snapshot.weather).items():
         keys[name] = round(value, 3) if isinstance(value, float) else value
     return keys

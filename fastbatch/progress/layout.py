@@ -15,7 +15,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from fastbatch.models.stats import Saturation, Snapshot, Weather
-from fastbatch.progress.words import duration, one_line, percent, rate, seconds, short, sizes
+from fastbatch.progress.words import duration, money, one_line, percent, rate, seconds, short, sizes
 
 __all__ = ["State", "fetch_line", "run_lines"]
 
@@ -199,6 +199,13 @@ def _speeds(snapshot: Snapshot) -> Table:
     if snapshot.weather.latency_p99:
         half, most = (seconds(each) for each in (snapshot.weather.latency_p50, snapshot.weather.latency_p99))
         lines.append(_entry("p50, p99  ", f"{half:>5}{most:>8}"))
+    bill = snapshot.bill
+    if bill.cost or bill.budget is not None:
+        lines.append(_entry("cost, all", f"{money(bill.cost):>7}{money(snapshot.projected):>7}"))
+    if bill.budget is not None:
+        lines.append(_entry("budget         ", f"{money(bill.budget):>8}"))
+    if bill.unpriced:
+        lines.append(_entry("unpriced       ", f"{_count(bill.unpriced):>8}", "yellow"))
     return lines
 
 

@@ -19,7 +19,7 @@ from fastbatch.models.stats import Snapshot
 from fastbatch.progress.pen import Pen
 from fastbatch.progress.sentences import sentence
 from fastbatch.progress.steps import Steps
-from fastbatch.progress.words import averages, duration, one_line, percent, rate, short, sizes
+from fastbatch.progress.words import averages, duration, money, one_line, percent, rate, short, sizes
 
 __all__ = ["PlainProgress", "progress_line"]
 
@@ -93,6 +93,13 @@ def progress_line(snapshot: Snapshot, *, last: bool = False, stopped: bool = Fal
         f"in flight {snapshot.in_flight:,}",
         f"retries {snapshot.retries:,}",
     ]
+    bill = snapshot.bill
+    if bill.cost or bill.budget is not None:
+        cap = "" if bill.budget is None else f" budget {money(bill.budget)}"
+        whole = "" if last else f" of about {money(snapshot.projected)}"
+        parts.append(f"cost {money(bill.cost)}{whole}{cap}")
+    if bill.unpriced:
+        parts.append(f"unpriced {bill.unpriced:,}")
     if snapshot.weather.refused:
         parts.append(f"refused {snapshot.weather.refused:,}")
     if snapshot.waiting:

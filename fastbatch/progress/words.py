@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 
 from fastbatch.models.stats import Snapshot
 
-__all__ = ["averages", "duration", "one_line", "percent", "rate", "seconds", "short", "sizes"]
+__all__ = ["averages", "duration", "money", "one_line", "percent", "rate", "seconds", "short", "sizes"]
 
 _UNITS = ("", "k", "M", "G", "T", "P")
+_LEAST = Decimal("0.0001")  # dollars that are told
 _MEGABYTE = 1_000_000  # as package indexes and disks count
 
 
@@ -51,6 +53,23 @@ def seconds(number: float) -> str:
     if number < 0.9995:
         return f"{number * 1000:.0f}ms"
     return f"{number:.1f}s" if number < 99.95 else f"{min(number, 9999):.0f}s"
+
+
+def money(usd: Decimal | None) -> str:
+    """Dollars, at most seven characters; None is unknown.
+
+    >>> [money(Decimal(each)) for each in ("0", "0.0000124", "0.0213", "1.235", "123.4", "12345")]
+    ['$0', '<$.0001', '$0.0213', '$1.24', '$123', '$12.3k']
+    """
+    if usd is None:
+        return "-"
+    if not usd:
+        return "$0"
+    if usd < _LEAST:
+        return "<$.0001"
+    if usd < 1:
+        return f"${usd:.4f}"
+    return f"${usd:.2f}" if usd < 100 else f"${short(float(usd))}"
 
 
 def duration(seconds: float | None) -> str:

@@ -12,7 +12,14 @@ from fastbatch.simulator import SimulatedLimit, SimulatorConfig
 from fastbatch.testing import SimulatorThread
 
 ROWS = 600
-MEASURED = ("attempts", "latency_s", "shared", "crc")  # which of identical rows is the first may differ
+MEASURED = ("attempts", "latency_s", "cost_usd", "at", "shared", "crc")  # who is the first may differ
+    "attempts",
+    "latency_s",
+    "cost_usd",
+    "at",
+    "shared",
+    "crc",
+)  # which of identical rows is the first may differ
 
 
 @pytest.fixture(autouse=True)

@@ -100,7 +100,7 @@ def test_a_member_makes_the_line_of_the_output():
     came.outcome = outcome_of(came)
     form, raw = write_outcome(came)
     assert raw == result_line("row-ü", 12, outcome_of(job), MARK)
-    assert across(form) == [7, OK, len(raw), 5, 4, 3, 2, 0]
+    assert across(form) == [7, OK, len(raw), 5, 4, 3, 2, 0, 0]
 
 
 def test_a_row_of_a_file_is_read_by_the_member():

@@ -59,7 +59,7 @@ async def test_files_are_those_of_one_process(tmp_path):
         failed = read_lines(output.with_name(output.name + ".errors.jsonl"))
         answered = read_lines(output)
         for line in answered:
-            del line["fastbatch"]["latency_s"], line["fastbatch"]["crc"]
+            del line["fastbatch"]["latency_s"], line["fastbatch"]["at"], line["fastbatch"]["crc"]
         written.append([sorted(lines, key=lambda line: line["custom_id"]) for lines in (answered, failed)])
     assert written[0] == written[1]
     assert list(map(len, written[0])) == [20, 2]

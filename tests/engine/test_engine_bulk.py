@@ -57,7 +57,7 @@ def said(path):
     """What an output says of each row, but for how its answer came and what depends on that."""
     lines = read(path)
     for line in lines:
-        for measured in ("cached", "attempts", "latency_s", "crc"):
+        for measured in ("cached", "attempts", "latency_s", "cost_usd", "at", "crc"):
             del line["fastbatch"][measured]
     return sorted(lines, key=lambda line: line["custom_id"])
 

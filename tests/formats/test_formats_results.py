@@ -67,7 +67,8 @@ def test_a_result_is_an_openai_batch_output_line() -> None:
             "shared": False,
             "attempts": 2,
             "latency_s": 1.2346,
-            "cost_usd": None,
+            "cost_usd": 0,
+            "at": "2026-11-21T07:29:41Z",
             "fingerprint": "00000000000000ff",
         },
     }

@@ -172,4 +172,4 @@ def test_counters() -> None:
     counters.total = 20
     counters.ok, counters.failed, counters.skipped, counters.cached, counters.shared = 1, 2, 3, 4, 5
     counters.sent, counters.retries, counters.prompt_tokens, counters.completion_tokens = 6, 7, 8, 9
-    assert recording.journal.count()[1:] == (20, 1, 2, 3, 4, 5, 6, 7, 8, 9)
+    assert recording.journal.count()[1:] == (20, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 0)

@@ -9,6 +9,7 @@ from fastbatch.engine.crew.forms import CACHED, SHARED, OutcomeForm
 from fastbatch.engine.events import Counters
 from fastbatch.engine.job import Job
 from fastbatch.engine.recorder import RowRecorder
+from fastbatch.models.response import Usage
 
 ResponseT = TypeVar("ResponseT")
 
@@ -81,7 +82,7 @@ class Books(Generic[ResponseT]):
             if isinstance(each, Answered):
                 jobs, forms, _ = each
                 for form in forms:
-                    self._count(form[1], form[3:7])
+                    self._count(form[1], form[3:7], form[7])
                 self.open -= len(jobs)
                 self._finished += jobs
             else:
@@ -104,16 +105,18 @@ class Books(Generic[ResponseT]):
         assert outcome is not None
         if outcome.error is not None:
             self._counters.fail(outcome.error)
-            if (outcome.error.answered or outcome.reasks) and not (outcome.shared or outcome.cached):
-                self._spend(outcome.tokens)
+            if not (outcome.shared or outcome.cached):
+                answered = outcome.error.answered or outcome.reasks > 0
+                self._spend(outcome.tokens if answered else Usage(), outcome.picos)
         elif outcome.recorded:
             self._counters.skipped += 1
         else:
-            self._count(CACHED * outcome.cached | SHARED * outcome.shared, outcome.tokens)
+            bits = CACHED * outcome.cached | SHARED * outcome.shared
+            self._count(bits, outcome.tokens, outcome.picos)
         self.open -= 1
         self._finished.append(job)
 
-    def _count(self, bits: int, tokens: Sequence[int]) -> None:
+    def _count(self, bits: int, tokens: Sequence[int], picos: int | None) -> None:
         counters = self._counters
         counters.ok += 1
         if bits & CACHED:
@@ -121,10 +124,12 @@ class Books(Generic[ResponseT]):
         elif bits & SHARED:
             counters.shared += 1
         else:
-            self._spend(tokens)
+            self._spend(tokens, picos)
 
-    def _spend(self, tokens: Sequence[int]) -> None:
+    def _spend(self, tokens: Sequence[int], picos: int | None) -> None:
         counters = self._counters
+        counters.unpriced += picos is None
+        counters.cost += picos or 0
         counters.prompt_tokens += tokens[0]
         counters.cached_tokens += tokens[1]
         counters.completion_tokens += tokens[2]

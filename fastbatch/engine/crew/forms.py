@@ -26,9 +26,9 @@ LineForm = list[Any] | None
 """`[custom_id, line of the input, fingerprint, metadata]` where an output line is to be made; else None."""
 
 OutcomeForm = list[Any]
-"""`[number, bits, length of the raw bytes, *tokens, fallback, status, the provider's id, attempts, seconds,
-model, provider, error, re-asks, seconds to the first token]`; where the raw bytes are an output line it ends
-behind `fallback`."""
+"""`[number, bits, length of the raw bytes, *tokens, pico-dollars, fallback, status, the provider's id,
+attempts, seconds, model, provider, error, re-asks, seconds to the first token]`; where the raw bytes are an
+output line it ends behind `fallback`."""
 
 
 def write_row(job: Job[Any], length: int, *, lines: bool) -> RowForm:
@@ -58,17 +58,17 @@ def read_row(form: RowForm, raw: bytes, reads: RowSettings | None, shape: Shape 
     return job
 
 
-def write_outcome(job: Job[Any]) -> tuple[OutcomeForm, bytes]:
-    """What became of a job."""
+def write_outcome(job: Job[Any], at: str = "") -> tuple[OutcomeForm, bytes]:
+    """What became of a job; `at` is what an output line says of when."""
     outcome = job.outcome
     assert outcome is not None
     error = outcome.error
     bits = (OK if error is None else 0) | CACHED * outcome.cached | SHARED * outcome.shared
     line: LineForm = job.tag
     if line is not None and error is None:
-        raw = result_line(line[0], line[1], outcome, line[2])
-        return [job.index, bits, len(raw), *outcome.tokens, job.group], raw
-    form: OutcomeForm = [job.index, bits, len(outcome.raw), *outcome.tokens, job.group]
+        raw = result_line(line[0], line[1], outcome, line[2], at=at)
+        return [job.index, bits, len(raw), *outcome.tokens, outcome.picos, job.group], raw
+    form: OutcomeForm = [job.index, bits, len(outcome.raw), *outcome.tokens, outcome.picos, job.group]
     form += (outcome.status, outcome.provider_request_id, outcome.attempts, outcome.latency, outcome.model)
     form += (
         outcome.provider,
@@ -84,7 +84,8 @@ def read_outcome(
 ) -> ResponseWrapper[Any]:
     """The outcome of a job, read by the reader of whoever answered it."""
     _, bits, _, *tokens = form[:7]
-    fallback, status, request_id, attempts, latency, model, provider, error, reasks, first_token = form[7:]
+    picos, fallback, status, request_id, attempts, latency, model, provider, *rest = form[7:]
+    error, reasks, first_token = rest
     outcome: ResponseWrapper[Any] = ResponseWrapper(
         readers[fallback],
         provider=provider,
@@ -97,7 +98,7 @@ def read_outcome(
     outcome.of(job.request, index=job.index, key=job.key)
     outcome.model = model
     outcome.cached, outcome.shared = bool(bits & CACHED), bool(bits & SHARED)
-    outcome.attempts, outcome.latency = attempts, latency
+    outcome.attempts, outcome.latency, outcome.picos = attempts, latency, picos
     outcome.reasks, outcome.first_token = reasks, first_token
     return outcome
 

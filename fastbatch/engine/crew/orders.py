@@ -13,10 +13,12 @@ from fastbatch.cache.base import CacheProvider
 from fastbatch.engine.addresses import Places
 from fastbatch.engine.events import Listener
 from fastbatch.engine.session import Identical, Settings
+from fastbatch.engine.till import Unpriced
 from fastbatch.errors import ConfigError
 from fastbatch.formats.rows import RowSettings
 from fastbatch.limits.tokens import TokenEstimator
 from fastbatch.models.shape import Shape
+from fastbatch.pricing.book import PriceBook
 from fastbatch.retry import RetryPolicy
 from fastbatch.transport.base import Transport
 from fastbatch.transport.timeout import Timeout
@@ -29,6 +31,7 @@ _NAMES = {
     "transport": "the transport",
     "shape": "the type of answers (response_format), which has to be in a module that they can import,",
     "reads": "how rows are read",
+    "prices": "the prices",
 }
 
 
@@ -43,6 +46,8 @@ class Orders:
         asks: whether a member asks before it sends, since there is a journal; else it only tells.
         shape: what answers have to look like, and how often to ask again for one that does not.
         streamed: whether replies come in pieces.
+        prices: opens the price lists.
+        unpriced: what becomes of models without a price.
     """
 
     places: Places
@@ -59,6 +64,8 @@ class Orders:
     shape: Shape | None
     reasks: int
     streamed: bool
+    prices: Callable[[], PriceBook]
+    unpriced: Unpriced | None
 
     def settings(self, listener: Listener, *, concurrency: int, retries: float) -> Settings[Any]:
         """A member's own settings."""
@@ -78,6 +85,8 @@ class Orders:
             shape=self.shape,
             reasks=self.reasks,
             streamed=self.streamed,
+            prices=self.prices,
+            unpriced=self.unpriced,
         )
 
 
@@ -106,6 +115,8 @@ def orders(
         shape=settings.shape,
         reasks=settings.reasks,
         streamed=settings.streamed,
+        prices=settings.prices,
+        unpriced=settings.unpriced,
     )
 
 

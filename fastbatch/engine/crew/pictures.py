@@ -8,8 +8,9 @@ from typing import Any
 
 from fastbatch.engine.events import Counters
 from fastbatch.models.stats import Saturation, Snapshot, Weather
+from fastbatch.pricing.money import picos
 
-_COUNTED = ("in_flight", "waiting", "refused", "hedged", "fallbacks", "reasks")
+_COUNTED = ("in_flight", "waiting", "refused", "hedged", "fallbacks", "reasks", "doubts", "doubtful")
 _MOMENTARY = ("in_flight", "waiting")  # nothing is left of these when a member is gone
 
 
@@ -25,6 +26,8 @@ def write_picture(snapshot: Snapshot) -> dict[str, Any]:
             weather.hedged,
             weather.fallbacks,
             snapshot.reasks,
+            snapshot.bill.doubts,
+            picos(snapshot.bill.doubtful),
         ],
         "limits": [
             [each.name, each.used, each.limit, _finite(each.per), each.utilisation, each.learned]

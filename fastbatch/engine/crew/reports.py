@@ -15,6 +15,7 @@ from fastbatch.engine.crew.forms import write_outcome
 from fastbatch.engine.crew.link import Link
 from fastbatch.engine.events import Counters
 from fastbatch.engine.job import Job
+from fastbatch.engine.stamp import Stamp
 
 
 class Reports:
@@ -29,6 +30,7 @@ class Reports:
         self.asks = True
         self.counters = Counters()
         self._link = link
+        self._stamp = Stamp()
         self._loop = asyncio.get_running_loop()
         self._outcomes: list[Job[Any]] = []
         self._back: list[int] = []
@@ -99,7 +101,7 @@ class Reports:
             return
         forms, raws = [], []
         for job in self._outcomes:
-            form, raw = write_outcome(job)
+            form, raw = write_outcome(job, self._stamp.now())
             forms.append(form)
             raws.append(raw)
         counted = [self.counters.sent, self.counters.retries]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -32,7 +33,8 @@ from fastbatch.engine.job import Job
 from fastbatch.engine.recorder import RowRecorder
 from fastbatch.engine.session import Settings
 from fastbatch.engine.uncertain import Choice
-from fastbatch.models.stats import Saturation, Snapshot, Weather
+from fastbatch.models.money import dollars
+from fastbatch.models.stats import Bill, Saturation, Snapshot, Weather
 
 ResponseT = TypeVar("ResponseT")
 
@@ -168,11 +170,23 @@ class CrewSession(AbstractAsyncContextManager["CrewSession[ResponseT]"], Generic
         limits, reason = pictures.limits, pictures.waiting_for
         self._changes.look(limits, reason, (), self._settings.clock.time())
         parked = any(len(away) == self._members for away in self._away.values())
-        return self.meter.picture(limits, reason, pictures.weather(), parked=parked)
+        return self.meter.picture(limits, reason, pictures.weather(), bill=self._bill(), parked=parked)
 
-    def facts(self) -> tuple[tuple[Saturation, ...], Weather]:
-        """The limits that were kept within, and what the endpoint was like, for the summary."""
-        return self._pictures.limits, self._pictures.weather()
+    def facts(self) -> tuple[tuple[Saturation, ...], Weather, Bill]:
+        """The limits that were kept within, what the endpoint was like, and the bill, for the summary."""
+        bill = self._bill()
+        if bill.cost or bill.unpriced:
+            bill = replace(bill, prices=tuple(map(str, self._settings.prices().stamps)))
+        return self._pictures.limits, self._pictures.weather(), bill
+
+    def _bill(self) -> Bill:
+        counters = self.counters
+        return Bill(
+            cost=dollars(counters.cost),
+            unpriced=counters.unpriced,
+            doubtful=dollars(counters.doubtful),
+            doubts=counters.doubts,
+        )
 
 
 def _reason(error: BaseException | None) -> str:

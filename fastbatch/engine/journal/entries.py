@@ -73,6 +73,10 @@ class Counted(NamedTuple):
     retries: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    doubtful: int = 0
+    """Pico-dollars, under a budget, that no answer tells of: of requests that may have been billed."""
+    held: int = 0
+    """And of those that are on their way."""
 
 
 class About(NamedTuple):

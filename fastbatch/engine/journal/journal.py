@@ -136,6 +136,11 @@ class Journal:
         return self._state.uncertain
 
     @property
+    def counted(self) -> Counted:
+        """What the run before this one had counted, where that has left a journal; all zeros elsewhere."""
+        return Counted() if self._before is None else self._before[1]
+
+    @property
     def files(self) -> tuple[Path, ...]:
         """Where result lines are, those first that later ones replace."""
         return (self.output, part_path(self.output)) if self._ordered else (self.output,)
