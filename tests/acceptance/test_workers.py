@@ -12,14 +12,8 @@ from fastbatch.simulator import SimulatedLimit, SimulatorConfig
 from fastbatch.testing import SimulatorThread
 
 ROWS = 600
-MEASURED = ("attempts", "latency_s", "cost_usd", "at", "shared", "crc")  # who is the first may differ
-    "attempts",
-    "latency_s",
-    "cost_usd",
-    "at",
-    "shared",
-    "crc",
-)  # which of identical rows is the first may differ
+# Who of identical rows is the first may differ.
+MEASURED = ("attempts", "latency_s", "cost_usd", "at", "shared", "crc")
 
 
 @pytest.fixture(autouse=True)

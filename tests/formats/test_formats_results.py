@@ -46,7 +46,7 @@ def test_the_id_of_a_line_is_its_own() -> None:
 
 def test_a_result_is_an_openai_batch_output_line() -> None:
     """With what fastbatch adds, on one line, in this order."""
-    line = result_line("a", 7, outcome(metadata={"label": "x"}), 255)
+    line = result_line("a", 7, outcome(metadata={"label": "x"}), 255, at="2026-11-21T07:29:41Z")
     assert line.count(b"\n") == 1
     assert line.endswith(b"\n")
     record = orjson.loads(line)
