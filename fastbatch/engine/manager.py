@@ -482,7 +482,7 @@ def _prices(given: str | Path | PriceBook | None) -> Callable[[], PriceBook]:
         return default_prices
     if isinstance(given, PriceBook):
         return partial(_same, given)
-    book: PriceBook = registry.find("assembly", "prices")(Path(given))
+    book: PriceBook = registry.find("assembly", "book")(Path(given))
     return partial(_same, book)
 
 

@@ -76,7 +76,7 @@ def default_transport() -> Transport:
 
 def default_prices() -> PriceBook:
     """The user's own prices and those that come with the package, read when the first answer comes."""
-    book: PriceBook = registry.find("assembly", "prices")()
+    book: PriceBook = registry.find("assembly", "book")()
     return book
 
 

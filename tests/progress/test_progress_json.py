@@ -91,6 +91,14 @@ def test_a_picture_has_all_keys() -> None:
         "pace": None,
         "latency_p50": 0.842,
         "latency_p99": 3.1,
+        "cost_usd": 0,
+        "projected_usd": None,
+        "unpriced": 0,
+        "doubts": 0,
+        "doubtful_usd": 0,
+        "budget_usd": None,
+        "before_usd": 0,
+        "prices": [],
         "notes": [],
     }
 
