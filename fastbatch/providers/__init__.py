@@ -5,7 +5,8 @@ A provider opens no connection, reads no clock and knows no other provider.
 
 The names below are what a provider of somebody else's stands on, and they stay: the Protocol and its
 values, `HostedProvider` (all but a dialect) or `OpenAIShaped` (all but an address), `Body` and its kin for
-translating a request, `EventFold` for a stream. They load when they are first asked for.
+translating a request, `EventFold` for a stream, `NativeBatches` for a batch API. They load when they are
+first asked for.
 """
 
 from __future__ import annotations
@@ -21,8 +22,20 @@ if TYPE_CHECKING:
     from fastbatch.models.stream import Delta, Fold, StreamedCall
     from fastbatch.models.telling import Structured
     from fastbatch.providers.base import Model, ModelPage, Provider
+    from fastbatch.providers.batches import (
+        ENQUEUED_TOKENS,
+        BatchBounds,
+        Batching,
+        BatchPage,
+        BatchResult,
+        BatchStatus,
+        LaterCall,
+        NativeBatches,
+        Steps,
+    )
     from fastbatch.providers.folding import EventFold
     from fastbatch.providers.hosted import HostedProvider, Keys, can_be_recorded, count_of, loaded
+    from fastbatch.providers.openai_batches import BatchRules, Spoken
     from fastbatch.providers.openai_shaped import OpenAIShaped
     from fastbatch.providers.statuses import error_kind
     from fastbatch.providers.translation import (
@@ -36,6 +49,13 @@ if TYPE_CHECKING:
     from fastbatch.providers.waits import read_retry_after
 
 __all__ = [
+    "ENQUEUED_TOKENS",
+    "BatchBounds",
+    "BatchPage",
+    "BatchResult",
+    "BatchRules",
+    "BatchStatus",
+    "Batching",
     "Body",
     "Cost",
     "Delta",
@@ -45,14 +65,18 @@ __all__ = [
     "HTTPReply",
     "HostedProvider",
     "Keys",
+    "LaterCall",
     "Model",
     "ModelPage",
+    "NativeBatches",
     "OpenAIShaped",
     "Picture",
     "Provider",
     "ReplyReader",
     "ResponseWrapper",
+    "Spoken",
     "Stated",
+    "Steps",
     "StreamedCall",
     "Structured",
     "Usage",
@@ -69,6 +93,13 @@ __all__ = [
 ]
 
 _HOME = {
+    "ENQUEUED_TOKENS": "providers.batches",
+    "BatchBounds": "providers.batches",
+    "BatchPage": "providers.batches",
+    "BatchResult": "providers.batches",
+    "BatchRules": "providers.openai_batches",
+    "BatchStatus": "providers.batches",
+    "Batching": "providers.batches",
     "Body": "providers.translation",
     "Cost": "limits.cost",
     "Delta": "models.stream",
@@ -78,14 +109,18 @@ _HOME = {
     "HTTPReply": "models.http",
     "HostedProvider": "providers.hosted",
     "Keys": "providers.hosted",
+    "LaterCall": "providers.batches",
     "Model": "providers.base",
     "ModelPage": "providers.base",
+    "NativeBatches": "providers.batches",
     "OpenAIShaped": "providers.openai_shaped",
     "Picture": "providers.translation",
     "Provider": "providers.base",
     "ReplyReader": "models.response",
     "ResponseWrapper": "models.response",
+    "Spoken": "providers.openai_batches",
     "Stated": "limits.stated",
+    "Steps": "providers.batches",
     "StreamedCall": "models.stream",
     "Structured": "models.telling",
     "Usage": "models.response",

@@ -56,6 +56,8 @@ NOTES = (
     "stand, and so do further keys beside OpenAI's (`cache_control`).",
     "An answer that the server paused (`pause_turn`) ends by `length`: it is not whole, and can be gone "
     "on with.",
+    "Batches have no names there. All rows of one go out under the version 2023-06-01 where any of them says "
+    "`temperature`, `top_p` or `top_k`.",
 )
 """What else a user should know; the provider's page lists it."""
 

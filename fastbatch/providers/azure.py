@@ -65,6 +65,8 @@ class AzureProvider(OpenAIShaped):
         "With a version of the API (`OPENAI_API_VERSION`) calls go to "
         "`/openai/deployments/MODEL/…?api-version=…`, else to `/openai/v1/…`; an address that ends in "
         "`/openai/v1` has no version.",
+        "Batches take a deployment of the kind `Global-Batch` or `Data-Zone-Batch`, which answers nothing "
+        "else. Azure lets none expire: what is not done within a day goes on until it is cancelled.",
     )
     variables = TOKENS.variables + KEYS.variables
 

@@ -39,6 +39,10 @@ class GeminiProvider(GeminiShaped):
     title = "Gemini"
     variables = KEYS.variables
     version = "v1beta"
+    notes = (
+        "A batch that waits or runs for two days expires, and nothing of it can be had. Embeddings are not "
+        "asked in batches.",
+    )
     _models = "models"
     _lists = ("models",)
 

@@ -232,6 +232,7 @@ TOGETHER = Preset(
     ("TOGETHER_API_KEY",),
     needs_key=True,
     absent=_NO_MODERATIONS,
+    notes=("Its batches have a form of their own, which is not spoken here.",),
 )
 MISTRAL = Preset(
     "mistral",
@@ -244,6 +245,7 @@ MISTRAL = Preset(
     notes=(
         "It refuses parameters that it does not know: `seed` is `extra_body.random_seed` there, and an "
         "answer's length is `max_tokens`.",
+        "Its batches have a form of their own, which is not spoken here.",
     ),
 )
 DEEPSEEK = Preset(

@@ -95,6 +95,7 @@ def facts(subject: Subject) -> Iterator[tuple[str, str]]:
     offered = list(subject.endpoints())
     yield "endpoints", ", ".join(f"{ENDPOINTS[name]} (`POST {where}`)" for name, where, _ in offered)
     yield "streams", ", ".join(ENDPOINTS[name] for name, _, streamed in offered if streamed) or "none"
+    yield "batches, at half the price", batches(subject)
     yield "answers with a shape", "; ".join(WAYS[way] for way in subject.provider.structured)
     try:
         asked = subject.provider.ask_models()
@@ -112,6 +113,23 @@ def facts(subject: Subject) -> Iterator[tuple[str, str]]:
         yield "an answer takes", first_paragraph(subject.kind.settle)
     module, _, attribute = registry.BUILT_IN["providers"][subject.name].partition(":")
     yield "in Python", f"`{attribute}` of `{module}`"
+
+
+def batches(subject: Subject) -> str:
+    """What a batch holds, and what can be asked in one."""
+    native = getattr(subject.provider, "batches", None)
+    if native is None:
+        return "none"
+    kinds = []
+    for endpoint, *_ in subject.endpoints():
+        try:
+            native.line(subject.request(endpoint), "r-1")
+        except InvalidRequest:
+            continue
+        kinds.append(ENDPOINTS[endpoint])
+    rows, size, hours = native.bounds
+    within = f"{rows:,} rows and {size / 1e6:,.0f} MB in each, within {hours:.0f} hours"
+    return f"`--mode batch`: {', '.join(kinds)}; {within}"
 
 
 def needs(subject: Subject) -> str:
