@@ -10,6 +10,7 @@ import typer
 
 from fastbatch import __version__
 from fastbatch.cli import cache
+from fastbatch.cli.estimate import estimate
 from fastbatch.cli.models import models
 from fastbatch.cli.repair import repair
 from fastbatch.cli.retry import retry
@@ -19,7 +20,7 @@ from fastbatch.cli.status import status
 from fastbatch.errors import FastbatchError, mask_secrets
 
 # As they are needed, not as they are made.
-_ORDER = ("run", "retry", "status", "repair", "models", "cache", "simulate")
+_ORDER = ("estimate", "run", "retry", "status", "repair", "models", "cache", "simulate")
 
 
 class _Commands(typer.core.TyperGroup):
@@ -45,7 +46,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (run, retry, status, repair):
+for command in (estimate, run, retry, status, repair):
     app.command(no_args_is_help=True)(command)
 app.command()(models)
 app.command()(simulate)

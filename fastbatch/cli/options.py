@@ -202,20 +202,32 @@ class Flags(TypedDict):
 
 def with_run_options(command: Command) -> Command:
     """Show typer each option of a run in the place of the command's `**flags`."""
-    signature = inspect.signature(command, eval_str=True)
-    own = [given for given in signature.parameters.values() if given.kind is not given.VAR_KEYWORD]
-    shared = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
-        for name, annotation in get_type_hints(Flags, include_extras=True).items()
-    ]
-    cast(Any, command).__signature__ = signature.replace(parameters=[*own, *shared])
-    return command
+    return with_options(*get_type_hints(Flags))(command)
 
 
-def given(flags: Flags) -> Mapping[str, Any]:
+def with_options(*names: str) -> Callable[[Command], Command]:
+    """Show typer some options of a run in the place of a command's `**flags`."""
+
+    def shown(command: Command) -> Command:
+        signature = inspect.signature(command, eval_str=True)
+        own = [given for given in signature.parameters.values() if given.kind is not given.VAR_KEYWORD]
+        annotations = get_type_hints(Flags, include_extras=True)
+        shared = [
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotations[name]
+            )
+            for name in names
+        ]
+        cast(Any, command).__signature__ = signature.replace(parameters=[*own, *shared])
+        return command
+
+    return shown
+
+
+def given(flags: Mapping[str, Any]) -> Mapping[str, Any]:
     """What `config.resolve` takes of the flags."""
     from fastbatch.config import parse_param
 
     param = dict(parse_param(pair, "--param") for pair in flags["param"] or ())
-    lists = {name: flags[name] or None for name in ("window", "fallback", "base_url", "api_key_env")}
+    lists = {name: flags.get(name) or None for name in ("window", "fallback", "base_url", "api_key_env")}
     return {**flags, **lists, "param": param or None}

@@ -33,10 +33,10 @@ def execute(input: str, output: str, resolved: Resolved) -> int:
         raise ConfigError(
             "is missing; name one with -m, such as -m openai:gpt-4o-mini or -m local:smollm2", key="model"
         )
-    listener = _listener(resolved)
+    listener = open_listener(resolved)
     with resolved.naming(response_format="schema", budget_usd="budget"):
-        manager, kept_at = _manager(options.model, resolved, listener)
-    logging.getLogger("fastbatch").addHandler(_Notices(listener))
+        manager, kept_at = open_manager(options.model, resolved, listener)
+    logging.getLogger("fastbatch").addHandler(Notices(listener))
     with spooled(input) as (source, name), destination(output) as target:
         if options.progress != "json":
             say(f"fastbatch {__version__} · {name} → {output} · {options.model} · cache {kept_at}")
@@ -49,8 +49,10 @@ def execute(input: str, output: str, resolved: Resolved) -> int:
             return runner.run(one.finish())
 
 
-def _manager(model: str, resolved: Resolved, listener: Listener | None) -> tuple[RequestManager[Any], str]:
-    """The manager that the options describe, and where it keeps its cache."""
+def open_manager(
+    model: str, resolved: Resolved, listener: Listener | None, *, keyless: bool = False
+) -> tuple[RequestManager[Any], str]:
+    """The manager that the options describe, and where it keeps its cache; `keyless` as in `open_route`."""
     options = resolved.options
     route = open_route(
         model,
@@ -58,6 +60,7 @@ def _manager(model: str, resolved: Resolved, listener: Listener | None) -> tuple
         api_key_env=options.api_key_env,
         env=resolved.env,
         report=_reporter(listener),
+        keyless=keyless,
     )
     with resolved.naming(model="fallback"):
         fallback = [
@@ -91,7 +94,8 @@ def _manager(model: str, resolved: Resolved, listener: Listener | None) -> tuple
     return manager, kept_at
 
 
-def _listener(resolved: Resolved) -> Listener | None:
+def open_listener(resolved: Resolved) -> Listener | None:
+    """What draws the progress, as the options say."""
     name = resolved.options.progress
     if name == "off":
         return None
@@ -122,7 +126,7 @@ def _windows(resolved: Resolved) -> tuple[Window, ...]:
         raise resolved.refused("window", "write each like 1500/5s, 90000tok/60s, 500/min or 25/s") from None
 
 
-class _Notices(logging.Handler):
+class Notices(logging.Handler):
     """Warnings of the library, such as a cache that broke, are said above the display."""
 
     def __init__(self, listener: Listener | None) -> None:

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from fastbatch.estimating.tally import Size
-from fastbatch.estimating.values import Cheaper, Dollars
+from fastbatch.estimating.values import Cheaper, Dollars, ModelEstimate
 from fastbatch.models.response import Usage
 from fastbatch.pricing.book import AS_USUAL, PriceBook
 from fastbatch.pricing.money import dollars
 from fastbatch.pricing.rates import Rates
 
 _MOST = 3
-_OPEN = 500
-"""Tokens of an answer that is neither bounded nor measured, where two models are compared."""
+_ENDLESS = 1_000_000
+"""Tokens of an answer that is neither bounded nor measured: beside it a prompt costs nothing."""
 
 # Models that do something else, whatever the price list calls them.
 _OTHER_KIND = re.compile(
     r"audio|realtime|transcri|tts|speech|voice|whisper|sora|video|veo|image|imagen|dall|vision|embed|rerank"
     r"|moderation|guard|search|instruct|davinci|babbage|computer-use|deep-research|live|robotics|ocr"
+    r"|gpt-oss"  # price lists have it with OpenAI, whose API does not
 )
 _EMBEDS = re.compile(r"embed")
 _PASSING = re.compile(r"preview|exp(?:erimental)?\b|latest|beta|:free|-\d{4}-?\d{2}-?\d{2}$|-\d{4}$|-\d{3}$")
@@ -52,14 +54,49 @@ def cheaper(
         if saving[0] > 0:
             found.append((cost, saving, name))
     found.sort()
+    measured, bounded = answer is not None, not any(size.unbounded for size in sizes.values())
     return tuple(
         Cheaper(
             f"{provider}:{name}",
-            Dollars(dollars(low), None if answer is None else dollars(high), dollars(high)),
+            Dollars(
+                dollars(low),
+                dollars(high) if measured else None,
+                dollars(high) if measured or bounded else None,
+            ),
             (saving[0], saving[1]),
         )
         for (low, high), saving, name in found[:_MOST]
     )
+
+
+def among(models: Sequence[ModelEstimate]) -> tuple[ModelEstimate, ...]:
+    """Each model with those of the others before its cheaper ones that cost less at both ends."""
+    return tuple(
+        replace(model, cheaper=(*sorted(_less(model, models), key=_saves, reverse=True), *model.cheaper))
+        for model in models
+    )
+
+
+def _less(model: ModelEstimate, others: Sequence[ModelEstimate]) -> Iterator[Cheaper]:
+    now = model.cost
+    for other in others:
+        cost = other.cost
+        if now is None or cost is None or not now.low or other is model or other.unpriced != model.unpriced:
+            continue
+        pairs = [(cost.expected, now.expected)]
+        if pairs[0][0] is None or pairs[0][1] is None:
+            pairs = [(cost.low, now.low), (cost.high, now.high)]
+        saving = sorted(
+            float(1 - part / whole)
+            for part, whole in pairs
+            if part is not None and whole is not None and whole
+        )
+        if saving and saving[0] > 0:
+            yield Cheaper(other.name, cost, (saving[0], saving[-1]))
+
+
+def _saves(found: Cheaper) -> float:
+    return found.saving[0]
 
 
 def _others(
@@ -70,7 +107,7 @@ def _others(
     for prices in book.lists:
         for listing in prices.models(provider):
             name = listing.name.lower()
-            if listing.name in seen or "*" in name or _PASSING.search(name):
+            if listing.deprecated or listing.name in seen or "*" in name or _PASSING.search(name):
                 continue
             seen.add(listing.name)
             if embeds != bool(_EMBEDS.search(name)) or (not embeds and _OTHER_KIND.search(name)):
@@ -90,7 +127,7 @@ def _ends(rates: Rates, sizes: Mapping[int, Size], answer: float | None) -> tupl
     low = high = 0
     for size in sizes.values():
         prompt = round(size.tokens / size.rows)
-        most = size.most + size.unbounded * _OPEN if answer is None else size.rows * answer
+        most = size.most + size.unbounded * _ENDLESS if answer is None else size.rows * answer
         high += size.rows * rates.price(Usage(prompt, 0, round(most / size.rows)))
         low += size.rows * rates.price(Usage(prompt, 0, 0))
     return (low, high) if answer is None else (high, high)

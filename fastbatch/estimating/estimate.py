@@ -17,7 +17,7 @@ from fastbatch.engine.done import Plan
 from fastbatch.engine.filerun import FileOptions, FileRun
 from fastbatch.engine.manager import RequestManager
 from fastbatch.errors import ConfigError
-from fastbatch.estimating.cheaper import cheaper
+from fastbatch.estimating.cheaper import among, cheaper
 from fastbatch.estimating.durations import duration
 from fastbatch.estimating.pilot import Asked, Findings, findings
 from fastbatch.estimating.sampling import Chosen, choose
@@ -314,7 +314,7 @@ async def estimate_async(
                 for one in found:
                     await one.ask()
         return Estimate(
-            tuple(one.said() for one in found),
+            among([one.said() for one in found]),
             tuple(found[0].tally.bad),
             book.stamps,
             installed(),

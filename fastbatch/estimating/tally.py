@@ -141,10 +141,10 @@ class Tally:
         found = self._rates.get(key)
         if found is None:
             served = asked_for(self._provider, body)[-1]
-            found = (
-                self._book.rates(self._provider, model, self._moment, served),
-                self._book.rates(self._provider, model, self._moment, BATCH),
-            )
+            usual = self._book.rates(self._provider, model, self._moment, served)
+            batch = self._book.rates(self._provider, model, self._moment, BATCH)
+            # What is free has no batches.
+            found = usual, batch if batch is not None and batch.costs else None
             if len(self._rates) < _KEPT:
                 self._rates[key] = found
         return found

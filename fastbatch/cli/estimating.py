@@ -1,0 +1,140 @@
+"""What `fastbatch estimate` does between its options and its exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from fastbatch.assembly import open_book
+from fastbatch.cli.estimatejson import told
+from fastbatch.cli.estimatelines import estimate_lines, money
+from fastbatch.cli.running import Notices, open_listener, open_manager
+from fastbatch.cli.streams import spooled
+from fastbatch.cli.words import columns, counted, say
+from fastbatch.config import Resolved
+from fastbatch.engine.bridge import new_loop
+from fastbatch.engine.manager import RequestManager
+from fastbatch.errors import ConfigError, UsageError
+from fastbatch.estimating.estimate import Offer, estimate_async
+from fastbatch.estimating.values import Estimate
+
+
+def execute(
+    input: str,
+    models: Sequence[str],
+    resolved: Resolved,
+    *,
+    output: str | None,
+    pilot: int,
+    seed: int,
+    as_json: bool,
+) -> int:
+    """Estimate INPUT and print it; returns the exit code."""
+    options = resolved.options
+    names = [*dict.fromkeys(models)] or ([options.model] if options.model else [])
+    if not names:
+        raise ConfigError(
+            "is missing; name one or several with -m, such as -m openai:gpt-4o-mini", key="model"
+        )
+    if output == "-":
+        raise UsageError("-o - has no answers to leave out; name a file of results, or none")
+    if pilot and options.cache == "memory":
+        raise ConfigError(
+            "is forgotten when this command ends, and the run would pay for the pilot again; name a folder",
+            key="--cache",
+            value="memory",
+        )
+    listener = open_listener(resolved) if pilot else None
+    logging.getLogger("fastbatch").addHandler(Notices(listener))
+    with resolved.naming(response_format="schema"):
+        managers = [open_manager(name, resolved, listener, keyless=not pilot)[0] for name in names]
+    with spooled(input) as (source, name), asyncio.Runner(loop_factory=new_loop) as runner:
+        work = _estimated(managers, resolved, source=source, name=name, output=output, pilot=pilot, seed=seed)
+        try:
+            found = runner.run(work)
+        except typer.Abort:
+            say("Nothing was sent.")
+            return 130
+        except KeyboardInterrupt:
+            kept = "; answers that came are in the cache, and nobody pays for them again" if pilot else ""
+            say(f"Interrupted{kept}.")
+            return 130
+    if as_json:
+        typer.echo(told(found))
+    else:
+        for line in estimate_lines(found, name, columns()):
+            typer.echo(line)
+    return 0
+
+
+async def _estimated(
+    managers: Sequence[RequestManager[Any]],
+    resolved: Resolved,
+    *,
+    source: Path,
+    name: str,
+    output: str | None,
+    pilot: int,
+    seed: int,
+) -> Estimate:
+    options = resolved.options
+    try:
+        return await estimate_async(
+            source,
+            managers,
+            output=output,
+            prompt=options.prompt,
+            system=options.system,
+            limit=options.limit,
+            dedupe=options.dedupe,
+            pilot=pilot,
+            seed=seed,
+            agree=None if options.yes else _agreed,
+            prices=open_book(),
+            input_name=name,
+        )
+    finally:
+        for manager in managers:
+            await manager.aclose()
+
+
+def _agreed(offers: Sequence[Offer]) -> bool:
+    """Ask before a pilot spends anything.
+
+    Raises:
+        UsageError: there is nobody to ask.
+        typer.Abort: by Ctrl-C.
+    """
+    if all(not offer.at_most.high and not offer.unbounded and not offer.unpriced for offer in offers):
+        return True
+    for offer in offers:
+        say(_offered(offer))
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError("--pilot spends money and asks before it does; add --yes where nobody can answer")
+    # Python writes a part of each question to stdout, which is for the estimate.
+    with redirect_stdout(sys.stderr):
+        return typer.confirm("Ask them now?", err=True)
+
+
+def _offered(offer: Offer) -> str:
+    """`The pilot asks 50 rows of openai:gpt-4o-mini, for $0.02 at most.`"""
+    rows = f"The pilot asks {counted(offer.rows, 'row')} of {offer.name}"
+    if offer.unpriced == offer.rows:
+        return f"{rows}, for which there is no price."
+    assert offer.at_most.high is not None
+    least = f"{rows}, for {money(offer.at_most.high)} at most"
+    if offer.unbounded:
+        least = (
+            f"{rows}, for {money(offer.at_most.high)} and the answers of {offer.unbounded:,} that set no "
+            "max_tokens, which may be as long as the model likes"
+        )
+    if offer.unpriced:
+        least += f"; {offer.unpriced:,} of them have no price"
+    return f"{least}."
