@@ -8,16 +8,21 @@ from textwrap import wrap
 
 from fastbatch.cli.words import counted, duration
 from fastbatch.engine.done import Plan
-from fastbatch.estimating.values import Dollars, Duration, Estimate, ModelEstimate, Tokens
+from fastbatch.estimating.values import BadRow, Dollars, Duration, Estimate, ModelEstimate, Tokens
 
 _MISSED = 2.3  # rows that occur less often than one in N/2.3 are missed by N rows one time in ten
 
 
 def estimate_lines(found: Estimate, name: str, width: int) -> Iterator[str]:
     """All of it, in lines of at most `width` columns."""
-    yield from _wrapped(f"{name}: {_rows(found.models[0].plan)}", width)
-    for bad in found.bad:
-        yield from _wrapped(f"line {bad.line}: {bad.message}", width, "  ")
+    told: list[tuple[str, Sequence[BadRow]]] = []
+    for model in found.models:
+        if told and told[0] == (_rows(model.plan), model.bad):
+            continue
+        yield from _wrapped(f"{model.name if told else name}: {_rows(model.plan)}", width)
+        for bad in model.bad:
+            yield from _wrapped(f"line {bad.line}: {bad.message}", width, "  ")
+        told.append((_rows(model.plan), model.bad))
     if not any(model.plan.to_send for model in found.models):
         yield "Nothing would be sent, and nothing paid."
         return
@@ -57,7 +62,7 @@ def _rows(plan: Plan) -> str:
         (plan.cached, "in the cache"),
         (plan.identical, "identical to another row"),
         (plan.changed, "to replace an answer"),
-        (plan.bad, "bad, without a request (run refuses them; --on-bad-row record or skip does not)"),
+        (plan.bad, "bad, without a request (run wants --on-bad-row record or skip then)"),
     ):
         if count:
             parts.append(f"{count:,} {words}")

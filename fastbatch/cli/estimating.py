@@ -59,6 +59,10 @@ def execute(
         work = _estimated(managers, resolved, source=source, name=name, output=output, pilot=pilot, seed=seed)
         try:
             found = runner.run(work)
+        except ConfigError as refused:
+            if refused.key != "pilot":
+                raise
+            raise ConfigError(refused.problem, key="--pilot", value=str(pilot)) from None
         except typer.Abort:
             say("Nothing was sent.")
             return 130

@@ -302,7 +302,7 @@ class InputFile:
             for number, line in block:
                 if number in numbers:
                     row = self._row(ids, number, line, "")
-                    if isinstance(row, Row) and row.request is not None:
+                    if isinstance(row, Row) and row.request is not None and row.problem is None:
                         yield number, row.request
             if block[-1][0] >= last:
                 return

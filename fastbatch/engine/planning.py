@@ -65,11 +65,12 @@ async def make_plan(
         if row is None:
             count["answered"] += 1
             continue
-        if row.request is None:
+        if row.problem is not None:
             count["bad"] += 1
             if onlooker is not None:
                 onlooker.refuses(row)
             continue
+        assert row.request is not None
         if row.held and row.held != row.mark and not answers.knows_requests:
             await asyncio.to_thread(answers.read_requests)
         if row.held and (row.held == row.mark or answers.same_request(row.custom_id, row.key)):

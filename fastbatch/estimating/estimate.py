@@ -85,7 +85,7 @@ class Estimator:
         self._plan: Plan | None = None
         self._asking: list[tuple[Chosen, LLMRequest]] = []
         self._found: Findings | None = None
-        self.tally = Tally(self._provider, book, moment, self._dice)
+        self.tally = Tally(self._provider, manager.model, book, moment=moment, dice=self._dice)
 
     async def look(self) -> None:
         """Count the rows.
@@ -109,11 +109,11 @@ class Estimator:
             )
             self._plan = await self._run.plan(self.tally)
 
-    async def offer(self, rows: int) -> Offer:
-        """Choose the rows of a pilot, and say what they may cost.
+    def allow_pilot(self) -> None:
+        """Refuse a pilot whose answers a run would not find again.
 
         Raises:
-            ConfigError: their answers would not be found again by a run.
+            ConfigError: why it would not.
         """
         if self._settings.cache is None:
             raise ConfigError(
@@ -125,6 +125,9 @@ class Estimator:
                 "has no meaning where identical rows buy an answer each: a run would not find its answers",
                 key="pilot",
             )
+
+    async def offer(self, rows: int) -> Offer:
+        """Choose the rows of a pilot, and say what they may cost."""
         assert self._run is not None
         chosen = {each.row.line: each for each in choose(self.tally.kept, self.tally.rows, rows, self._dice)}
         asking = await self._run.picked(chosen.keys())
@@ -204,9 +207,10 @@ class Estimator:
             per_hundred=dollars(tally.usual.per_hundred),
             measured=measured,
             pilot=None if found is None else found.pilot,
+            bad=tuple(tally.bad),
         )
         model = self._manager.model
-        if model is None or not tally.rows:
+        if model is None or not tally.sizes:
             return said
         answer = None
         if measured and tokens_out.expected is not None:
@@ -307,6 +311,9 @@ async def estimate_async(
     try:
         found = [Estimator(each, reading, book, moment=moment, seed=seed) for each in managers]
         for one in found:
+            if pilot:
+                one.allow_pilot()
+        for one in found:
             await one.look()
         if pilot and any(one.tally.rows for one in found):
             offers = [await one.offer(pilot) for one in found]
@@ -315,7 +322,6 @@ async def estimate_async(
                     await one.ask()
         return Estimate(
             among([one.said() for one in found]),
-            tuple(found[0].tally.bad),
             book.stamps,
             installed(),
         )

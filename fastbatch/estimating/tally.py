@@ -16,7 +16,7 @@ from fastbatch.pricing.served import asked_for
 from fastbatch.vocabularies.counting import Counter, counter_of
 
 _KEPT = 1 << 16  # rows that a pilot's are chosen from, themselves drawn at random from a larger input
-_SHOWN = 3  # bad rows
+_SHOWN = 3  # kinds of bad rows, models without a price
 
 
 class Drawn(NamedTuple):
@@ -63,6 +63,8 @@ class Tally:
 
     Args:
         provider: who is asked.
+        model: for which of a provider's models there is a choice: what rows name themselves stays.
+        book: the prices.
         moment: when, in seconds since 1970.
         dice: draws the rows to choose from.
 
@@ -70,14 +72,17 @@ class Tally:
         tokens, exact, most, unbounded: tokens in; requests whose are exact; tokens out at most of those
             requests that say so; how many say nothing.
         usual, batch: what they cost.
-        sizes: requests by the number of binary digits of their tokens in.
+        sizes: requests to `model` by the number of binary digits of their tokens in.
         longest: tokens of the longest prompt with its answer.
         kept: rows to choose a pilot's from, each with the same chance to be here.
-        bad: the first bad rows.
+        bad: the first bad rows of each kind.
     """
 
-    def __init__(self, provider: str, book: PriceBook, moment: float, dice: random.Random) -> None:
+    def __init__(
+        self, provider: str, model: str | None, book: PriceBook, *, moment: float, dice: random.Random
+    ) -> None:
         self._provider = provider
+        self._model = model
         self._book = book
         self._moment = moment
         self._dice = dice
@@ -107,10 +112,11 @@ class Tally:
             self.unbounded += 1
         else:
             self.most += most
-        size = self.sizes.get(tokens.bit_length(), Size())
-        self.sizes[tokens.bit_length()] = Size(
-            size.rows + 1, size.tokens + tokens, size.most + (most or 0), size.unbounded + (most is None)
-        )
+        if model == self._model:
+            size = self.sizes.get(tokens.bit_length(), Size())
+            self.sizes[tokens.bit_length()] = Size(
+                size.rows + 1, size.tokens + tokens, size.most + (most or 0), size.unbounded + (most is None)
+            )
         rates, batch = self._rates_of(model, body)
         prompt_cost = batch_prompt_cost = 0
         if rates is None:
@@ -124,9 +130,11 @@ class Tally:
         self._keep(Drawn(tokens, row.number, model, prompt_cost, batch_prompt_cost))
 
     def refuses(self, row: Row) -> None:
-        """Keep what is wrong with a row."""
+        """Keep what is wrong with a row, where none before it had the same."""
         if row.problem is not None and len(self.bad) < _SHOWN:
-            self.bad.append(BadRow(row.number, row.problem.message))
+            message = row.problem.message
+            if all(message != known.message for known in self.bad):
+                self.bad.append(BadRow(row.number, message))
 
     def _keep(self, drawn: Drawn) -> None:
         """Algorithm R (J. S. Vitter, Random sampling with a reservoir, ACM TOMS 11, 1985)."""

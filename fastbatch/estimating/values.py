@@ -41,6 +41,13 @@ class Duration(NamedTuple):
     slowest: str
 
 
+class BadRow(NamedTuple):
+    """A row that means no request: its line, and why."""
+
+    line: int
+    message: str
+
+
 class Cheaper(NamedTuple):
     """A model of the same price list that would cost less for this input, both ends of the interval over.
 
@@ -98,6 +105,7 @@ class ModelEstimate:
         measured: whether the intervals come from a pilot.
         pilot: what it has shown.
         cheaper: other models, the cheapest first.
+        bad: the first rows that mean no request; the plan counts them all.
     """
 
     name: str
@@ -115,14 +123,7 @@ class ModelEstimate:
     measured: bool = False
     pilot: Pilot | None = None
     cheaper: tuple[Cheaper, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class BadRow:
-    """A row that means no request: its line, and why."""
-
-    line: int
-    message: str
+    bad: tuple[BadRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +132,10 @@ class Estimate:
 
     Attributes:
         models: in the order in which they were named.
-        bad: the first rows that mean no request; the plans count them all.
         stamps: the price lists that the dollars come from.
         vocabularies: whether the extra `tokens` was there to count with.
     """
 
     models: tuple[ModelEstimate, ...]
-    bad: tuple[BadRow, ...]
     stamps: tuple[Stamp, ...]
     vocabularies: bool
