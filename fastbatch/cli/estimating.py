@@ -12,7 +12,6 @@ from typing import Any
 
 import typer
 
-from fastbatch.assembly import open_book
 from fastbatch.cli.estimatejson import told
 from fastbatch.cli.estimatelines import estimate_lines, money
 from fastbatch.cli.running import Notices, open_listener, open_manager
@@ -101,7 +100,6 @@ async def _estimated(
             pilot=pilot,
             seed=seed,
             agree=None if options.yes else _agreed,
-            prices=open_book(),
             input_name=name,
         )
     finally:

@@ -278,7 +278,7 @@ async def estimate_async(
             finds them. 0 asks none.
         seed: what the pilot's rows are drawn with.
         agree: is told what the pilots may cost, and says whether to go on; None goes on.
-        prices: the prices; None takes the user's and those that came with fastbatch.
+        prices: the prices; None takes those of the first manager.
         input_name: what people call the input where its path says nothing.
 
     Raises:
@@ -297,7 +297,7 @@ async def estimate_async(
             route = registry.find("assembly", "route")(each, keyless=not pilot)
             own.append(each := RequestManager(route))
         managers.append(each)
-    book = registry.find("assembly", "book")() if prices is None else prices
+    book = managers[0].settings.prices() if prices is None else prices
     reading = Reading(
         Path(input),
         None if output is None else Path(output),
