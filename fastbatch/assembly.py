@@ -17,9 +17,10 @@ from fastbatch import registry
 from fastbatch.cache.base import CacheProvider
 from fastbatch.engine.endpoint import Route
 from fastbatch.errors import ConfigError, UsageError, did_you_mean
-from fastbatch.folders import answers_folder
+from fastbatch.folders import answers_folder, own_prices
 from fastbatch.pricelists.kept import genai_list
-from fastbatch.pricing.book import PriceBook
+from fastbatch.pricelists.userfile import read_prices
+from fastbatch.pricing.book import PriceBook, PriceList
 from fastbatch.providers.base import Provider
 
 _NAME = re.compile(r"([A-Za-z0-9_.-]+)[:~](.+)", re.DOTALL)
@@ -133,9 +134,20 @@ def key_variables(env: Mapping[str, str]) -> dict[str, tuple[tuple[str, ...], st
     return dict(sorted(found.items()))
 
 
-def open_book() -> PriceBook:
-    """All prices that a run goes by."""
-    return PriceBook([genai_list(datetime.now(UTC).date())])
+def open_book(prices: Path | None = None) -> PriceBook:
+    """All prices that a run goes by: the user's own before the list of genai-prices.
+
+    Args:
+        prices: the file of the user's own; else `prices.toml` in the user's configuration, where it is there.
+
+    Raises:
+        ConfigError: that file is not there, or holds what is no price.
+    """
+    today = datetime.now(UTC).date()
+    lists: list[PriceList] = []
+    if prices is not None or own_prices().exists():
+        lists.append(read_prices(prices or own_prices()))
+    return PriceBook([*lists, genai_list(today)])
 
 
 def _pairs(

@@ -98,6 +98,7 @@ class RunOptions(_Named):
     budget: Decimal | None = Field(None, ge=0, allow_inf_nan=False)
     unpriced: Literal["allow", "deny", "ceiling"] | None = None
     limit: int | None = Field(None, ge=0)
+    prices: str | None = None
     on_bad_row: Literal["fail", "record", "skip"] = "fail"
     dedupe: bool = False
     on_uncertain: Literal["retry", "skip", "ask"] = "ask"  # ask asks on a terminal, else it is retry

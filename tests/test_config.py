@@ -106,6 +106,7 @@ def test_every_option_can_stand_everywhere(tmp_path: Path) -> None:
         "fallback": ["local:smollm2"], "shared_limits": True, "shared_limits_url": "redis://h",
         "connect_timeout": 1.5, "first_byte_timeout": 2.5, "idle_timeout": 3.5, "max_wait": 4.5,
         "max_outage": 6.5, "hedge": 0.5, "workers": 2, "schema": "s.json", "structured": "tool", "reasks": 1,
+        "prices": "p.toml",
         "stream": True,
     }  # fmt: skip
     assert sample.keys() == RunOptions.model_fields.keys()

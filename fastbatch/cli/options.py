@@ -121,6 +121,12 @@ class Flags(TypedDict):
         str | None,
         typer.Option(metavar="FILE", help="A JSON schema that answers have to fit; they are checked."),
     ]
+    prices: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Your own prices, before those of genai-prices [default: your prices.toml]."
+        ),
+    ]
     structured: Annotated[
         str | None,
         typer.Option(

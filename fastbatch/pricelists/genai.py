@@ -37,8 +37,8 @@ _PER_THOUSAND = {"requests_kcount": "request", "web_searches_kcount": "search"}
 # Units beside tokens that a reply's usage does not count: a model that is paid by them is not priced.
 _UNCOUNTED = ("_hours", "_kpages", "_mchars", "_gpixels", "_messages_kcount")
 
-# A batch is half price where no rates of its own are listed (they are since autumn 2026, and replace these), but
-# for what is named here. OpenAI's table of batches has no cached rate for many models
+# A batch is half price where no rates of its own are listed (they are since autumn 2026), but for what is
+# named here. OpenAI's table of batches has no cached rate for many models
 # (https://platform.openai.com/docs/pricing); Google's says that caching stays at its usual price
 # (https://ai.google.dev/gemini-api/docs/pricing); Anthropic's discount holds for cached tokens too
 # (https://docs.claude.com/en/docs/build-with-claude/batch-processing).

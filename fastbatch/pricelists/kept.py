@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 
 from fastbatch.folders import prices_folder
+from fastbatch.pricelists.digests import digest
 from fastbatch.pricelists.table import FORM, PriceTable, as_date, day
 from fastbatch.pricing.book import Stamp
 
@@ -46,11 +47,6 @@ def genai_list(today: date, folder: Path | None = None) -> PriceTable:
     begun = [each for each in form["days"] if each <= day(today)]
     newest = as_date(begun[-1]).isoformat() if begun else ""
     return PriceTable(form, Stamp(f"genai-prices {release}", newest, digest(content)), THEIRS)
-
-
-def digest(content: bytes) -> str:
-    """What stands for a list's content in its stamp."""
-    return hashlib.sha256(content).hexdigest()[:12]
 
 
 def _read(path: Path) -> bytes | None:

@@ -5,8 +5,10 @@
         "models": [[name, condition, context, deprecated, entries, entries of other ways to be served]]}}}
 
 An entry is `{"rates": {"input": 150000, "output": [600000, [[200000, 900000]]]}, "since": 20605, "hours":
-[begin, end], "when": {"processing": "batch"}}`; all but `rates` may be absent. Rates are pico-dollars, days
-count from 1970, hours are seconds of a day; conditions are those of `pricing.matching`.
+[begin, end], "when": {"processing": "batch"}}`; all but `rates` may be absent. A model may
+have a seventh member, its own `batch`: the part and the whole of what a batch pays, and what it pays in full.
+Rates are pico-dollars, days count from 1970, hours are seconds of a day; conditions are those of
+`pricing.matching`.
 """
 
 from __future__ import annotations
@@ -86,8 +88,8 @@ class PriceTable:
 
 
 def _listing(row: list[Any], told: dict[str, Any]) -> Listing:
-    name, _, context, deprecated, usual, other = row
-    share = row[6] if len(row) > 6 else told.get("batch")
+    name, _, context, deprecated, usual, other, *own = row
+    share = own[0] if own else told.get("batch")
     return Listing(
         name,
         tuple(map(_entry, usual)),
