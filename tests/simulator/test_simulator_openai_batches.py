@@ -7,9 +7,7 @@ from itertools import pairwise
 import orjson
 import pytest
 
-from fastbatch.simulator import BatchConfig, SimulatorConfig
-from fastbatch.simulator.incoming import Incoming
-from fastbatch.simulator.provider import SimulatedProvider
+from tests.simulator.batchclient import BatchClient
 
 CHAT = "/v1/chat/completions"
 
@@ -36,34 +34,11 @@ def upload(content, *, purpose="batch", name="in.jsonl"):
     return body, {b"content-type": b"multipart/form-data; boundary=edge"}
 
 
-class Client:
-    """Speaks to a provider at a time that only `later` moves."""
+class Client(BatchClient):
+    """The same in OpenAI's words."""
 
     def __init__(self, *, root="/v1", **config):
-        batches = {name: config.pop(name) for name in set(config) & set(BatchConfig.__dataclass_fields__)}
-        self.provider = SimulatedProvider(SimulatorConfig(batches=BatchConfig(**batches), **config))
-        self.now = 1000.0
-        self.root = root
-
-    def send(self, method, path, body=b"", headers=None):
-        """The reply, its end counted."""
-        path, _, query = path.partition("?")
-        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-        request = Incoming(method, self.root + path, None, raw, self.now, headers or {}, query.encode())
-        reply = self.provider.receive(request)
-        reply.settle(delivered=reply.ending == "whole")
-        return reply
-
-    def ask(self, method, path, body=b"", headers=None):
-        """The JSON of a 200."""
-        reply = self.send(method, path, body, headers)
-        assert reply.status == 200, reply.body
-        return json.loads(reply.body)
-
-    def refused(self, method, path, body=b"", headers=None):
-        """Status and error of another."""
-        reply = self.send(method, path, body, headers)
-        return reply.status, json.loads(reply.body)["error"]
+        super().__init__(root=root, **config)
 
     def create(self, lines, **more):
         """A batch of these lines."""
@@ -76,22 +51,11 @@ class Client:
         """How it is now."""
         return self.ask("GET", f"/batches/{batch['id']}")
 
-    def later(self, seconds):
-        """Let time pass, and have all done that is due then."""
-        self.now += seconds
-        while self.provider.work(self.now) == 0.0:
-            pass
-
     def lines(self, file):
         """The lines of a file, none where there is none."""
         if file is None:
             return []
         return [json.loads(line) for line in self.send("GET", f"/files/{file}/content").body.splitlines()]
-
-    @property
-    def stats(self):
-        """What was counted."""
-        return self.provider.stats()
 
 
 def names(lines):

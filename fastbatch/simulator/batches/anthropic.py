@@ -13,6 +13,7 @@ from fastbatch.simulator.asks import Rejected, load
 from fastbatch.simulator.batches.batch import Batch
 from fastbatch.simulator.batches.desks import Desk, Document, Visit, bounded, document, page
 from fastbatch.simulator.batches.forms import Outcome, Row
+from fastbatch.simulator.batches.lines import ListSource
 from fastbatch.simulator.batches.work import Batches
 from fastbatch.simulator.dialects.anthropic import ANTHROPIC, error_body
 from fastbatch.simulator.dialects.anthropic_messages import MESSAGES
@@ -28,7 +29,7 @@ _UNDONE = {"expired": "expired", "cancelled": "canceled"}
 
 
 class AnthropicForm:
-    """The requests and results of a message batch, see `Form`; a line of its own for each request."""
+    """The requests and results of a message batch, see `Form`."""
 
     family = _FAMILY
     dialect: Dialect = ANTHROPIC
@@ -43,11 +44,11 @@ class AnthropicForm:
         self.request = request
         self._salt = salt
 
-    def read(self, line: bytes) -> Row:
+    def read(self, line: Mapping[str, Any]) -> Row:
         """A request that was checked when it came."""
-        said = orjson.loads(line)
-        model = said["params"].get("model")
-        return Row(said["custom_id"], model if isinstance(model, str) else "", said["params"], self._salt)
+        params = line["params"]
+        model = params.get("model")
+        return Row(line["custom_id"], model if isinstance(model, str) else "", params, self._salt)
 
     def result(self, name: str, outcome: Outcome, number: str) -> bytes:
         """Succeeded with a message, or errored with what would have been the body of a reply."""
@@ -85,12 +86,11 @@ class AnthropicDesks:
             raise Rejected("anthropic-version: header is required")
         most = batches.config.batches.rows or _MOST_ROWS
         rows = _checked(load(request.body).get("requests"), most)
-        # A line each, as in the other APIs: its place is all that has to be remembered of a row.
-        source = b"\n".join(map(orjson.dumps, rows))
+        source = ListSource(rows)
         form = AnthropicForm(request._replace(body=b""), self._salt)
         problem = batches.refused(form, source)
         if problem is not None:
-            raise Rejected(problem.message, kind="rate_limit_error", status=429)
+            raise Rejected(problem.message, status=429)
         lost = batches.creation_is_lost()
         batch = batches.create(form, source, visit.now, prefix="msgbatch_", facts={"count": len(rows)})
         return document(_batch(batch, visit))._replace(lost=lost)

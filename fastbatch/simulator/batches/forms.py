@@ -81,8 +81,8 @@ class Form(Protocol):
     counts_at_once: bool
     request: Incoming
 
-    def read(self, line: bytes) -> Row:
-        """What a line asks.
+    def read(self, line: Any) -> Row:
+        """What a line of a file, or an item of a list, asks.
 
         Raises:
             WrongLine: the whole batch is refused for it.

@@ -17,6 +17,7 @@ from fastbatch.simulator.asks import Rejected, load, mapping, objects
 from fastbatch.simulator.batches.batch import Batch
 from fastbatch.simulator.batches.desks import Desk, Document, Visit, bounded, document, page
 from fastbatch.simulator.batches.forms import Outcome, Row, WrongLine
+from fastbatch.simulator.batches.lines import FileSource, ListSource, Source
 from fastbatch.simulator.batches.multipart import parts
 from fastbatch.simulator.batches.shelf import Stored, Upload
 from fastbatch.simulator.batches.work import Batches
@@ -62,10 +63,10 @@ class GeminiForm:
         self.purpose = "" if inline else "GENERATED"
         self._salt = xxh3_64_intdigest(f"/{version}/models/{model}:generateContent".encode())
 
-    def read(self, line: bytes) -> Row:
+    def read(self, line: bytes | Mapping[str, Any]) -> Row:
         """`{key, request}`; a model in the request must be the batch's."""
         try:
-            said = orjson.loads(line)
+            said = orjson.loads(line) if isinstance(line, bytes) else line
         except orjson.JSONDecodeError:
             said = None
         if not isinstance(said, dict) or not isinstance(said.get("request"), dict):
@@ -87,9 +88,10 @@ class GeminiForm:
         return _line({"key": name, "error": {"code": _CODES[outcome.status], "message": message}})
 
     def undone(self, name: str, state: str, number: str) -> bytes:
-        """An error that says so."""
-        code, message = (_LATE, "expired") if state == "expired" else (_CANCELLED, "was cancelled")
-        return _line({"key": name, "error": {"code": code, "message": f"The batch {message}."}})
+        """An error where it was cancelled; an expired batch says nothing of what it left undone."""
+        if state == "expired":
+            return b""
+        return _line({"key": name, "error": {"code": _CANCELLED, "message": "The batch was cancelled."}})
 
 
 def _line(said: Any) -> bytes:
@@ -200,13 +202,14 @@ class GeminiDesks:
         inline = "requests" in config
         metadata: Sequence[Any] = ()
         if inline:
-            source, metadata = _inlined(visit.request.body, config)
+            requests, metadata = _inlined(visit.request.body, config)
+            source: Source = ListSource(requests)
         else:
             file = config.get("fileName")
             stored = batches.shelf.find(_FAMILY, file) if isinstance(file, str) else None
             if stored is None:
                 raise Rejected(f"File {file} not found.", status=404)
-            source = stored.content
+            source = FileSource(stored.content)
         form = GeminiForm(self._version, model, inline=inline)
         problem = batches.refused(form, source)
         if problem is not None:
@@ -294,8 +297,8 @@ def _stored(visit: Visit, about: Mapping[str, Any], content: bytes) -> Document:
     return document({"file": _file(stored, visit)})._replace(headers=b"x-goog-upload-status: final\r\n")
 
 
-def _inlined(body: bytes, config: Mapping[str, Any]) -> tuple[bytes, list[Any]]:
-    """Requests inside a batch as the lines of a file, and what was said of each."""
+def _inlined(body: bytes, config: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
+    """Requests inside a batch as the lines of a file have them, and what was said of each."""
     if len(body) > _MOST_INLINE_BYTES:
         raise Rejected(f"Inline requests may have at most {_MOST_INLINE_BYTES} bytes.")
     requests = objects(mapping(config, "requests"), "requests")
@@ -307,7 +310,7 @@ def _inlined(body: bytes, config: Mapping[str, Any]) -> tuple[bytes, list[Any]]:
             _line({"key": key if isinstance(key, str) else str(place), "request": said.get("request")})
         )
         metadata.append(about)
-    return b"".join(lines), metadata
+    return lines, metadata
 
 
 def _file(stored: Stored, visit: Visit) -> dict[str, Any]:

@@ -4,12 +4,50 @@ from __future__ import annotations
 
 import math
 from array import array
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 from fastbatch.simulator.batches.forms import Form, Problem, Row, WrongLine
 
 _SLICE_LINES = 500
 _SLICE_BYTES = 512 * 1024
 _MOST_PROBLEMS = 50
+
+
+class Source(Protocol):
+    """What was uploaded, line by line."""
+
+    end: int
+
+    def line(self, start: int) -> tuple[Any, int]:
+        """The line that begins at a place, and where the next one does."""
+        ...
+
+
+class FileSource:
+    """The lines of a file."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self.end = len(content)
+
+    def line(self, start: int) -> tuple[bytes, int]:
+        """Up to its line end."""
+        end = self._content.find(b"\n", start)
+        end = end if end >= 0 else self.end
+        return self._content[start:end], end + 1
+
+
+class ListSource:
+    """The items of a document that was read in one go."""
+
+    def __init__(self, items: Sequence[Any]) -> None:
+        self._items = items
+        self.end = len(items)
+
+    def line(self, start: int) -> tuple[Any, int]:
+        """The item at this place."""
+        return self._items[start], start + 1
 
 
 class Lines:
@@ -24,7 +62,7 @@ class Lines:
         seed: what the order of answers is drawn from.
     """
 
-    def __init__(self, source: bytes, form: Form, most: int, seed: int) -> None:
+    def __init__(self, source: Source, form: Form, most: int, seed: int) -> None:
         self.names: list[str] = []
         self.model = ""
         self.problems: list[Problem] = []
@@ -46,15 +84,15 @@ class Lines:
         """Read the next slice; when it was the last, `done` is set."""
         begin, rows = self._position, []
         for _ in range(_SLICE_LINES):
-            if self._position >= len(self._source) or len(self.problems) >= _MOST_PROBLEMS:
+            if self._position >= self._source.end or len(self.problems) >= _MOST_PROBLEMS:
                 self._finish()
                 break
             if self._position - begin > _SLICE_BYTES:
                 break
-            start, line = self._position, self._line(self._position)
-            self._position += len(line) + 1
+            start = self._position
+            line, self._position = self._source.line(start)
             self._number += 1
-            if not line.strip():
+            if isinstance(line, bytes) and not line.strip():
                 continue
             try:
                 row = self._checked(line)
@@ -71,20 +109,17 @@ class Lines:
         return (turn * self._step + self._seed) % len(self.names)
 
     def row(self, place: int) -> tuple[Row, int]:
-        """A row, and the bytes of its line."""
-        line = self._line(self._starts[place])
-        return self._form.read(line), len(line)
+        """A row, and the bytes of its line in a file."""
+        start = self._starts[place]
+        line, after = self._source.line(start)
+        return self._form.read(line), after - start
 
     def forget(self) -> None:
         """Let the upload go; nothing will be looked up any more."""
-        self._source = b""
+        self._source = ListSource(())
         self._known.clear()
 
-    def _line(self, start: int) -> bytes:
-        end = self._source.find(b"\n", start)
-        return self._source[start : end if end >= 0 else len(self._source)]
-
-    def _checked(self, line: bytes) -> Row:
+    def _checked(self, line: Any) -> Row:
         row = self._form.read(line)
         if row.name in self._known:
             raise WrongLine(

@@ -13,6 +13,7 @@ from fastbatch.simulator.asks import Rejected, invalid, load, mapping, required
 from fastbatch.simulator.batches.batch import Batch, State
 from fastbatch.simulator.batches.desks import Clerk, Desk, Document, Visit, bounded, document, page
 from fastbatch.simulator.batches.forms import Outcome, Row, WrongLine
+from fastbatch.simulator.batches.lines import FileSource
 from fastbatch.simulator.batches.multipart import form
 from fastbatch.simulator.batches.shelf import Stored
 from fastbatch.simulator.batches.work import Batches
@@ -199,9 +200,12 @@ class OpenAIDesks:
             raise Rejected(f"No such File object: {file}", param="input_file_id", status=404)
         lost = batches.creation_is_lost()
         batch = batches.create(
-            OpenAIForm(self._dialect, endpoint, self._salted), stored.content, visit.now, prefix="batch_",
+            OpenAIForm(self._dialect, endpoint, self._salted),
+            FileSource(stored.content),
+            visit.now,
+            prefix="batch_",
             facts={"endpoint": endpoint, "input_file_id": file, "metadata": metadata},
-        )  # fmt: skip
+        )
         return document(_batch(batch, batches))._replace(lost=lost)
 
     def _look(self, visit: Visit) -> Document:

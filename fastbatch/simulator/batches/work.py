@@ -8,7 +8,7 @@ from typing import Any
 
 from fastbatch.simulator.batches.batch import Batch
 from fastbatch.simulator.batches.forms import Form, Problem
-from fastbatch.simulator.batches.lines import Lines
+from fastbatch.simulator.batches.lines import Lines, Source
 from fastbatch.simulator.batches.rows import RowAnswers
 from fastbatch.simulator.batches.shelf import Shelf, Upload
 from fastbatch.simulator.config import SimulatorConfig
@@ -59,7 +59,7 @@ class Batches:
         return int(self._epoch + now)
 
     def create(
-        self, form: Form, source: bytes, now: float, *, prefix: str, facts: Mapping[str, Any]
+        self, form: Form, source: Source, now: float, *, prefix: str, facts: Mapping[str, Any]
     ) -> Batch:
         """Begin a batch."""
         config = self.config.batches
@@ -113,7 +113,7 @@ class Batches:
         batch.tokens = 0
         return problem
 
-    def refused(self, form: Form, source: bytes) -> Problem | None:
+    def refused(self, form: Form, source: Source) -> Problem | None:
         """Why such a batch is not even begun; counted in one go, so a limit on tokens is for small tests."""
         if self.config.batches.tokens is None:
             return None
