@@ -180,6 +180,7 @@ def test_too_many_waiting_tokens(provider):
         pytest.skip("Anthropic bounds the requests that wait, not their tokens")
     desk = Desk(provider, seconds=10, tokens=300)
     desk.begin(40)
+    desk.later(2)
     try:
         batch = desk.begin(40)
         desk.later(2)
