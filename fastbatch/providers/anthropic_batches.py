@@ -16,6 +16,7 @@ from urllib.parse import quote, urlencode
 
 import orjson
 
+from fastbatch.errors import InvalidRequest
 from fastbatch.models.http import HTTPCall, HTTPReply
 from fastbatch.models.request import LLMRequest
 from fastbatch.providers.anthropic_errors import status_of
@@ -39,6 +40,16 @@ if TYPE_CHECKING:
 
 _PATH = "/v1/messages/batches"
 _PAGE = 1000  # batches at once, the most that Anthropic gives
+# Wrong parameters in a batch (Anthropic's guide to them): one such row would have all of it refused.
+_REFUSED: Mapping[str, str] = {
+    "cache_hint": "it is about when requests are scheduled online",
+    "context_hint": "it is about when requests are scheduled online",
+    "previous_thread_event_id": "threads go on online",
+    "research_preview_2026_02": "it is answered online alone",
+    "speed": "nothing is fast there",
+}
+_MARKS = tuple(f'"{name}":'.encode() for name in _REFUSED)
+_NOTHING = b'"max_tokens":0'
 _UNDONE = {"expired": "expired", "canceled": "cancelled"}
 _SAMPLING = tuple(f'"{name}":'.encode() for name in SAMPLING)
 
@@ -63,7 +74,9 @@ class AnthropicBatches:
 
     def line(self, request: LLMRequest, name: str) -> bytes:
         """A member of `requests`, on a line of its own; its parameters are the body of an online request."""
-        return b'{"custom_id":%b,"params":%b}\n' % (orjson.dumps(name), self._provider.build(request).body)
+        body = self._provider.build(request).body
+        _check(body)
+        return b'{"custom_id":%b,"params":%b}\n' % (orjson.dumps(name), body)
 
     def submit(self, lines: bytes, *, name: str, endpoint: str, model: str, count: int) -> Steps[BatchStatus]:
         """One call with all of them; JSON has no line ends of its own, so that each is between two lines."""
@@ -158,3 +171,19 @@ class AnthropicBatches:
             failed=count_of(counts.get("errored")),
             outputs=(self._results(batch),) if there else (),
         )
+
+
+def _check(body: bytes) -> None:
+    """Refuse what a batch cannot ask.
+
+    Raises:
+        InvalidRequest: with the parameter and the reason.
+    """
+    if not any(mark in body for mark in _MARKS) and _NOTHING not in body:
+        return
+    said = orjson.loads(body)
+    for name, reason in _REFUSED.items():
+        if said.get(name) is not None:
+            raise InvalidRequest(f"{name} cannot be said in a batch of Anthropic: {reason}")
+    if said.get("max_tokens") == 0:
+        raise InvalidRequest("max_tokens is 0, which only fills a cache: a batch writes answers")

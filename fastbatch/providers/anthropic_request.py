@@ -57,7 +57,8 @@ NOTES = (
     "An answer that the server paused (`pause_turn`) ends by `length`: it is not whole, and can be gone "
     "on with.",
     "Batches have no names there. All rows of one go out under the version 2023-06-01 where any of them says "
-    "`temperature`, `top_p` or `top_k`.",
+    "`temperature`, `top_p` or `top_k`. In a batch a row cannot say `speed`, `previous_thread_event_id`, "
+    "`cache_hint`, `context_hint`, `research_preview_2026_02` and `max_tokens` 0.",
 )
 """What else a user should know; the provider's page lists it."""
 

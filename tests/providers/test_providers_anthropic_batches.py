@@ -85,6 +85,25 @@ def test_what_cannot_be_said_online_cannot_be_said_in_a_batch() -> None:
         BATCHES.line(LLMRequest(EMBEDDINGS, {"model": "m", "input": "Hi"}), "r-1")
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["speed", "previous_thread_event_id", "cache_hint", "context_hint", "research_preview_2026_02"],
+)
+def test_what_a_batch_cannot_ask(name: str) -> None:
+    """One such row would have all of a batch refused; a text or a tool that says the word is none."""
+    with pytest.raises(InvalidRequest, match=f"{name} cannot be said in a batch"):
+        BATCHES.line(asked(extra_body={name: "x"}), "r-1")
+    tool = {"name": "f", "input_schema": {"type": "object", "properties": {name: {"type": "string"}}}}
+    said = LLMRequest.from_prompt(f'"{name}":', model="m", max_tokens=8, extra_body={"tools": [tool]})
+    assert BATCHES.line(said, "r-1")
+
+
+def test_a_batch_fills_no_cache() -> None:
+    """Anthropic refuses `max_tokens` 0 there."""
+    with pytest.raises(InvalidRequest, match="max_tokens is 0"):
+        BATCHES.line(LLMRequest.from_prompt("Hi", model="m", max_tokens=0), "r-1")
+
+
 def test_submitting() -> None:
     """One call with all requests; their texts may hold anything."""
     call = submitted(LLMRequest.from_prompt('a\n{"b"}\r\n', model="m", max_tokens=1), asked())
