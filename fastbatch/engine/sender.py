@@ -14,7 +14,7 @@ from fastbatch.engine.gate import GateShut
 from fastbatch.engine.job import Job
 from fastbatch.engine.pipeline import Pipeline
 from fastbatch.engine.till import NoMoney
-from fastbatch.engine.verdict import ASK_AGAIN, AT_ONCE, ELSEWHERE, stopped
+from fastbatch.engine.verdict import ASK_AGAIN, AT_ONCE, ELSEWHERE, LEFT_OPEN, stopped
 from fastbatch.retry import RetryDecision
 
 ResponseT = TypeVar("ResponseT")
@@ -127,15 +127,16 @@ class Sender(Generic[ResponseT]):
                 return
             except NoMoney:
                 self._outcomes.unaffordable(job)
-                self._send_ready()
-                continue
+                decision = LEFT_OPEN
             except Exception as error:  # noqa: BLE001  (a service or a foreign provider; the run raises it)
                 self._outcomes.failed(error)
                 self._outcomes.given_up(job)
                 return
             finally:
                 self._busy -= 1
-            if decision is ELSEWHERE and not self._draining:
+            if decision is LEFT_OPEN:
+                pass
+            elif decision is ELSEWHERE and not self._draining:
                 if await self._outcomes.readdressed(job):
                     self._ready.appendleft(job)
                     self._go()

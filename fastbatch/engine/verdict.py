@@ -31,6 +31,7 @@ _ABSENT = frozenset((502, 503, 504, 529))
 
 AT_ONCE = RetryDecision("retry", "a kept connection had been closed")
 ELSEWHERE = RetryDecision("retry", "the fallback answers")
+LEFT_OPEN = RetryDecision("stop", "it may cost more than what is left of the budget")
 ASK_AGAIN = RetryDecision("retry", "the answer did not fit its shape")
 
 
