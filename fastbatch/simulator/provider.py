@@ -36,6 +36,7 @@ ROWS = "/simulator/rows"
 _CONTROLS = {RESET: "POST", LIMITS: "POST", STATS: "GET", ROWS: "GET"}
 _ENDINGS: dict[str | None, Ending] = {"timeout": "never", "reset": "reset", "truncated": "cut"}
 _STATUSES = frozenset(("500", "503", "429"))  # failures that are a status, and not a broken answer
+_SLICES_A_LOOK = 5
 _DEFAULT_MODELS = ("gpt-4o-mini", "text-embedding-3-small")  # listed when the config names none
 
 
@@ -290,23 +291,19 @@ class SimulatedProvider:
         begun = request.path.startswith("/upload/") and b"upload_id=" in request.query
         if not begun and self._denies(request, dialect):
             return self._reject(dialect.unauthorized(request), dialect, headers)
-        # A clock that is turned by hand is seen here first.
-        self.batches.work(request.now)
+        # A clock turned by hand is seen here first: a small batch is read, answered and ended by this.
+        for _ in range(_SLICES_A_LOOK):
+            self.batches.work(request.now)
         try:
             done = route.desk[request.method](Visit(request, route.names, self.batches))
         except Rejected as rejected:
             return self._reject(rejected, dialect, headers)
         self.on_work()
-        ending: Ending = "reset" if done.lost else "whole"
-        return Reply(
-            200,
-            done.body,
-            headers + done.headers,
-            done.content_type,
-            ending=ending,
-            tally=self.tally,
-            answer=True,
-        )
+        if done.lost:
+            self.tally.fail("reset")
+            return Reply(200, b"", ending="reset", tally=self.tally)
+        headers += done.headers
+        return Reply(200, done.body, headers, done.content_type, tally=self.tally, answer=True)
 
     def _control(self, request: Incoming) -> Reply:
         method, path = request.method, request.path

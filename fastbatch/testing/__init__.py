@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastbatch.simulator import (
+        BatchConfig,
         SimulatedLimit,
         Simulator,
         SimulatorConfig,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from fastbatch.testing.providers import ProviderContract
 
 __all__ = [
+    "BatchConfig",
     "ManualClock",
     "ProviderContract",
     "SimulatedLimit",

@@ -4,8 +4,7 @@ import json
 from collections import Counter
 
 import pytest
-
-from tests.simulator.batchclient import BatchClient
+from batchclient import BatchClient
 
 VERSION = {b"anthropic-version": b"2023-06-01", b"host": b"here:1"}
 

@@ -4,8 +4,7 @@ import json
 from collections import Counter
 
 import pytest
-
-from tests.simulator.batchclient import BatchClient
+from batchclient import BatchClient
 
 CREATE = "/v1beta/models/gem:batchGenerateContent"
 UPLOAD = "/upload/v1beta/files"

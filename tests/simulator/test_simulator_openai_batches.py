@@ -6,8 +6,7 @@ from itertools import pairwise
 
 import orjson
 import pytest
-
-from tests.simulator.batchclient import BatchClient
+from batchclient import BatchClient
 
 CHAT = "/v1/chat/completions"
 

@@ -8,9 +8,11 @@
 4. *The order of results tells nothing*: rows are answered in an order of their own, drawn from the seed.
 
 `work` has the batches, `batch` is the life of one, `lines` are its rows, `rows` answers one of them; `shelf`
-keeps files and `multipart` reads how they come. What is said of all this in an API's words is a desk
-(`openai`), which `desks` is the promise of.
+keeps files and `multipart` reads how they come. How an API writes rows and results is a form (`forms` is the
+promise of it), what it says at each of its paths a desk (`desks`); both are in the module of its name.
 
-Deliberately absent: accounts (everybody sees everything), batches of moderations and pictures, files that
-expire.
+What comes in one document is read in one go: 50 MB in Anthropic's form hold the loop for a fifth of a second.
+
+Deliberately absent: accounts (whoever has the key sees everything), batches of moderations, of pictures and
+of Gemini's embeddings, Vertex AI's (they need a bucket), files that expire.
 """

@@ -88,11 +88,13 @@ class AnthropicDesks:
         rows = _checked(load(request.body).get("requests"), most)
         source = ListSource(rows)
         form = AnthropicForm(request._replace(body=b""), self._salt)
-        problem = batches.refused(form, source)
+        tokens, problem = batches.measured(form, source)
         if problem is not None:
             raise Rejected(problem.message, status=429)
         lost = batches.creation_is_lost()
-        batch = batches.create(form, source, visit.now, prefix="msgbatch_", facts={"count": len(rows)})
+        batch = batches.create(
+            form, source, visit.now, prefix="msgbatch_", facts={"count": len(rows)}, tokens=tokens
+        )
         return document(_batch(batch, visit))._replace(lost=lost)
 
     def _look(self, visit: Visit) -> Document:

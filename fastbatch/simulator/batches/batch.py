@@ -112,7 +112,7 @@ class Batch:
         now = yield self.created
         while not self.lines.done:
             rows = self.lines.read_some()
-            if self._config.tokens is not None:
+            if self._config.tokens is not None and not self.form.counts_at_once:
                 self.tokens += sum(self._answers.size(row, self.form) for row in rows)
             now = yield now
         while now < (begins := min(self._validated, self._stop)):

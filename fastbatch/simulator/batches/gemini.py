@@ -211,7 +211,7 @@ class GeminiDesks:
                 raise Rejected(f"File {file} not found.", status=404)
             source = FileSource(stored.content)
         form = GeminiForm(self._version, model, inline=inline)
-        problem = batches.refused(form, source)
+        tokens, problem = batches.measured(form, source)
         if problem is not None:
             raise Rejected(problem.message, status=429)
         facts = {
@@ -221,7 +221,7 @@ class GeminiDesks:
             "metadata": metadata,
         }
         lost = batches.creation_is_lost()
-        batch = batches.create(form, source, visit.now, prefix="batches/", facts=facts)
+        batch = batches.create(form, source, visit.now, prefix="batches/", facts=facts, tokens=tokens)
         return document(_operation(batch, batches))._replace(lost=lost)
 
     def _look(self, visit: Visit) -> Document:

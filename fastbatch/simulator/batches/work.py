@@ -59,15 +59,23 @@ class Batches:
         return int(self._epoch + now)
 
     def create(
-        self, form: Form, source: Source, now: float, *, prefix: str, facts: Mapping[str, Any]
+        self,
+        form: Form,
+        source: Source,
+        now: float,
+        *,
+        prefix: str,
+        facts: Mapping[str, Any],
+        tokens: int = 0,
     ) -> Batch:
-        """Begin a batch."""
+        """Begin a batch; `tokens` where they were `measured`."""
         config = self.config.batches
         lines = Lines(source, form, config.rows or form.most_rows, self.config.seed)
         batch = Batch(
             self.name(prefix), form, lines, config, self._answers,
             now=now, facts=facts, admit=self._admit, ended=self._end,
         )  # fmt: skip
+        batch.tokens = tokens
         self._all[batch.id] = self._living[batch.id] = batch
         self.tally.batches.created += 1
         self._woken()
@@ -102,34 +110,40 @@ class Batches:
             batch.work(now)
         return max(0.0, min(map(_wake, self._living.values())) - now) if self._living else None
 
-    def waiting(self, model: str) -> int:
-        """Prompt tokens of a model in batches that have not ended."""
-        return sum(batch.tokens for batch in self._living.values() if batch.lines.model == model)
+    def measured(self, form: Form, source: Source) -> tuple[int, Problem | None]:
+        """The prompt tokens of a batch before it is begun, and what is against it.
 
-    def _admit(self, batch: Batch) -> Problem | None:
-        model = batch.lines.model
-        if batch.form.counts_at_once or (problem := self._too_many(model, self.waiting(model))) is None:
-            return None
-        batch.tokens = 0
-        return problem
-
-    def refused(self, form: Form, source: Source) -> Problem | None:
-        """Why such a batch is not even begun; counted in one go, so a limit on tokens is for small tests."""
+        Read in one go: a limit on tokens is for small tests where an API refuses at once.
+        """
         if self.config.batches.tokens is None:
-            return None
+            return 0, None
         lines = Lines(source, form, self.config.batches.rows or form.most_rows, 0)
         size = 0
         while not lines.done:
             size += sum(self._answers.size(row, form) for row in lines.read_some())
-        return self._too_many(lines.model, self.waiting(lines.model) + size)
+        return size, self._too_many(lines.model, size)
+
+    def _admit(self, batch: Batch) -> Problem | None:
+        if batch.form.counts_at_once:
+            return None
+        problem = self._too_many(batch.lines.model, batch.tokens)
+        if problem is not None:
+            batch.tokens = 0
+        return problem
 
     def creation_is_lost(self) -> bool:
         """Whether nobody shall hear of the batch that is created next."""
         return self.tally.batches.created < self.config.batches.lose_replies
 
     def _too_many(self, model: str, size: int) -> Problem | None:
+        """Whether so many tokens are too many beside those that were let in and have not ended."""
+        waiting = sum(
+            batch.tokens
+            for batch in self._living.values()
+            if batch.lines.model == model and (batch.form.counts_at_once or batch.state != "validating")
+        )
         most = self.config.batches.tokens
-        if most is None or size <= most:
+        if most is None or waiting + size <= most:
             return None
         return Problem(
             "token_limit_exceeded",
