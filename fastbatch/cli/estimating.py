@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import sys
-from collections.abc import Sequence
-from contextlib import redirect_stdout
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -121,8 +122,18 @@ def _agreed(offers: Sequence[Offer]) -> bool:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError("--pilot spends money and asks before it does; add --yes where nobody can answer")
     # Python writes a part of each question to stdout, which is for the estimate.
-    with redirect_stdout(sys.stderr):
+    with _interruptible(), redirect_stdout(sys.stderr):
         return typer.confirm("Ask them now?", err=True)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C end a question; the loop's handler would wait for its task, which waits for the answer."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def _offered(offer: Offer) -> str:
