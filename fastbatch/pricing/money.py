@@ -44,6 +44,8 @@ def plain(picos: int) -> str:
     >>> plain(2_100_000), plain(0), plain(3 * 10**12)
     ('0.0000021', '0', '3')
     """
+    if 0 < picos < PICOS:  # nearly all
+        return f"0.{picos:012d}".rstrip("0")
     sign, picos = ("-", -picos) if picos < 0 else ("", picos)
     whole, rest = divmod(picos, PICOS)
     return f"{sign}{whole}.{rest:012d}".rstrip("0").rstrip(".") if rest else f"{sign}{whole}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,32 @@ from weight.line import answer_all
 
 from fastbatch import DiskCache, Limits, LLMRequest, OpenAIProvider, RequestManager, RetryPolicy
 from fastbatch.models.http import HTTPCall
+from fastbatch.pricing.book import PriceBook, Stamp
+from fastbatch.pricing.listing import Entry, Listing
+from fastbatch.pricing.rates import Rate
 from fastbatch.transport.fast import FastTransport
 from fastbatch.transport.timeout import Timeout
 
 _CONCURRENCY = 64
 _FILLER = "Read the following report and say in one sentence what it decides and for whom. " * 11
+
+
+class _Prices:
+    """A list with one price, for every model."""
+
+    stamp = Stamp("weights", "", "0" * 12)
+    listing = Listing("m", (Entry({"input": Rate(150_000), "output": Rate(600_000)}),))
+
+    def find(self, provider: str, model: str) -> Listing:
+        """The price."""
+        return self.listing
+
+    def models(self, provider: str = "") -> Iterator[Listing]:
+        """All there are."""
+        return iter((self.listing,))
+
+
+_PRICES = PriceBook([_Prices()])
 
 Job = Callable[[int, Path], Awaitable[int]]
 
@@ -48,7 +69,7 @@ async def wire(rows: int, folder: Path) -> int:
 async def stream(rows: int, folder: Path) -> int:
     """`manager.stream` over a generator: key, retries, statistics; no cache, no limits, no files."""
     _connect()
-    manager = RequestManager(_provider(), concurrency=_CONCURRENCY)
+    manager = RequestManager(_provider(), concurrency=_CONCURRENCY, prices=_PRICES)
     requests = (LLMRequest("/v1/chat/completions", _body(number)) for number in range(rows))
     answered = 0
     async for result in manager.stream(requests):
@@ -97,6 +118,7 @@ async def _run_file(rows: int, folder: Path, cache: str, output: str) -> int:
         limits=Limits(rpm=100_000_000, tpm=100_000_000_000),  # accounted for and never reached
         cache=DiskCache(folder / cache),
         retry=RetryPolicy(attempts=6),
+        prices=_PRICES,
     )
     async with manager:
         summary = await manager.run_file_async(folder / "rows.jsonl", folder / output)
