@@ -380,11 +380,11 @@ class Dispatcher(Generic[ResponseT]):
             for departure in row:
                 self._conclude(departure, done, undone)
             return
-        again = 0
+        again, capped = 0, self._till.capped
         for departure, (job, _, _, outcome) in zip(row, answers, strict=True):
             del self._alive[departure]
             job.outcome = outcome
-            if job.held:
+            if capped:
                 self._till.settle(job, outcome)
             if job.paid != 0:
                 pay(job, outcome)

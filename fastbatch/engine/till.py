@@ -273,7 +273,7 @@ class Till(Generic[ResponseT]):
                 self.release(job)
             return
         held = self._taken(job)
-        if self._purse is not None and held:
+        if self._purse is not None:
             with self._purse.lock:
                 # What has no price, or came without tokens, counts at its worst.
                 self._purse.cap.settle(held, held if cost is None else cost)

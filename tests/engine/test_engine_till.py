@@ -1,0 +1,315 @@
+"""What answers cost, wherever that is told; and a budget, which no run passes."""
+
+import asyncio
+from decimal import Decimal
+
+import orjson
+import pytest
+from fakes import FakeTransport, Held, answer_to, echo, manager_on, prompt_of, refusal
+from prices import book
+
+from fastbatch import InMemoryCache, RetryPolicy, RunStopped
+from fastbatch.engine.journal.places import journal_path
+from fastbatch.errors import (
+    BadResponse,
+    ConfigError,
+    ConnectFailed,
+    ConnectionLost,
+    InvalidRequest,
+    RequestTimeout,
+)
+from fastbatch.models.http import HTTPReply
+
+PICO = Decimal("0.000000000001")
+ANSWER = 3 * 100 + 2 * 1000  # pico-dollars: three tokens in, two out
+
+
+def row(name="a", most=10, **more):
+    return {"id": name, "prompt": name, "max_tokens": most, **more}
+
+
+def written(path, rows):
+    path.write_bytes(b"".join(orjson.dumps(each) + b"\n" for each in rows))
+    return path
+
+
+def lines(path):
+    return [orjson.loads(line) for line in path.read_bytes().splitlines()]
+
+
+def worst_of(given):
+    """What a row of one short ASCII prompt costs at most: its bytes, 80 around them, and its `max_tokens`."""
+    body = {
+        "messages": [{"role": "user", "content": given["prompt"]}],
+        "max_tokens": given["max_tokens"],
+        "model": "m",
+    }
+    return (len(orjson.dumps(body)) + 80) * 100 + given["max_tokens"] * 1000
+
+
+def budget_for(*rows):
+    return sum(map(worst_of, rows)) * PICO
+
+
+async def test_results_have_their_cost():
+    """To the pico-dollar; what was shared costs nothing, and the sum over results is the run's."""
+    results = await manager_on(FakeTransport(), prices=book()).run_async(
+        [row("a"), row("b"), row("a2", prompt="a")]
+    )
+    assert [result.cost for result in results] == [ANSWER * PICO, ANSWER * PICO, 0]
+    assert sum((result.usage for result in results[1:]), results[0].usage).cost == 2 * ANSWER * PICO
+
+
+async def test_what_the_cache_knows_costs_nothing():
+    """In the run that finds it there."""
+    cache = InMemoryCache()
+    await manager_on(FakeTransport(), cache=cache, prices=book()).run_async([row()])
+    (again,) = await manager_on(FakeTransport(), cache=cache, prices=book()).run_async([row()])
+    assert (again.cached, again.cost) == (True, 0)
+
+
+async def test_no_price_is_not_zero():
+    """An answer of a model that no list has, and one that does not say its tokens, are unpriced."""
+    other = HTTPReply(200, {}, answer_to("a").body.replace(b'"m"', b'"other"'))
+    silent = orjson.loads(answer_to("b").body)
+    del silent["usage"]
+
+    def answer(call):
+        return {"a": other, "b": HTTPReply(200, {}, orjson.dumps(silent))}.get(prompt_of(call)) or echo(call)
+
+    rows = [row("a", model="other"), row("b"), row("c")]
+    results = await manager_on(FakeTransport(answer), prices=book("m")).run_async(rows)
+    assert [result.cost for result in results] == [None, None, ANSWER * PICO]
+    assert [result.usage.unpriced for result in results] == [1, 1, 0]
+
+
+async def test_a_deployment_is_priced_as_the_model_that_answers():
+    """Where nobody knows the name that was asked for, the one in the reply counts."""
+    rows = [row("a", model="my-deployment"), row("b", model="my-deployment")]
+    results = await manager_on(FakeTransport(), prices=book("m")).run_async(rows)
+    assert [result.cost for result in results] == [ANSWER * PICO] * 2
+
+
+async def test_files_say_what_rows_cost(tmp_path):
+    """Each line its own cost and when; the summary the sum, and by which prices."""
+    source, out = written(tmp_path / "in", [row("a"), row("b"), row("c", prompt="a")]), tmp_path / "out"
+    summary = await manager_on(FakeTransport(), prices=book()).run_file_async(source, out)
+    ours = {line["custom_id"]: line["fastbatch"] for line in lines(out)}
+    assert b'"cost_usd":0.0000000023,"at":"20' in out.read_bytes()
+    assert [ours[name]["cost_usd"] for name in "abc"] == [2.3e-9, 2.3e-9, 0]
+    assert summary.bill.cost == summary.usage.cost == 2 * ANSWER * PICO
+    assert summary.bill.prices == ("of the tests of 2026-11-01 (000000000000)",)
+    assert (summary.bill.unpriced, summary.bill.doubts, summary.bill.budget) == (0, 0, None)
+
+
+async def test_answers_that_did_not_do_are_paid_for(tmp_path):
+    """A row that was asked twice cost two answers; one that failed in the end says so in its record."""
+    replies = iter(["no", '{"a": 1}', "no", "no", "no"])
+    schema = {"type": "object", "required": ["a"]}
+    manager = manager_on(
+        FakeTransport(lambda call: answer_to(next(replies))),
+        prices=book(),
+        response_format=schema,
+        concurrency=1,
+    )
+    out = tmp_path / "out"
+    summary = await manager.run_file_async(written(tmp_path / "in", [row("a"), row("b")]), out)
+    assert [line["fastbatch"]["cost_usd"] for line in lines(out)] == [float(2 * ANSWER * PICO)]
+    (failed,) = lines(tmp_path / "out.errors.jsonl")
+    assert failed["fastbatch"]["cost_usd"] == float(3 * ANSWER * PICO)
+    assert summary.bill.cost == 5 * ANSWER * PICO
+
+
+async def test_what_may_have_been_billed_is_told():
+    """A request without an answer is not in the cost; how much it may have cost stands beside it."""
+    failures = iter([RequestTimeout("late"), ConnectFailed("nobody there")])
+
+    def answer(call):
+        if (error := next(failures, None)) is not None:
+            raise error
+        return echo(call)
+
+    manager = manager_on(FakeTransport(answer), prices=book(), retry=RetryPolicy(base=0))
+    (result,) = await manager.run_async([row()])
+    assert (result.ok, result.cost) == (True, ANSWER * PICO)
+
+
+@pytest.mark.parametrize(
+    ("error", "doubted"),
+    [
+        (RequestTimeout("late"), True),
+        (BadResponse("what?"), True),
+        (ConnectionLost("gone"), True),
+        (ConnectFailed("nobody there"), False),
+        (None, False),
+    ],
+)
+async def test_a_cap_goes_by_the_worst_of_what_may_have_been_billed(error, doubted):
+    """It is set aside for good; what surely cost nothing is free again."""
+    failures = iter([error])
+
+    def answer(call):
+        if (failed := next(failures, None)) is not None:
+            raise failed
+        return echo(call)
+
+    given = row()
+    manager = manager_on(FakeTransport(answer), prices=book(), budget_usd=1, retry=RetryPolicy(base=0))
+    (result,) = await manager.run_async([given])
+    cap = manager._settings.purse.cap
+    doubt = worst_of(given) if doubted else 0
+    assert result.ok
+    assert (cap.spent, cap.doubtful, cap.held) == (ANSWER + doubt, doubt, 0)
+
+
+async def test_a_budget_ends_a_run_which_can_go_on(tmp_path):
+    """What is left must be enough for the worst case; the rows that are left are answered with more."""
+    rows = [row(str(number)) for number in range(9)]
+    source, out = written(tmp_path / "in", rows), tmp_path / "out"
+    budget = worst_of(rows[0]) + 3 * ANSWER + 5
+    transport = FakeTransport()
+    manager = manager_on(transport, prices=book(), concurrency=1, budget_usd=budget * PICO)
+    with pytest.raises(
+        RunStopped, match="the budget of .* is used up: .* Run again with a larger budget"
+    ) as stop:
+        await manager.run_file_async(source, out)
+    assert (stop.value.summary.ok, len(transport.calls)) == (4, 4)
+    assert stop.value.summary.bill.budget == budget * PICO
+    again = manager_on(transport, prices=book(), concurrency=1, budget_usd=(budget + 2 * ANSWER) * PICO)
+    with pytest.raises(RunStopped):
+        await again.run_file_async(source, out)
+    assert len(transport.calls) == 6, "what the output cost before counts"
+    third = await manager_on(transport, prices=book(), budget_usd=1).run_file_async(source, out)
+    assert (third.ok, third.skipped, len(transport.calls)) == (3, 6, 9)
+    assert third.bill.before == 6 * ANSWER * PICO
+
+
+async def test_a_manager_counts_an_output_once(tmp_path):
+    """What it has spent for an output itself, it does not count again when it goes on with it."""
+    source, out = written(tmp_path / "in", [row("a")]), tmp_path / "out"
+    manager = manager_on(FakeTransport(), prices=book(), budget_usd=1)
+    for _ in range(3):
+        await manager.run_file_async(source, out)
+    assert manager._settings.purse.cap.spent == ANSWER
+
+
+async def test_smaller_rows_go_on(tmp_path):
+    """A row that does not fit into what is left stays open, and those behind it that do are answered."""
+    rows = [row("large", most=10_000), row("a"), row("b"), row("larger", most=20_000), row("c")]
+    manager = manager_on(
+        FakeTransport(), prices=book(), concurrency=1, budget_usd=budget_for(rows[0]) - 200 * PICO
+    )
+    with pytest.raises(RunStopped, match="is used up") as stop:
+        await manager.run_async(rows)
+    assert [result.custom_id for result in stop.value.results] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("concurrency", [1, 2, 64])
+async def test_waiting_for_money_is_no_deadlock(concurrency):
+    """Whoever comes while the money is held waits for it, and all are answered with what really was spent."""
+    held = Held()
+    rows = [row(str(number)) for number in range(40)]
+    manager = manager_on(
+        FakeTransport(held),
+        prices=book(),
+        concurrency=concurrency,
+        budget_usd=budget_for(rows[0], rows[1]) + 40 * ANSWER * PICO,
+    )
+    work = asyncio.ensure_future(manager.run_async(rows))
+    done = 0
+    while done < 40:
+        await held.arrived(1)
+        assert len(held.waiting) <= max(2, concurrency)
+        for prompt, reply in list(held.waiting.items()):
+            if not reply.done():
+                held.release(prompt)
+                done += 1
+        await asyncio.sleep(0)
+    assert all(result.ok for result in await work)
+
+
+async def test_a_run_that_died_has_spent_the_worst(tmp_path):
+    """What was on its way when it was killed may have been billed: the next run counts all of it."""
+    given = row()
+    source, out = written(tmp_path / "in", [given]), tmp_path / "out"
+    held = Held()
+    manager = manager_on(FakeTransport(held), prices=book(), budget_usd=1)
+    work = asyncio.ensure_future(manager.run_file_async(source, out))
+    await held.arrived(1)
+    journal = journal_path(out).read_bytes()
+    held.release("a")
+    await work
+    out.write_bytes(b"")
+    journal_path(out).write_bytes(journal)  # as it was at that moment
+    again = manager_on(FakeTransport(), prices=book(), budget_usd=1)
+    summary = await again.run_file_async(source, out)
+    assert summary.bill.before == worst_of(given) * PICO
+
+
+@pytest.mark.parametrize("concurrency", [1, 8])
+async def test_models_without_a_price(concurrency):
+    """Under a budget they are refused, or sent and not counted, or counted at the dearest price there is."""
+    rows = [row("a", model="other"), row("b")]
+
+    def answer(call):
+        reply = echo(call)
+        return (
+            reply._replace(body=reply.body.replace(b'"m"', b'"other"')) if prompt_of(call) == "a" else reply
+        )
+
+    for unpriced, ok in ((None, [False, True]), ("deny", [False, True]), ("allow", [True, True])):
+        manager = manager_on(
+            FakeTransport(answer), prices=book("m"), budget_usd=1, unpriced=unpriced, concurrency=concurrency
+        )
+        results = await manager.run_async(rows)
+        assert [result.ok for result in results] == ok
+        assert manager._settings.purse.cap.spent == ANSWER
+    assert isinstance(
+        (await manager_on(FakeTransport(answer), prices=book("m"), unpriced="deny").run_async(rows))[0].error,
+        InvalidRequest,
+    )
+    manager = manager_on(FakeTransport(answer), prices=book("m"), budget_usd=1, unpriced="ceiling")
+    results = await manager.run_async(rows)
+    assert [result.cost for result in results] == [None, ANSWER * PICO]
+    assert (
+        manager._settings.purse.cap.spent == ANSWER + worst_of(rows[0]) + 400
+    )  # "other" is four letters longer
+
+
+async def test_a_request_without_a_bound_is_refused():
+    """Nobody could keep a budget that does not know how long an answer may be; the context bounds it, too."""
+    rows = [{"prompt": "a"}]
+    (result,) = await manager_on(FakeTransport(), prices=book(), budget_usd=1).run_async(rows)
+    assert "give max_tokens" in result.error.message
+    manager = manager_on(FakeTransport(), prices=book(context=1000), budget_usd=Decimal("0.0000011"))
+    (result,) = await manager.run_async(rows)
+    assert result.ok
+    with pytest.raises(RunStopped):
+        await manager_on(
+            FakeTransport(), prices=book(context=1000), budget_usd=Decimal("0.000001")
+        ).run_async(rows)
+
+
+@pytest.mark.parametrize("wrong", [-1, "much", float("nan"), True])
+def test_a_budget_is_an_amount(wrong):
+    """Anything else is refused at once."""
+    with pytest.raises(ConfigError, match="must be a number of US dollars"):
+        manager_on(FakeTransport(), budget_usd=wrong)
+
+
+def test_what_makes_no_sense_with_a_budget():
+    """A ceiling without a budget."""
+    with pytest.raises(ConfigError, match="there is none"):
+        manager_on(FakeTransport(), unpriced="ceiling")
+
+
+async def test_a_refused_request_costs_nothing():
+    """A 429 and a 400 were not billed: nothing is held, nothing is spent."""
+    replies = iter([refusal(429, retry_after="0"), refusal(400), answer_to("x")])
+    manager = manager_on(
+        FakeTransport(lambda call: next(replies)), prices=book(), budget_usd=1, concurrency=1
+    )
+    results = await manager.run_async([row("a"), row("b")])
+    cap = manager._settings.purse.cap
+    assert sorted(result.ok for result in results) == [False, True]
+    assert (cap.spent, cap.held) == (ANSWER, 0)
