@@ -86,6 +86,9 @@ def simulate(
     batch_share: Annotated[
         float, typer.Option(help="Share of a batch's rows that are ever answered, 0.6 for instance.")
     ] = 1.0,
+    batch_breaks: Annotated[
+        float | None, typer.Option(min=0, help="Seconds until a batch fails that is not done.")
+    ] = None,
     batch_cancel_seconds: Annotated[
         float, typer.Option(min=0, help="Seconds that cancelling a batch takes.")
     ] = 0.0,
@@ -136,6 +139,7 @@ def simulate(
                 seconds=batch_seconds,
                 expires=batch_expires,
                 share=batch_share,
+                breaks=batch_breaks,
                 cancel_seconds=batch_cancel_seconds,
                 missing=cast("tuple[MissingFile, ...]", tuple(batch_missing or ())),
                 rows=batch_rows,

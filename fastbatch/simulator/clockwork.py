@@ -22,6 +22,9 @@ class BatchConfig:
             rows answered at an even pace in between.
         expires: seconds after its creation at which a batch expires that is not done (24 hours at most APIs).
         share: of the rows that are answered at all; below 1 a batch ends by expiring, or cancelled.
+        breaks: seconds after its creation at which a batch that is not done fails as a whole, by no fault of
+            its rows; None: never. Nothing is said of the rows left undone, except at Anthropic, where batches
+            do not fail and these rows do.
         cancel_seconds: how long a batch is cancelling; the rows go on meanwhile.
         missing: "output": no row is answered, so that there is no output file; "errors": what failed or was
             left undone stands in no file.
@@ -40,6 +43,7 @@ class BatchConfig:
     seconds: float = 0.0
     expires: float = 86_400.0
     share: float = 1.0
+    breaks: float | None = None
     cancel_seconds: float = 0.0
     missing: tuple[MissingFile, ...] = ()
     rows: int | None = None
@@ -49,9 +53,9 @@ class BatchConfig:
     lose_replies: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("seconds", "expires", "cancel_seconds", "price", "lose_replies"):
+        for name in ("seconds", "expires", "breaks", "cancel_seconds", "price", "lose_replies"):
             value = getattr(self, name)
-            if not (value >= 0 and math.isfinite(value)):
+            if value is not None and not (value >= 0 and math.isfinite(value)):
                 raise _wrong(name, value, "must be a number from 0 up")
         for name in ("rows", "size", "tokens"):
             value = getattr(self, name)

@@ -215,6 +215,7 @@ class Connection(asyncio.Protocol):
         if self._done_reading or parser is None or parser.should_upgrade():
             return
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self._body.clear()  # an upload's pieces are not kept until the next request
         keep_alive = parser.should_keep_alive()
         reply = self._provider.receive(self._incoming(parser, body))
         self._done_reading = not keep_alive

@@ -116,10 +116,11 @@ def test_options_of_batches_arrive(monkeypatch):
     monkeypatch.setattr("fastbatch.cli.simulate._run", lambda config, *_: configs.append(config))
     options = "--batch-seconds 2 --batch-expires 10 --batch-share 0.6 --batch-cancel-seconds 3 --batch-rows 7"
     options += " --batch-missing errors --batch-missing output --batch-tokens 900 --batch-lose-replies 1"
+    options += " --batch-breaks 9"
     assert CliRunner().invoke(_app(), options.split()).exit_code == 0
     assert configs[0].batches == BatchConfig(
         seconds=2, expires=10, share=0.6, cancel_seconds=3, rows=7, missing=("errors", "output"),
-        tokens=900, lose_replies=1,
+        tokens=900, lose_replies=1, breaks=9,
     )  # fmt: skip
 
 

@@ -104,6 +104,19 @@ def test_what_was_not_done_says_so(end, word):
     assert client.refused("POST", f"/{batch['id']}/cancel")[0] == 400
 
 
+def test_batches_do_not_fail_but_their_rows_do():
+    """Where another API's batch would break, the rows that are left have an error."""
+    client = Client(seconds=10, breaks=5)
+    batch = client.create(requests(80))
+    client.later(20)
+    counts = client.look(batch)["request_counts"]
+    assert (counts["succeeded"], counts["errored"]) == (40, 40)
+    assert Counter(said["type"] for said in client.results(batch).values()) == {
+        "succeeded": 40,
+        "errored": 40,
+    }
+
+
 def test_the_newest_come_first():
     """Pages go on behind `after_id`, and back before `before_id`."""
     client = Client()

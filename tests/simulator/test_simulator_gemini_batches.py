@@ -160,6 +160,16 @@ def test_a_batch_with_a_wrong_line_fails_as_a_whole(wrong, told):
     assert told in batch["error"]["message"]
 
 
+def test_a_batch_that_breaks_keeps_what_was_done():
+    """It fails with an internal error, and has a file of results."""
+    client = Client(seconds=10, breaks=5)
+    batch = client.create(lines(80))
+    client.later(20)
+    batch = client.look(batch)
+    assert (state(batch), batch["error"]["code"]) == ("FAILED", 13)
+    assert len(client.results(batch)) == client.stats.batches["answered"] == 40
+
+
 def test_inline_answers_stand_in_order():
     """In the operation itself, each with what was said of its request."""
     client = Client(failure_rates={"500": 0.3})

@@ -175,12 +175,12 @@ def test_a_cancelled_batch_has_what_was_done():
 
 
 @pytest.mark.parametrize("missing", [(), ("output",), ("errors",), ("output", "errors")])
-@pytest.mark.parametrize("end", ["completed", "expired", "cancelled"])
+@pytest.mark.parametrize("end", ["completed", "expired", "cancelled", "failed"])
 def test_either_file_may_be_missing_in_every_end(end, missing):
     """Without an output file nothing was billed; without an error file nobody hears of the rest."""
     client = Client(
         seconds=10, share=1.0 if end == "completed" else 0.5, expires=20, missing=missing,
-        failure_rates={"500": 0.3},
+        breaks=15 if end == "failed" else None, failure_rates={"500": 0.3},
     )  # fmt: skip
     batch = client.create(rows(60))
     client.later(10)
@@ -226,6 +226,32 @@ def test_a_batch_with_a_wrong_line_fails_as_a_whole(lines, code, line):
     assert (problem["code"], problem["line"]) == (code, line)
     assert batch["output_file_id"] is batch["error_file_id"] is None
     assert client.stats.batches["answered"] == 0
+
+
+def test_a_batch_that_breaks_keeps_what_was_done():
+    """It fails as a whole, for no line's sake; answers are billed and can be had, the rest is nowhere."""
+    client = Client(seconds=10, breaks=5)
+    batch = client.create(rows(80))
+    client.later(20)
+    batch = client.look(batch)
+    assert (batch["status"], batch["failed_at"] - batch["created_at"]) == ("failed", 5)
+    (problem,) = batch["errors"]["data"]
+    assert (problem["code"], problem["line"]) == ("server_error", None)
+    assert batch["request_counts"] == {"total": 80, "completed": 40, "failed": 0}
+    assert len(client.lines(batch["output_file_id"])) == client.stats.batches["answered"] == 40
+    assert batch["error_file_id"] is None
+
+
+def test_a_quota_ends_in_the_middle_of_a_batch():
+    """Rows beyond it are refused one by one, and online requests at once."""
+    client = Client(stop_after=12)
+    batch = client.create(rows(20))
+    client.later(0)
+    batch = client.look(batch)
+    refused = client.lines(batch["error_file_id"])
+    assert [line["response"]["body"]["error"]["code"] for line in refused] == ["insufficient_quota"] * 8
+    assert client.stats.batches["failed"] == {"quota": 8}
+    assert client.refused("POST", "/chat/completions", row("r")["body"])[0] == 429
 
 
 def test_only_so_many_tokens_may_wait():

@@ -15,7 +15,7 @@ from fastbatch.simulator.batches.desks import Desk, Document, Visit, bounded, do
 from fastbatch.simulator.batches.forms import Outcome, Row
 from fastbatch.simulator.batches.lines import ListSource
 from fastbatch.simulator.batches.work import Batches
-from fastbatch.simulator.dialects.anthropic import ANTHROPIC, error_body
+from fastbatch.simulator.dialects.anthropic import ANTHROPIC, FAILURES, error_body
 from fastbatch.simulator.dialects.anthropic_messages import MESSAGES
 from fastbatch.simulator.dialects.base import Dialect
 from fastbatch.simulator.headers import rfc3339
@@ -60,7 +60,9 @@ class AnthropicForm:
         return _line(name, {"type": "errored", "error": body})
 
     def undone(self, name: str, state: str, number: str) -> bytes:
-        """Canceled or expired."""
+        """Canceled or expired; an error where the batch broke."""
+        if state not in _UNDONE:
+            return _line(name, {"type": "errored", "error": orjson.Fragment(FAILURES["500"][1])})
         return _line(name, {"type": _UNDONE[state]})
 
 
@@ -183,7 +185,7 @@ def _batch(batch: Batch, visit: Visit) -> dict[str, Any]:
         "request_counts": {
             "processing": 0 if batch.ended else batch.facts["count"],
             "succeeded": batch.answered if batch.ended else 0,
-            "errored": batch.failed if batch.ended else 0,
+            "errored": batch.failed + (batch.undone if batch.state == "failed" else 0) if batch.ended else 0,
             "canceled": undone["cancelled"],
             "expired": undone["expired"],
         },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Mapping
 from typing import Any, Literal
 
@@ -76,7 +77,8 @@ class Batch:
         self._validated = now + config.seconds * 0.1
         self._done = now + config.seconds * 0.9
         self._completed = now + config.seconds
-        self._stop = self.expires  # nothing is answered after it
+        self._breaks = now + (math.inf if config.breaks is None else config.breaks)
+        self._stop = min(self.expires, self._breaks)  # nothing is answered after it
         self._tag = name[-8:]
         self._turn = 0
         self._life = self._live()
@@ -99,7 +101,7 @@ class Batch:
         if self.ended or self.state == "cancelling":
             return not self.ended
         self._enter("cancelling", now)
-        self._stop = min(self.expires, now + self._config.cancel_seconds)
+        self._stop = min(self._stop, now + self._config.cancel_seconds)
         self.wake = now
         return True
 
@@ -143,6 +145,9 @@ class Batch:
             else:
                 now = yield min(self._next(now), self._stop)
         state: State = "cancelled" if self.state == "cancelling" else "expired"
+        if self._stop == self._breaks:
+            state = "failed"
+            self.problems = [Problem("server_error", "The server had an error while processing the batch.")]
         while self._turn < count:
             self._leave_some(state)
             now = yield now

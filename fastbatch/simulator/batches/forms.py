@@ -94,5 +94,7 @@ class Form(Protocol):
         ...
 
     def undone(self, name: str, state: str, number: str) -> bytes:
-        """The line of a row that was not, of a batch that is `expired` or `cancelled`."""
+        """The line of a row that was not, of a batch that `expired`, was `cancelled` or `failed` at its work;
+        empty where nothing is said of it.
+        """
         ...

@@ -42,7 +42,7 @@ _STATES = {
 }
 # An error in a line or an operation is a google.rpc.Status, whose codes are those of gRPC.
 _CODES = {0: 4, 400: 3, 401: 16, 403: 7, 404: 5, 405: 12, 429: 8, 500: 13, 503: 14}
-_CANCELLED, _LATE, _WRONG = 1, 4, 3
+_CANCELLED, _WRONG, _LATE, _BROKEN = 1, 3, 4, 13
 
 
 class GeminiForm:
@@ -88,8 +88,8 @@ class GeminiForm:
         return _line({"key": name, "error": {"code": _CODES[outcome.status], "message": message}})
 
     def undone(self, name: str, state: str, number: str) -> bytes:
-        """An error where it was cancelled; an expired batch says nothing of what it left undone."""
-        if state == "expired":
+        """An error where it was cancelled; another batch says nothing of what it left undone."""
+        if state != "cancelled":
             return b""
         return _line({"key": name, "error": {"code": _CANCELLED, "message": "The batch was cancelled."}})
 
@@ -368,7 +368,7 @@ def _error(batch: Batch) -> dict[str, Any]:
             f"line {problem.line}: {problem.message}" if problem.line else problem.message
             for problem in batch.problems
         )
-        return {"code": _WRONG, "message": told}
+        return {"code": _BROKEN if batch.problems[0].code == "server_error" else _WRONG, "message": told}
     if batch.state == "expired":
         return {"code": _LATE, "message": "The batch expired."}
     return {"code": _CANCELLED, "message": "The batch was cancelled."}

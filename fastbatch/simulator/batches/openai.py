@@ -96,6 +96,8 @@ class OpenAIForm:
 
     def undone(self, name: str, state: str, number: str) -> bytes:
         """An error without a response."""
+        if state not in _UNDONE:
+            return b""
         code, message = _UNDONE[state]
         return _line(name, number, error={"code": code, "message": message})
 
@@ -305,7 +307,7 @@ def _batch(batch: Batch, batches: Batches) -> dict[str, Any]:
         key: batches.moment(moments[state]) if state in moments else None for key, state in _MOMENTS.items()
     }
     absent = "" if batch.form.dialect is AZURE else None  # seen at both; a client must take either for none
-    known = batch.state not in ("validating", "failed")
+    known = batch.state != "validating" and (batch.state != "failed" or "in_progress" in moments)
     problems = [
         {"code": problem.code, "message": problem.message, "param": problem.param, "line": problem.line}
         for problem in batch.problems
