@@ -108,6 +108,9 @@ class RunOptions(_Named):
     progress: str = "auto"  # a registered name, plug-ins' among them, or off
     yes: bool = False
     dry_run: bool = False
+    mode: Literal["online", "batch"] = "online"
+    deadline: str | None = None
+    batch_tokens: int | None = Field(None, ge=1)
 
     @field_validator("*", mode="before")
     @classmethod

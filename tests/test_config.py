@@ -106,8 +106,7 @@ def test_every_option_can_stand_everywhere(tmp_path: Path) -> None:
         "fallback": ["local:smollm2"], "shared_limits": True, "shared_limits_url": "redis://h",
         "connect_timeout": 1.5, "first_byte_timeout": 2.5, "idle_timeout": 3.5, "max_wait": 4.5,
         "max_outage": 6.5, "hedge": 0.5, "workers": 2, "schema": "s.json", "structured": "tool", "reasks": 1,
-        "prices": "p.toml",
-        "stream": True,
+        "prices": "p.toml", "stream": True, "mode": "batch", "deadline": "6h", "batch_tokens": 9,
     }  # fmt: skip
     assert sample.keys() == RunOptions.model_fields.keys()
 
@@ -155,15 +154,15 @@ def test_every_option_can_stand_everywhere(tmp_path: Path) -> None:
         ({}, {}, "window = '1500/5s'", "", r"window = '1500/5s' \(from fastbatch\.toml\): .*list"),
         ({}, {}, "progress = true", "", r"progress = True \(from fastbatch\.toml\): .*string"),
         ({}, {}, "param = 5", "", r"param = 5 \(from fastbatch\.toml\)"),
-        ({}, {}, "modle = 'm'", "", r"modle = 'm' \(from fastbatch\.toml\): .*Did you mean 'model'"),
+        ({}, {}, "modell = 'm'", "", r"modell = 'm' \(from fastbatch\.toml\): .*Did you mean 'model'"),
         (
             {},
-            {"FASTBATCH_MODLE": "m"},
+            {"FASTBATCH_MODELL": "m"},
             "",
             "",
-            r"FASTBATCH_MODLE \(from the environment\): .*'FASTBATCH_MODEL'",
+            r"FASTBATCH_MODELL \(from the environment\): .*'FASTBATCH_MODEL'",
         ),
-        ({}, {}, "", "FASTBATCH_MODLE=m", r"FASTBATCH_MODLE \(from \.env\): .*'FASTBATCH_MODEL'"),
+        ({}, {}, "", "FASTBATCH_MODELL=m", r"FASTBATCH_MODELL \(from \.env\): .*'FASTBATCH_MODEL'"),
         (
             {},
             {"FASTBATCH_PARAM": "[1]"},

@@ -71,6 +71,9 @@ class OneRun:
                 input_name=name,
                 remember=to_remember(options),
                 on_lost="skip" if options.on_uncertain == "skip" else "retry",
+                mode=options.mode,
+                deadline=options.deadline,
+                batch_tokens=options.batch_tokens,
             ),
         )
         self._signals = Signals(self._file_run.drain, options.drain_timeout, self._tell)
@@ -108,7 +111,7 @@ class OneRun:
         if summary is None:
             say("Nothing was sent.")
             return 2
-        if summary.interrupted and not (summary.sent or summary.ok or self._quiet):
+        if summary.interrupted and not (summary.sent or summary.ok or summary.batches or self._quiet):
             # How many rows there are is not known yet.
             say("Interrupted before anything was sent; run the same command again to go on.")
         elif not self._quiet:

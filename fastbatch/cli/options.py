@@ -157,6 +157,24 @@ class Flags(TypedDict):
             "allow, with a budget deny].",
         ),
     ]
+    mode: Annotated[
+        str | None,
+        typer.Option(
+            metavar="online|batch",
+            help="Each request by itself, or by the provider's batch API at half price [default: online].",
+        ),
+    ]
+    deadline: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Of batches: 6h, 90m or 2026-11-22T08:00; what will not be done by then is sent online.",
+        ),
+    ]
+    batch_tokens: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Tokens that may wait in batches at once [default: as they fit]."),
+    ]
     limit: Annotated[int | None, typer.Option(metavar="N", help="Only the first N rows.")]
     on_bad_row: Annotated[
         str | None,

@@ -32,6 +32,8 @@ def summary_lines(summary: Summary, output: str) -> list[str]:
         sent += f", {summary.usage.retries:,} of them retries"
     if summary.usage.reasks:
         sent += f", {summary.usage.reasks:,} since an answer did not fit the schema"
+    if summary.batched:
+        spared.append(f"{counted(summary.batched, 'row')} answered by batch")
     lines.append("; ".join([sent, *spared]))
     lines += _weather_lines(summary)
     usage = summary.usage
@@ -62,6 +64,12 @@ def summary_lines(summary: Summary, output: str) -> list[str]:
         lines.append(f"errors:  {summary.errors} (fix the cause, then: fastbatch retry {output})")
     if summary.gone:
         lines.append(f"{counted(summary.gone, 'answer')} in the output without a row in the input")
+    if summary.batches:
+        go = "batch goes" if summary.batches == 1 else "batches go"
+        lines.append(
+            f"{summary.batches} {go} on at the provider: run the same command again to collect, or cancel: "
+            f"fastbatch batches {output} --cancel all"
+        )
     if done < summary.total:
         left = summary.total - done
         are = "is" if left == 1 else "are"

@@ -121,6 +121,8 @@ class Counters:
     """What has been counted so far. `ok + failed + skipped` rows have their record."""
 
     __slots__ = (
+        "batched",
+        "batches",
         "cached",
         "cached_tokens",
         "completion_tokens",
@@ -143,6 +145,7 @@ class Counters:
         "sent",
         "shared",
         "skipped",
+        "standing",
         "total",
         "unpriced",
         "waiting",
@@ -156,6 +159,9 @@ class Counters:
         self.refused = 0  # by a limit
         self.reasks = 0  # questions asked once more, since the answer did not fit
         self.fallbacks = 0  # rows that one answered
+        self.batched = 0  # rows that the provider's batch API answered
+        self.batches = 0  # that it is answering
+        self.standing = ""  # what a run waits for that has nothing to send
         self.prompt_tokens = self.cached_tokens = self.completion_tokens = self.reasoning_tokens = 0
         self.cost = self.doubtful = 0  # pico-dollars: of answers, and at most of what may have been billed
         self.unpriced = self.doubts = 0  # answers without a price, requests that may have been billed
@@ -286,6 +292,8 @@ class Meter:
             ),
             gone=gone,
             interrupted=interrupted,
+            batched=count.batched,
+            batches=count.batches,
             limits=limits,
             weather=weather,
             bill=bill,

@@ -6,7 +6,7 @@ A row whose answer may stand in the cache goes in as it is, and becomes a job wh
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
@@ -82,7 +82,7 @@ class FileJobs(Generic[ResponseT]):
 
     async def blocks(
         self, answers: Answers, counters: Counters
-    ) -> AsyncIterator[list[Job[ResponseT] | Candidate]]:
+    ) -> AsyncGenerator[list[Job[ResponseT] | Candidate], None]:
         """The rows that are not answered yet, in blocks; counts the others as skipped.
 
         What was appended to the input since its rows were counted belongs to them.

@@ -12,11 +12,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import orjson
 from xxhash import xxh3_64_intdigest
 
+from fastbatch.engine.batches.book import refuse_open
 from fastbatch.engine.done import Answers, Plan, last_answers
 from fastbatch.engine.errorsfile import ErrorsFile
 from fastbatch.engine.events import Notice, UncertainRows
@@ -27,10 +28,10 @@ from fastbatch.engine.journal.entries import UncertainRow
 from fastbatch.engine.journal.files import replace_file
 from fastbatch.engine.journal.journal import Durability, Journal
 from fastbatch.engine.journal.order import ordered_lines
-from fastbatch.engine.journal.places import real_file, refuse_output
+from fastbatch.engine.journal.places import batches_path, real_file, refuse_output
 from fastbatch.engine.planning import Onlooker, make_plan
 from fastbatch.engine.recorder import RowRecorder
-from fastbatch.engine.session import Settings
+from fastbatch.engine.session import Session, Settings
 from fastbatch.engine.sessions import open_session
 from fastbatch.engine.spent import spent_before
 from fastbatch.engine.uncertain import Choice, OnUncertain, rows_not_again
@@ -38,8 +39,13 @@ from fastbatch.errors import ConfigError, OutputError, RunStopped, StorageError
 from fastbatch.formats.rows import RowSettings
 from fastbatch.hashing import SCHEME
 from fastbatch.models.request import LLMRequest
+from fastbatch.models.response import Mode
 from fastbatch.models.stats import Summary
 from fastbatch.pricing.money import picos
+
+if TYPE_CHECKING:
+    from fastbatch.engine.batches.source import BatchSource
+    from fastbatch.engine.crew.session import CrewSession
 
 ResponseT = TypeVar("ResponseT")
 Result = TypeVar("Result")
@@ -51,7 +57,8 @@ class FileOptions:
 
     `input_name` is what people call the input where its path says nothing; `remember` are options that an
     error record should carry, so that `fastbatch retry` need not be told them again. `on_lost` is what to do
-    with rows that were under way in a worker process that died.
+    with rows that were under way in a worker process that died. `batch_tokens` are those that may wait at the
+    provider at once.
 
     Raises:
         ConfigError: a value is none of those there are.
@@ -66,12 +73,16 @@ class FileOptions:
     input_name: str = ""
     remember: Mapping[str, Any] | None = None
     on_lost: Choice = "retry"
+    mode: Mode = "online"
+    deadline: str | float | None = None
+    batch_tokens: int | None = None
 
     def __post_init__(self) -> None:
         for name, value, known in (
             ("on_bad_row", self.on_bad_row, ("fail", "record", "skip")),
             ("durability", self.durability, ("power", "process")),
             ("on_uncertain", self.on_uncertain, ("retry", "skip")),
+            ("mode", self.mode, ("online", "batch")),
         ):
             if value not in known and not (name == "on_uncertain" and callable(value)):
                 raise ConfigError(f"must be one of {', '.join(known)}", key=name, value=value)
@@ -110,10 +121,17 @@ class FileRun(Generic[ResponseT]):
         self._drain: Callable[[], None] | None = None
         self._interrupted = False
         self._jobs = FileJobs(settings, self._input, self._errors, options.on_bad_row)
+        self._batches: BatchSource[ResponseT] | None = None
+        if options.mode == "batch":
+            from fastbatch.engine.batches.opening import native_batches
+
+            native_batches(settings)
 
     def drain(self) -> None:
         """Send nothing more; finish and save what is in flight."""
         self._interrupted = self._jobs.interrupted = True
+        if self._batches is not None:
+            self._batches.leave()
         if self._drain is not None:
             self._drain()
 
@@ -197,6 +215,8 @@ class FileRun(Generic[ResponseT]):
     def _look(self, journal: Journal) -> tuple[Answers, int]:
         """Take the output, read what is answered, look through the input: the answers, and how many rows."""
         journal.open(input=self._input.identity, model=self._title)
+        if self._options.mode == "online":
+            refuse_open(self._output)
         answers = Answers(journal.files, RowTable(self._input.expected()))
         answers.read(lambda: self._interrupted)
         total = self._input.check(
@@ -231,6 +251,7 @@ class FileRun(Generic[ResponseT]):
             spent = await self._in_thread(lambda: spent_before(journal, errors.path))
             purse.begin(journal.output, *spent)
         session = open_session(self._settings, title=self._title, on_lost=self._options.on_lost)
+        batches = self._batches = self._opened_batches(session)
         counters = session.counters
         counters.total = total
         recorder = RowRecorder(
@@ -252,20 +273,27 @@ class FileRun(Generic[ResponseT]):
         stop: RunStopped | None = None
         try:
             async with session:
-                run = session.run(self._jobs.blocks(answers, counters), bulk=self._jobs)
+                rows = self._jobs.blocks(answers, counters)
+                source = rows if batches is None else batches.blocks(rows)
+                run = session.run(source, bulk=self._jobs)
                 self._drain = run.drain
                 if self._interrupted:
                     run.drain()
+                    if batches is not None:
+                        batches.leave()
                 # Closed at once when a write fails: nothing more is sent then.
                 async with aclosing(run.blocks()) as finished:
-                    async for _ in finished:
-                        pass  # everything there is to do with them is done by the recorder
+                    async for block in finished:  # everything there is to do with them is done by now
+                        if batches is not None:
+                            batches.recorded(block)
         except RunStopped as stopped:
             stop = stopped
         except BaseException:
             with suppress(StorageError):  # what broke the run is what must be said
                 journal.stop()
                 errors.settle()
+            if batches is not None:
+                batches.close()
             raise
         journal.stop()
         # The session is closed, its connections' descriptors are free; the output is still held.
@@ -279,6 +307,10 @@ class FileRun(Generic[ResponseT]):
             await self._in_thread(lambda: self._tidy(journal, answers, superseded=superseded))
         elif recorder.replaced and not self._options.ordered:
             await self._in_thread(lambda: self._drop_superseded(journal))
+        if batches is not None:
+            batches.close()
+            if complete:
+                await self._in_thread(batches.clear)
         limits, weather, bill = session.facts()
         if purse is not None:
             purse.spend(journal.output, picos(bill.cost))
@@ -296,6 +328,26 @@ class FileRun(Generic[ResponseT]):
             stop.summary = summary
             raise stop
         return summary
+
+    def _opened_batches(
+        self, session: Session[ResponseT] | CrewSession[ResponseT]
+    ) -> BatchSource[ResponseT] | None:
+        """What answers the rows by batch, where that is asked for."""
+        options = self._options
+        if options.mode == "online":
+            return None
+        from fastbatch.engine.batches.opening import open_batches
+
+        assert isinstance(session, Session)  # a crew was refused
+        return open_batches(
+            self._settings,
+            session,
+            self._jobs,
+            batches_path(real_file(self._output)),
+            title=self._title,
+            deadline=options.deadline,
+            tokens=options.batch_tokens,
+        )
 
     def _tidy(self, journal: Journal, answers: Answers, *, superseded: bool) -> None:
         """All rows have their record: one line each in the output, in order if so asked, and no journal."""

@@ -45,7 +45,7 @@ from fastbatch.limits.options import Limits
 from fastbatch.limits.tokens import TokenEstimator
 from fastbatch.limits.weather import MAX_OUTAGE
 from fastbatch.models.request import LLMRequest
-from fastbatch.models.response import ResponseWrapper
+from fastbatch.models.response import Mode, ResponseWrapper
 from fastbatch.models.shape import Shape
 from fastbatch.models.stats import Summary
 from fastbatch.models.telling import WAYS, Structured
@@ -354,6 +354,9 @@ class RequestManager(Generic[ResponseT]):
         ordered: bool = False,
         durability: Durability = "power",
         dedupe: bool = False,
+        mode: Mode = "online",
+        deadline: str | float | None = None,
+        batch_tokens: int | None = None,
     ) -> Summary:
         """Answer the rows of a file into a file; running it again goes on where it ended.
 
@@ -372,6 +375,11 @@ class RequestManager(Generic[ResponseT]):
             ordered: the output is in the order of the input, and only replaced when it is complete.
             durability: `power` (what is answered survives a power failure) or `process` (the process's end).
             dedupe: tell rows of one id apart by a number (`a`, `a-2`) rather than refuse the second.
+            mode: `batch` has the provider's own batch API answer, at half the price and within a day. Ended
+                early, the batches go on, and the next run collects them.
+            deadline: for `batch`: when all rows should be answered: seconds, `6h`, `2026-11-22T08:00`. Some
+                time before, the batches are cancelled, and what they have not answered is sent online.
+            batch_tokens: how many tokens may wait at the provider at once, where the account has a limit.
 
         Raises:
             InputError, OutputError, ConfigError: nothing was sent.
@@ -385,6 +393,9 @@ class RequestManager(Generic[ResponseT]):
             ordered=ordered,
             durability=durability,
             dedupe=dedupe,
+            mode=mode,
+            deadline=deadline,
+            batch_tokens=batch_tokens,
         )
         file_run = self.file_run(input, output, prompt=prompt, system=system, options=options)
         summary = await file_run.run()
@@ -404,6 +415,9 @@ class RequestManager(Generic[ResponseT]):
         ordered: bool = False,
         durability: Durability = "power",
         dedupe: bool = False,
+        mode: Mode = "online",
+        deadline: str | float | None = None,
+        batch_tokens: int | None = None,
     ) -> Summary:
         """`run_file_async` for synchronous code."""
         return run_sync(
@@ -418,6 +432,9 @@ class RequestManager(Generic[ResponseT]):
                 ordered=ordered,
                 durability=durability,
                 dedupe=dedupe,
+                mode=mode,
+                deadline=deadline,
+                batch_tokens=batch_tokens,
             )
         )
 

@@ -230,6 +230,11 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
                 if self.listener is not None and self._ticker is not None:
                     self.tell(RunFinished(self.picture(), _reason(error)))
 
+    @property
+    def transport(self) -> Transport:
+        """What sends; open as long as the session is."""
+        return self._transport
+
     def record_with(self, recorder: Recorder) -> None:
         """Have everything written down before it counts; called before `run`."""
         self._recorder = recorder
@@ -345,7 +350,8 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
 
     def picture(self) -> Snapshot:
         """The run at this moment; tells first what has changed since the last one."""
-        reason = self._pipeline.waiting_reason() or _elsewhere(self.counters.elsewhere)
+        reason = self._pipeline.waiting_reason() or self.counters.standing
+        reason = reason or _elsewhere(self.counters.elsewhere)
         limits = self._gate.saturation()
         self._changes.look(limits, reason, self._ways, self._settings.clock.time())
         bill = self.till.bill()

@@ -2,14 +2,15 @@
 
     {"id", "custom_id", "response": {"status_code", "request_id", "body"}, "error": null, "metadata",
      "fastbatch": {"row", "key", "model", "provider", "cached", "shared", "attempts", "latency_s", "cost_usd",
-                   "at", "fingerprint", "crc"}}
+                   "at", "mode", "fingerprint", "crc"}}
 
 `id` belongs to the row and its request and is the same in every run. `row` is the 1-based input line, `key`
 the request hash. `cost_usd` is what the row cost in that run, exactly; null where it has no price. `at` is
-when it was recorded, in UTC. `fingerprint` (16 hex digits) stands for the bytes of the input row and the
-settings they were read with, so that an answered row is known again without building its request. `crc` is
-the CRC-32 (8 hex digits) of the line's bytes before its own `,"crc":`. Both stand last, at fixed distances
-from the end, so that a line can be checked and known without parsing it.
+when it was recorded, in UTC. `mode` is "batch" for an answer of the provider's batch API, and absent for any
+other. `fingerprint` (16 hex digits) stands for the bytes of the input row and the settings they were read
+with, so that an answered row is known again without building its request. `crc` is the CRC-32 (8 hex digits)
+of the line's bytes before its own `,"crc":`. Both stand last, at fixed distances from the end, so that a line
+can be checked and known without parsing it.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ LINE_BEGINS = b'{"id":"batch_req_'
 
 _TRIED = b',"attempts":%b,"latency_s":%b,"cost_usd":%b,"at":"%b"'
 _COST = b',"cost_usd":'
+_BATCH = b',"mode":"batch"'
 _FINGERPRINT = b',"fingerprint":"'
 _KEY = b',"key":"'
 _ID_AT = len(LINE_BEGINS) + 32 + len(b'","custom_id":"')
@@ -50,6 +52,8 @@ def result_line(
     tail = _TRIED % (
         b"%d" % outcome.attempts, orjson.dumps(round(outcome.latency, 4)), cost, at.encode()
     )  # fmt: skip
+    if outcome.mode == "batch" and not outcome.shared:
+        tail += _BATCH
     return answer_line(
         custom_id,
         row,

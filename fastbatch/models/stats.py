@@ -219,6 +219,8 @@ class Summary:
         limits: the limits that were kept within, declared or learned, and how much of each was used.
         weather: refusals, outages, latencies.
         bill: what it cost.
+        batched: rows that the provider's batch API answered.
+        batches: those that it is still answering; the next run collects them.
     """
 
     total: int
@@ -240,6 +242,8 @@ class Summary:
     limits: tuple[Saturation, ...] = ()
     weather: Weather = Weather()
     bill: Bill = Bill()
+    batched: int = 0
+    batches: int = 0
 
     @property
     def tokens_per_s(self) -> float:

@@ -63,6 +63,11 @@ def part_path(output: Path) -> Path:
     return output.with_name(output.name + ".part")
 
 
+def batches_path(output: Path) -> Path:
+    """Where the batches of `output` are kept that a provider is answering."""
+    return output.with_name(output.name + ".batches")
+
+
 def plain(name: str) -> str:
     """A name as JSON can hold it: bytes of it that are no UTF-8 are spelled out."""
     return name.encode("utf-8", "backslashreplace").decode()

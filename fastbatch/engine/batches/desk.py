@@ -1,0 +1,188 @@
+"""What a provider is asked about our batches, and what is written down of it before and after."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+from fastbatch.engine.batches.batch import Batch
+from fastbatch.engine.batches.book import Book, Submitted
+from fastbatch.engine.batches.caller import Caller, Patience
+from fastbatch.engine.journal.lines import storage_sentence
+from fastbatch.engine.journal.places import scratch_path
+from fastbatch.errors import BadResponse, ConnectFailed, RequestError, RunStopped, StorageError
+from fastbatch.providers.batches import ENQUEUED_TOKENS, BatchPage, BatchResult, BatchStatus, NativeBatches
+
+# Seconds between looks for a batch of which nobody knows whether it was begun: a request that was on its way
+# when its sender died arrives, and is listed, within these.
+_SETTLES = (0.0, 5.0, 10.0)
+_SLACK = 120.0  # seconds that the provider's clock may be behind ours
+_PAGES = 1000
+_MAYBE = frozenset((408, 409))  # refusals after which a batch may have been begun
+
+
+class Desk:
+    """Submits, finds, looks at, cancels and fetches batches.
+
+    Args:
+        now: seconds since 1970.
+
+    Attributes:
+        broken: lines of results that could not be read.
+    """
+
+    def __init__(self, caller: Caller, native: NativeBatches, book: Book, now: Callable[[], float]) -> None:
+        self._caller = caller
+        self._native = native
+        self._book = book
+        self._now = now
+        self.broken = 0
+
+    async def submit(self, batch: Batch) -> bool:
+        """Have a batch begun; False where too many tokens wait already.
+
+        Raises:
+            Left: nobody waits any more.
+            RunStopped: the provider takes none, or not this one.
+        """
+        digest = batch.keep_keys()
+        patience = Patience(self._caller)
+        while True:
+            batch.tries += 1
+            batch.name = f"fastbatch-{self._book.token}-{batch.number}-{batch.tries}"
+            since = self._now()
+            self._book.sending(
+                Submitted(
+                    number=batch.number,
+                    name=batch.name,
+                    count=batch.count,
+                    digest=digest,
+                    endpoint=batch.endpoint,
+                    model=batch.model,
+                    tokens=batch.tokens,
+                    when=since,
+                )
+            )
+            steps = self._native.submit(
+                batch.lines(), name=batch.name, endpoint=batch.endpoint, model=batch.model, count=batch.count
+            )
+            try:
+                begun = (await self._caller.once(steps)).id
+            except RequestError as error:
+                found = [] if _certainly_not(error) else await self.find(batch.name, batch.count, since)
+                if not found:
+                    self._book.back(batch.number)
+                    if error.code == ENQUEUED_TOKENS:
+                        return False
+                    await self._again(patience, error, f"a batch of {batch.count:,} requests was refused")
+                    continue
+                begun = found[0].id
+            batch.id = begun
+            self._book.sent(batch.number, begun)
+            batch.sent()
+            return True
+
+    async def find(self, name: str, count: int, since: float) -> list[BatchStatus]:
+        """The batch that was submitted under a name; where the provider keeps no names those that may be it,
+        created since then with as many requests. None where there is none.
+        """
+        for wait in _SETTLES:
+            await self._caller.wait(wait)
+            if found := await self._listed(name, count, since - _SLACK):
+                return found
+        return []
+
+    async def _listed(self, name: str, count: int, since: float) -> list[BatchStatus]:
+        candidates: list[BatchStatus] = []
+        named = False
+        after, seen = "", {""}
+        for _ in range(_PAGES):
+            page: BatchPage = await self._sure("the account's batches", partial(self._native.listed, after))
+            for status in page.batches:
+                if status.name == name:
+                    return [status]
+                named = named or bool(status.name)
+                if status.total in (0, count) and status.created >= since and status.id not in self._book.ids:
+                    candidates.append(status)
+            after = page.next
+            if after in seen or any(0 < status.created < since for status in page.batches):
+                break
+            seen.add(after)
+        return [] if named else candidates
+
+    async def look(self, batch: Batch) -> BatchStatus:
+        """How a batch is; raises as `submit`."""
+        status: BatchStatus = await self._sure(f"batch {batch.id}", partial(self._native.look, batch.id))
+        return status
+
+    async def cancel(self, batch: Batch) -> None:
+        """Have a batch cancelled; raises as `submit`."""
+        await self._sure(f"batch {batch.id}", partial(self._native.cancel, batch.id))
+        batch.cancelled = True
+
+    async def fetch(self, batch: Batch, status: BatchStatus) -> None:
+        """Have all results of a batch that has ended on the disk, whole.
+
+        Raises:
+            StorageError: they could not be written.
+            Left, RunStopped: as `submit`.
+        """
+        beside = scratch_path(batch.results)
+        try:
+            with beside.open("wb") as file:
+                for call in status.outputs:
+                    begin = file.tell()
+                    patience = Patience(self._caller)
+                    while True:
+                        try:
+                            await self._caller.download(call, file.write)
+                            break
+                        except RequestError as error:
+                            file.seek(begin)
+                            file.truncate()
+                            what = f"the results of batch {batch.id} cannot be had"
+                            await self._again(patience, error, what)
+                    file.write(b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(batch.results)
+        except OSError as error:
+            raise StorageError(storage_sentence(batch.results, error)) from None
+
+    def results(self, batch: Batch) -> Iterator[BatchResult]:
+        """Everything that was fetched of a batch; a line that is no result is counted, and left out."""
+        with batch.results.open("rb") as file:
+            for line in file:
+                try:
+                    yield from self._native.results(line)
+                except BadResponse:
+                    self.broken += 1
+
+    async def _sure(self, what: str, steps: Callable[[], Any]) -> Any:
+        try:
+            return await self._caller.patiently(steps)
+        except RequestError as error:
+            raise self._stopped(error, f"{what} cannot be looked at") from None
+
+    async def _again(self, patience: Patience, error: RequestError, what: str) -> None:
+        try:
+            await patience.after(error)
+        except RequestError:
+            raise self._stopped(error, what) from None
+
+    def _stopped(self, error: RequestError, what: str) -> RunStopped:
+        said = error.message.removesuffix(".")
+        return RunStopped(
+            f"Stopped: {what} ({said}). What was answered is saved, and batches that were submitted go on. "
+            f"{error.cure or 'Run again to go on.'}",
+            cause=error,
+        )
+
+
+def _certainly_not(error: RequestError) -> bool:
+    """Whether a batch that was refused so was not begun."""
+    if isinstance(error, ConnectFailed) or error.code == ENQUEUED_TOKENS:
+        return True
+    return error.status is not None and 400 <= error.status < 500 and error.status not in _MAYBE

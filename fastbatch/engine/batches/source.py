@@ -1,0 +1,444 @@
+"""The transformer: rows go in, and come out with the answers that a provider's batches gave them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from fastbatch.cache.base import CacheProvider
+from fastbatch.engine.batches.batch import Batch, WaitingRows
+from fastbatch.engine.batches.caller import Caller, Left
+from fastbatch.engine.batches.desk import Desk
+from fastbatch.engine.batches.filling import Filling
+from fastbatch.engine.batches.outcomes import Outcomes, Verdict
+from fastbatch.engine.batches.rowlines import Waiting
+from fastbatch.engine.batches.shelf import Shelf
+from fastbatch.engine.clock import Clock
+from fastbatch.engine.events import Counters
+from fastbatch.engine.inputfile import Row
+from fastbatch.engine.intake import Bulk, Candidate
+from fastbatch.engine.job import Job
+from fastbatch.engine.kept import encode, unpack
+from fastbatch.engine.looked import Known
+from fastbatch.errors import RequestError, RunStopped
+from fastbatch.models.response import ResponseWrapper
+from fastbatch.providers.batches import ENQUEUED_TOKENS, BatchStatus
+
+ResponseT = TypeVar("ResponseT")
+
+_OFTEN, _SELDOM = 2.0, 60.0  # seconds between two looks
+_PART = 0.1  # of the time in which nothing has happened, until the next look
+_CROWDED = 300.0  # seconds until a batch is tried again for which there was no room, if none of ours ends
+_BLOCK = 128  # jobs handed on at once, each with its answer
+
+
+@dataclass(frozen=True, slots=True)
+class Parts(Generic[ResponseT]):
+    """What the transformer is made of.
+
+    Attributes:
+        bulk: makes jobs of rows.
+        outcomes: says what results mean.
+        tell: shows people a sentence.
+        late: when, by the clock, batches are cancelled and the rest is finished online; None: never.
+        tokens: how many may wait at the provider at once; None where it says so itself.
+    """
+
+    provider: str
+    shelf: Shelf
+    filling: Filling
+    desk: Desk
+    caller: Caller
+    bulk: Bulk[ResponseT]
+    outcomes: Outcomes[ResponseT]
+    cache: CacheProvider | None
+    clock: Clock
+    counters: Counters
+    tell: Callable[[str], None]
+    late: float | None = None
+    tokens: int | None = None
+
+
+class BatchSource(Generic[ResponseT]):
+    """Answers the rows of a run by batch."""
+
+    def __init__(self, parts: Parts[ResponseT]) -> None:
+        self._parts = parts
+        self._shelf = parts.shelf
+        self._desk = parts.desk
+        self._filling = parts.filling
+        self._counters = parts.counters
+        self._held: list[Batch] = []  # to be submitted, in this order
+        self._owners: dict[int, Batch] = {}  # of a job that was handed on, by its index
+        self._room_at = 0.0  # when there may be room again
+        self._changed = parts.clock.time()
+        self._cancelling = False
+        self._said = False
+        self._unwanted = 0
+        self._stop: RunStopped | None = None
+
+    async def blocks(
+        self, source: AsyncGenerator[Sequence[Job[ResponseT] | Candidate], None]
+    ) -> AsyncGenerator[Sequence[Job[ResponseT] | Candidate], None]:
+        """The rows of `source`: finished by a batch, as they were, or to be asked online.
+
+        Raises:
+            RunStopped: the provider cannot be asked, or refuses.
+            StorageError: what is under way could not be written.
+        """
+        try:
+            async with aclosing(source):
+                await self._find_lost()
+                async for block in source:
+                    passed = await self._sorted(block)
+                    if passed:
+                        yield passed
+                    self._held += self._filling.full()
+                    await self._submit()
+            while True:
+                self._held += self._filling.all()
+                if not len(self._shelf):
+                    break
+                await self._submit()
+                moved = False
+                async for jobs in self._answers():
+                    moved = True
+                    yield jobs
+                if self._stop is not None:
+                    raise self._stop
+                if not moved and len(self._shelf):
+                    await self._wait()
+        except Left:
+            pass
+        finally:
+            self._counters.batches = len(self._submitted())
+
+    def recorded(self, jobs: Sequence[Job[ResponseT]]) -> None:
+        """These are on record; a batch all of whose rows are is forgotten."""
+        for job in jobs:
+            if (batch := self._owners.pop(job.index, None)) is None:
+                continue
+            outcome = job.outcome
+            self._counters.batched += outcome is not None and outcome.mode == "batch" and outcome.ok
+            batch.left -= 1
+            self._forget_done(batch)
+
+    def leave(self) -> None:
+        """Wait for nothing any more; what was submitted goes on at the provider."""
+        self._parts.caller.leave()
+
+    def close(self) -> None:
+        """The run is over."""
+        self._shelf.close()
+
+    def clear(self) -> None:
+        """And all rows have their record, so that nothing of the batches is needed any more.
+
+        Raises:
+            StorageError: files could not be removed.
+        """
+        self._shelf.clear()
+
+    # Rows coming in
+
+    async def _sorted(self, block: Sequence[Job[ResponseT] | Candidate]) -> list[Job[ResponseT] | Candidate]:
+        """Put into batches what a block holds; returns what is not to be there."""
+        cache = self._parts.cache
+        asked = [item.key for item in block if not (isinstance(item, Job) and item.outcome is not None)]
+        found = {} if cache is None or not asked else await cache.get_many(list(set(asked)))
+        passed: list[Job[ResponseT] | Candidate] = []
+        for item in block:
+            value = found.get(item.key)
+            if isinstance(item, Job) and item.outcome is not None:
+                passed.append(item)
+                continue
+            row = item.tag if isinstance(item, Job) else item
+            assert isinstance(row, Row | Known)
+            if (value is not None and unpack(value) is not None) or not self._taken(Waiting(0, 0, row)):
+                passed.append(item)
+        return passed
+
+    def _taken(self, waiting: Waiting) -> bool:
+        """Let a row wait for a batch; False where it has to be asked online."""
+        found = self._shelf.find(waiting.row.key)
+        if found is not None:
+            batch, place = found
+            batch.attach(waiting._replace(place=place))
+            return True
+        return not self._is_late and self._filling.add(waiting)
+
+    # Batches going out
+
+    async def _find_lost(self) -> None:
+        """Learn what became of batches whose submission an earlier run did not survive."""
+        for batch in self._shelf:
+            if batch.id:
+                continue
+            found = await self._desk.find(batch.name, batch.count, batch.since)
+            if found and found[0].name == batch.name:
+                batch.id = found[0].id
+                self._shelf.book.sent(batch.number, batch.id)
+            elif found:
+                batch.candidates = [status.id for status in found]
+                batch.id = batch.candidates.pop(0)
+            else:
+                self._shelf.drop(batch)
+
+    async def _submit(self) -> None:
+        """Have batches begun, as many as may wait at once."""
+        while self._held and not self._is_late and not self._parts.caller.left:
+            batch = self._held[0]
+            if not self._has_room(batch):
+                return
+            if await self._desk.submit(batch):
+                self._held.pop(0)
+                self._counters.sent += batch.count
+                self._changed = self._parts.clock.time()
+                continue
+            self._no_room_for(batch)
+            if not self._room_at:
+                self._held.pop(0)
+                self._put_back(batch)
+                self._held += self._filling.all()
+
+    def _has_room(self, batch: Batch) -> bool:
+        others = self._submitted()
+        if self._parts.clock.time() < self._room_at:
+            return False
+        tokens = self._parts.tokens
+        return tokens is None or not others or batch.tokens + sum(each.tokens for each in others) <= tokens
+
+    def _no_room_for(self, batch: Batch) -> None:
+        """Too many tokens wait at the provider: wait until one of ours has ended, or make them smaller."""
+        self._room_at = self._parts.clock.time() + _CROWDED
+        if self._submitted():
+            return
+        if not self._said:
+            self._said = True
+            self._parts.tell(
+                f"{self._parts.provider} has no room for a batch of {batch.count:,} requests, about "
+                f"{batch.tokens:,} tokens; smaller ones are tried. --batch-tokens N says how many may wait"
+            )
+        if batch.count > 1:
+            self._filling.most_tokens = max(1, batch.tokens // 2)
+            self._room_at = 0.0
+
+    def _put_back(self, batch: Batch) -> list[Job[ResponseT]]:
+        """Put the requests of a batch that will not be answered into others; returns rows for which that
+        cannot be.
+        """
+        self._shelf.take(batch)
+        rows = batch.waiting(self._parts.bulk.reads)
+        try:
+            online = self._again(rows)
+        finally:
+            rows.close()
+        self._shelf.drop(batch)
+        self._held += self._filling.full()
+        return online
+
+    def _again(self, rows: Iterable[Waiting]) -> list[Job[ResponseT]]:
+        """Let rows wait for another batch; returns those that are to be asked online."""
+        return [self._job(waiting) for waiting in rows if not self._taken(waiting)]
+
+    def _job(self, waiting: Waiting) -> Job[ResponseT]:
+        return job_of(waiting, self._parts.bulk)
+
+    # Answers coming back
+
+    async def _answers(self) -> AsyncGenerator[list[Job[ResponseT]], None]:
+        """What the batches that have ended by now bring, and, at the deadline, what was never submitted."""
+        if self._is_late:
+            held, self._held = self._held, []
+            for batch in held:
+                for jobs in _in_blocks(self._put_back(batch)):
+                    yield jobs
+        for batch in self._submitted():
+            if batch.results.exists():
+                async for jobs in self._collect(batch, None):
+                    yield jobs
+                continue
+            if self._is_late and not batch.cancelled:
+                await self._desk.cancel(batch)
+            status = await self._desk.look(batch)
+            if status.answered + status.failed != batch.answered or status.ended:
+                batch.answered = status.answered + status.failed
+                self._changed = self._parts.clock.time()
+            if status.ended:
+                async for jobs in self._ended(batch, status):
+                    yield jobs
+
+    async def _ended(self, batch: Batch, status: BatchStatus) -> AsyncGenerator[list[Job[ResponseT]], None]:
+        problem = status.problem
+        if problem is not None and problem.code == ENQUEUED_TOKENS:
+            batch.id = ""
+            self._no_room_for(batch)
+            for jobs in _in_blocks(self._put_back(batch)):
+                yield jobs
+            return
+        self._room_at = 0.0
+        await self._desk.fetch(batch, status)
+        if batch.candidates is not None and not self._is_ours(batch):
+            for jobs in _in_blocks(self._another(batch)):
+                yield jobs
+            return
+        async for jobs in self._collect(batch, problem):
+            yield jobs
+
+    def _is_ours(self, batch: Batch) -> bool:
+        """Whether what was fetched answers our requests; nothing answers none, whoever asked."""
+        first = next(self._desk.results(batch), None)
+        return first is None or self._shelf.place(batch, first.name) is not None
+
+    def _another(self, batch: Batch) -> list[Job[ResponseT]]:
+        """What was fetched is somebody else's: look at the next that may be ours."""
+        batch.results.unlink(missing_ok=True)
+        if batch.candidates:
+            batch.id = batch.candidates.pop(0)
+            return []
+        return self._put_back(batch)
+
+    async def _collect(
+        self, batch: Batch, problem: RequestError | None
+    ) -> AsyncGenerator[list[Job[ResponseT]], None]:
+        """Hand on what a batch has answered, and have the rest asked again."""
+        self._shelf.take(batch)
+        outcomes, reads = self._parts.outcomes, self._parts.bulk.reads
+        rows = batch.waiting(reads)
+        seen = bytearray(batch.count)
+        block = _Block[ResponseT]()
+        try:
+            for result in self._desk.results(batch):
+                place = self._shelf.place(batch, result.name)
+                if place is None or seen[place]:
+                    continue
+                seen[place] = 1
+                waiting = self._of_this(batch, place, rows, block)
+                if result.reply is None:
+                    block.jobs += self._again(waiting)
+                elif waiting:
+                    self._judge(outcomes.of(result.reply, waiting), batch, block)
+                else:
+                    self._unwanted += 1
+                    if reads.shape is None:
+                        block.keep(batch.key(place), outcomes.parsed(result.reply))
+                if len(block.jobs) >= _BLOCK:
+                    yield await self._kept(block)
+            for place in range(batch.count):
+                if seen[place]:
+                    continue
+                waiting = self._of_this(batch, place, rows, block)
+                if waiting and problem is not None:
+                    self._judge(outcomes.refused(problem, waiting), batch, block)
+                else:
+                    block.jobs += self._again(waiting)
+                if len(block.jobs) >= _BLOCK:
+                    yield await self._kept(block)
+            if jobs := await self._kept(block):
+                yield jobs
+        finally:
+            rows.close()
+        batch.whole = self._stop is None
+        self._held += self._filling.full()
+        self._forget_done(batch)
+
+    def _of_this(
+        self, batch: Batch, place: int, rows: WaitingRows, block: _Block[ResponseT]
+    ) -> list[Waiting]:
+        """The rows that wait for the request of a place; those whose hash only looks like its own go on."""
+        key = batch.key(place)
+        found = rows.of(place)
+        if all(waiting.row.key == key for waiting in found):
+            return found
+        block.jobs += self._again(waiting for waiting in found if waiting.row.key != key)
+        return [waiting for waiting in found if waiting.row.key == key]
+
+    def _judge(self, verdict: Verdict[ResponseT], batch: Batch, block: _Block[ResponseT]) -> None:
+        if verdict.stop is not None:
+            self._stop = self._stop or verdict.stop
+        for job in verdict.finished:
+            self._owners[job.index] = batch
+        batch.left += len(verdict.finished)
+        block.jobs += verdict.finished
+        block.jobs += verdict.online
+        block.jobs += self._again(verdict.again)
+        self._counters.retries += bool(verdict.again)
+        if verdict.finished:
+            first = verdict.finished[0]
+            assert first.outcome is not None
+            block.keep(first.key, first.outcome)
+
+    async def _kept(self, block: _Block[ResponseT]) -> list[Job[ResponseT]]:
+        """The jobs of a block, whose answers are in the cache now."""
+        jobs, values = block.jobs, block.values
+        block.jobs, block.values = [], {}
+        if values and self._parts.cache is not None:
+            await self._parts.cache.put_many(values)
+        return jobs
+
+    def _forget_done(self, batch: Batch) -> None:
+        if batch.whole and not batch.left:
+            self._shelf.drop(batch)
+
+    # Waiting
+
+    @property
+    def _is_late(self) -> bool:
+        late = self._parts.late
+        return late is not None and self._parts.clock.time() >= late
+
+    def _submitted(self) -> list[Batch]:
+        """Batches that the provider has."""
+        return [batch for batch in self._shelf if batch.id]
+
+    async def _wait(self) -> None:
+        """Let some time pass: little while something happens, a minute at most."""
+        now, late = self._parts.clock.time(), self._parts.late
+        seconds = min(_SELDOM, max(_OFTEN, _PART * (now - self._changed)))
+        if late is not None and now < late:
+            seconds = min(seconds, late - now)
+        self._counters.standing = self._phrase(seconds)
+        try:
+            await self._parts.caller.wait(seconds)
+        finally:
+            self._counters.standing = ""
+
+    def _phrase(self, seconds: float) -> str:
+        """What the run is waiting for."""
+        if self._parts.caller.trouble:
+            return (
+                f"{self._parts.provider}, which cannot be asked for its batches: {self._parts.caller.trouble}"
+            )
+        batches = self._submitted()
+        done, count = sum(batch.answered for batch in batches), sum(batch.count for batch in batches)
+        told = f"{len(batches)} batch{'' if len(batches) == 1 else 'es'} at {self._parts.provider}"
+        if self._held:
+            told += f" ({len(self._held)} more when there is room)"
+        verb = "being cancelled, " if self._is_late else ""
+        return f"{told}, {verb}{done:,} of {count:,} requests done; a look every {seconds:.0f} s"
+
+
+class _Block(Generic[ResponseT]):
+    """Jobs to be handed on together, and the answers among them that are kept."""
+
+    def __init__(self) -> None:
+        self.jobs: list[Job[ResponseT]] = []
+        self.values: dict[str, bytes] = {}
+
+    def keep(self, key: str, outcome: ResponseWrapper[ResponseT]) -> None:
+        if outcome.error is None:
+            self.values[key] = encode(outcome)
+
+
+def job_of(waiting: Waiting, bulk: Bulk[ResponseT]) -> Job[ResponseT]:
+    """The job of a waiting row, which was asked before as often as it says."""
+    job = bulk.promote(waiting.row)
+    job.attempts = job.tries = waiting.attempts
+    return job
+
+
+def _in_blocks(jobs: Sequence[Job[ResponseT]]) -> Iterator[list[Job[ResponseT]]]:
+    for start in range(0, len(jobs), _BLOCK):
+        yield list(jobs[start : start + _BLOCK])
