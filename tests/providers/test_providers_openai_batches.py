@@ -98,6 +98,8 @@ def test_submitting() -> None:
     assert status == BatchStatus("batch_1", "validating", False, "run-1.0001", 1711471533.0)
     assert (upload.method, upload.url) == ("POST", "http://h/v1/files")
     assert upload.headers["Authorization"] == f"Bearer {KEY}"
+    boundary = upload.headers["Content-Type"].removeprefix("multipart/form-data; boundary=")
+    assert boundary.encode() not in lines
     fields = multipart(upload)
     assert fields == {"purpose": (None, b"batch"), "file": ("run-1.0001.jsonl", lines)}
     assert (create.method, create.url) == ("POST", "http://h/v1/batches")
@@ -229,7 +231,7 @@ def test_why_a_whole_batch_was_refused(data: Any, kind: str, code: str | None, s
     problem = looked(status="failed", errors={"object": "list", "data": data}).problem
     assert problem is not None
     assert (type(problem).__name__, problem.code, problem.message) == (kind, code, said)
-    assert problem.provider == "openai"
+    assert (problem.provider, problem.status) == ("openai", None)
 
 
 def test_a_batch_that_is_refused_at_once_for_waiting_tokens() -> None:
