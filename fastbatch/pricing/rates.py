@@ -87,39 +87,41 @@ class Rates:
         if self._flat is not None and type(usage) is Usage:  # nearly all
             fresh, read, written, thought = self._flat
             prompt, cached, completion, reasoning = usage
-            return (
-                (prompt - cached) * fresh
-                + cached * read
-                + (completion - reasoning) * written
-                + reasoning * thought
-            )
+            if cached <= prompt and reasoning <= completion:
+                return (
+                    (prompt - cached) * fresh
+                    + cached * read
+                    + (completion - reasoning) * written
+                    + reasoning * thought
+                )
         return self._detailed(usage, usage.details or _NONE)
 
     def _detailed(self, usage: Usage, details: UsageDetails) -> int:
-        """Each kind of token at its own rate, what is left of prompt and completion at the usual one."""
+        """Each kind of token at its own rate, what is left of prompt and completion at the usual one.
+
+        A reply that counts more of some kinds than there are in all pays for those, and nothing is left.
+        """
         prompt, cached, completion, reasoning = usage
         read = self.cached or self.input
-        sound, picture = self.audio or self.input, self.image or self.input
-        heard, seen = details.audio - details.cached_audio, details.image - details.cached_image
-        sound_read, picture_read = self.cached_audio or read, self.cached_image or read
+        heard = max(0, details.audio - details.cached_audio)
+        seen = max(0, details.image - details.cached_image)
+        marked = cached + details.written + details.written_1h + heard + seen + details.video
+        told = reasoning + details.spoken + details.drawn + details.filmed
         parts = (
-            (cached - details.cached_audio - details.cached_image, read),
+            (max(0, prompt - marked), self.input),
+            (max(0, cached - details.cached_audio - details.cached_image), read),
             (details.written, self.written or self.input),
             (details.written_1h, self.written_1h or self.written or self.input),
-            (heard, sound),
-            (details.cached_audio, sound_read),
-            (seen, picture),
-            (details.cached_image, picture_read),
+            (heard, self.audio or self.input),
+            (details.cached_audio, self.cached_audio or read),
+            (seen, self.image or self.input),
+            (details.cached_image, self.cached_image or read),
             (details.video, self.video or self.input),
-            (
-                prompt - cached - details.written - details.written_1h - heard - seen - details.video,
-                self.input,
-            ),
+            (max(0, completion - told), self.output),
+            (reasoning, self.reasoning or self.output),
             (details.spoken, self.spoken or self.output),
             (details.drawn, self.drawn or self.output),
             (details.filmed, self.filmed or self.output),
-            (reasoning, self.reasoning or self.output),
-            (completion - details.spoken - details.drawn - details.filmed - reasoning, self.output),
             (1, self.request),
             (details.searches, self.search),
         )

@@ -22,8 +22,9 @@ from fastbatch.providers.anthropic_errors import advise, classify
 from fastbatch.providers.anthropic_request import NOTES, SAMPLING, TITLE, messages_body
 from fastbatch.providers.anthropic_stream import AnthropicFold
 from fastbatch.providers.anthropic_types import AnthropicMessage, AnthropicReader, blocks_of
+from fastbatch.providers.anthropic_usage import read_usage
 from fastbatch.providers.base import Model, ModelPage
-from fastbatch.providers.hosted import NO_USAGE, HostedProvider, Keys, can_be_recorded, count_of, loaded
+from fastbatch.providers.hosted import HostedProvider, Keys, can_be_recorded, count_of, loaded
 
 BASE_URL = "https://api.anthropic.com"
 KEYS = Keys(("ANTHROPIC_API_KEY",), header="x-api-key", scheme="")
@@ -182,22 +183,3 @@ def _body(request: LLMRequest) -> dict[str, Any]:
         raise InvalidRequest(f"{request.endpoint} cannot be said to {TITLE}: it answers {CHAT} only")
     shape = request.shape
     return messages_body(request.body, checked_here=shape is not None and shape.way == "strict")
-
-
-def read_usage(body: Any) -> Usage:
-    """A reply's tokens: Anthropic counts what it read from and wrote into a cache apart from the input."""
-    usage = body.get("usage") if isinstance(body, dict) else None
-    if not isinstance(usage, dict):
-        return NO_USAGE
-    fresh, read, written, output = (
-        count_of(usage.get(name))
-        for name in (
-            "input_tokens",
-            "cache_read_input_tokens",
-            "cache_creation_input_tokens",
-            "output_tokens",
-        )
-    )
-    details = usage.get("output_tokens_details")
-    thinking = count_of(details.get("thinking_tokens")) if isinstance(details, dict) else 0
-    return Usage(fresh + read + written, read, output, thinking)

@@ -32,9 +32,9 @@ from fastbatch.providers.gemini_types import (
     GeminiReply,
     first_candidate,
     parts_in,
-    read_usage,
     vectors_in,
 )
+from fastbatch.providers.gemini_usage import read_usage
 from fastbatch.providers.hosted import HostedProvider, can_be_recorded, count_of, loaded
 
 _VERSION = re.compile(r"/v[0-9]+[a-z0-9]*$")

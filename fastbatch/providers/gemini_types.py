@@ -13,9 +13,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from fastbatch.models.response import Usage
 from fastbatch.providers.gemini_messages import heard, joined
-from fastbatch.providers.hosted import count_of
 
 
 class _Reply(BaseModel):
@@ -94,10 +92,15 @@ _REASONS = {
 }
 
 
+def candidates_in(body: Any) -> list[Any]:
+    """All answers of a reply."""
+    candidates = body.get("candidates") if isinstance(body, dict) else None
+    return candidates if isinstance(candidates, list) else []
+
+
 def first_candidate(body: Any) -> dict[str, Any] | None:
     """The first answer of a reply."""
-    candidates = body.get("candidates") if isinstance(body, dict) else None
-    first = candidates[0] if isinstance(candidates, list) and candidates else None
+    first = next(iter(candidates_in(body)), None)
     return first if isinstance(first, dict) else None
 
 
@@ -134,26 +137,6 @@ def vectors_in(body: Any) -> list[dict[str, Any]]:
         found = found or [body.get("embedding")]
     whole = all(isinstance(vector, dict) and isinstance(vector.get("values"), list) for vector in found)
     return found if whole else []
-
-
-def read_usage(body: Any) -> Usage:
-    """The tokens of a reply: those of tools are the prompt's, thoughts are the completion's."""
-    said = body.get("usageMetadata") if isinstance(body, dict) else None
-    if isinstance(said, dict):
-        thoughts = count_of(said.get("thoughtsTokenCount"))
-        return Usage(
-            count_of(said.get("promptTokenCount")) + count_of(said.get("toolUsePromptTokenCount")),
-            count_of(said.get("cachedContentTokenCount")),
-            count_of(said.get("candidatesTokenCount")) + thoughts,
-            thoughts,
-        )
-    told = [vector.get("statistics") for vector in vectors_in(body)]
-    return Usage(sum(_whole(counts.get("token_count")) for counts in told if isinstance(counts, dict)))
-
-
-def _whole(value: Any) -> int:
-    """A count that `predict` writes as `3.0`."""
-    return count_of(int(value)) if isinstance(value, float) and value.is_integer() else count_of(value)
 
 
 class GeminiReader:

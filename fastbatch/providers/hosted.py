@@ -29,6 +29,7 @@ from fastbatch.providers.waits import read_retry_after, read_wait
 ResponseT = TypeVar("ResponseT")
 
 _KEPT_OF_FAILURES = 64 * 1024  # bytes; larger replies that are no answers are let go of
+_LONGEST_TIER = 32
 NO_USAGE = Usage()
 _MOST_TOKENS = 2**53  # from there on it is no count of tokens, and no sum of such could be written as JSON
 
@@ -212,6 +213,12 @@ def loaded(reply: HTTPReply) -> tuple[HTTPReply, Any, str]:
 def count_of(value: Any) -> int:
     """A count of tokens, 0 for what is none."""
     return value if type(value) is int and 0 < value < _MOST_TOKENS else 0
+
+
+def tier_of(said: Any, usual: frozenset[str]) -> str:
+    """How a reply says that it was served, in lower case; "" for one of the usual ways, and for nonsense."""
+    told = said.lower() if isinstance(said, str) else ""
+    return "" if told in usual else told[:_LONGEST_TIER]
 
 
 def can_be_recorded(raw: bytes) -> bool:

@@ -20,6 +20,7 @@ from fastbatch.models.telling import Structured
 from fastbatch.providers.base import Model, ModelPage
 from fastbatch.providers.hosted import HostedProvider, can_be_recorded, count_of, loaded
 from fastbatch.providers.openai_batches import BatchRules, OpenAIBatches
+from fastbatch.providers.openai_details import details_of
 from fastbatch.providers.openai_errors import advise, classify
 from fastbatch.providers.openai_stream import fold_of
 from fastbatch.providers.openai_types import OpenAIReader, OpenAIReply
@@ -217,9 +218,23 @@ def read_usage(body: Any) -> Usage:
     if tuple(map(type, counts)) == _COUNTS and min(counts) >= 0 and max(counts) < _MOST_TOKENS:
         if reasoning and usage.get("total_tokens") == counts[0] + counts[2] + counts[3]:
             # xAI counts reasoning beside the completion, which its total tells.
-            return Usage(counts[0], counts[1], counts[2] + counts[3], counts[3])
-        return Usage._make(counts)
-    return Usage(*map(count_of, counts))
+            found = Usage(counts[0], counts[1], counts[2] + counts[3], counts[3])
+        else:
+            found = _made(Usage, counts)
+    else:
+        found = Usage(*map(count_of, counts))
+    # A look at whether there is more must cost next to nothing: there is not, nearly always.
+    if (
+        body.get("service_tier", "default") != "default"
+        or "output" in body
+        or (
+            type(ins) is dict
+            and (ins.get("audio_tokens") or ins.get("cache_write_tokens") or ins.get("image_tokens"))
+        )
+        or (type(outs) is dict and (outs.get("audio_tokens") or outs.get("image_tokens")))
+    ):
+        return found.detailed(details_of(body, ins, outs))
+    return found
 
 
 def _is_usual(body: Any) -> bool:

@@ -1,0 +1,216 @@
+"""What replies say of their usage beside counts of tokens, in every dialect."""
+
+from typing import Any
+
+import orjson
+import pytest
+
+from fastbatch import registry
+from fastbatch.models.http import HTTPReply
+from fastbatch.models.response import Usage, UsageDetails
+
+
+def usage_of(provider: str, body: dict[str, Any]) -> Usage:
+    """What a provider reads in a reply of status 200."""
+    made = registry.find("providers", provider)("key-1", env={"GOOGLE_CLOUD_PROJECT": "p"}, **extra(provider))
+    outcome = made.parse(HTTPReply(200, {}, orjson.dumps(body)))
+    assert outcome.error is None, outcome.error
+    found: Usage = outcome.tokens
+    return found
+
+
+def extra(provider: str) -> dict[str, Any]:
+    """What a provider needs to be made."""
+    return {"base_url": "https://x.openai.azure.com"} if provider == "azure" else {}
+
+
+def chat(usage: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """A chat's reply."""
+    choice = {"index": 0, "message": {"role": "assistant", "content": "a"}, "finish_reason": "stop"}
+    return {"choices": [choice], "usage": usage, **more}
+
+
+def response(usage: dict[str, Any], *output: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """A reply of `/v1/responses`."""
+    said = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "a"}]}
+    return {"status": "completed", "output": [*output, said], "usage": usage, **more}
+
+
+def message(**usage: Any) -> dict[str, Any]:
+    """A message of Anthropic's."""
+    content = [{"type": "text", "text": "a"}]
+    return {
+        "type": "message",
+        "role": "assistant",
+        "content": content,
+        "stop_reason": "end_turn",
+        "usage": usage,
+    }
+
+
+def generated(usage: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """A reply of Gemini's."""
+    candidate = {"content": {"role": "model", "parts": [{"text": "a"}]}, "finishReason": "STOP", **more}
+    return {"candidates": [candidate], "usageMetadata": usage, "modelVersion": "gemini-3-pro"}
+
+
+def kinds(**counts: int) -> list[dict[str, Any]]:
+    """Counts by modality, in Google's form."""
+    return [{"modality": kind, "tokenCount": count} for kind, count in counts.items()]
+
+
+BRIEF = {"prompt_tokens": 9, "completion_tokens": 5, "total_tokens": 14}
+ZEROS = {
+    **BRIEF,
+    "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+    "completion_tokens_details": {
+        "reasoning_tokens": 0,
+        "audio_tokens": 0,
+        "accepted_prediction_tokens": 0,
+        "rejected_prediction_tokens": 0,
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("provider", "body", "details"),
+    [
+        ("openai", chat(BRIEF), None),
+        ("openai", chat(ZEROS, service_tier="default"), None),
+        ("groq", chat(ZEROS, service_tier="on_demand"), None),
+        ("openai", chat(ZEROS, service_tier=None), None),
+        ("openai", chat(ZEROS, service_tier={"a": 1}), None),
+        ("openai", chat(ZEROS, service_tier="flex"), UsageDetails(tier="flex")),
+        ("azure", chat(ZEROS, service_tier="priority"), UsageDetails(tier="priority")),
+        ("openai", chat(ZEROS, service_tier="x" * 99), UsageDetails(tier="x" * 32)),
+        (
+            "openai",
+            chat({**ZEROS, "prompt_tokens_details": {"cached_tokens": 1, "audio_tokens": 7}}),
+            UsageDetails(audio=7),
+        ),
+        ("openai", chat({**ZEROS, "completion_tokens_details": {"audio_tokens": 4}}), UsageDetails(spoken=4)),
+        (
+            "openai",
+            chat({**ZEROS, "prompt_tokens_details": {"cache_write_tokens": 6, "image_tokens": 2}}),
+            UsageDetails(written=6, image=2),
+        ),
+        ("openai", chat({**ZEROS, "prompt_tokens_details": {"audio_tokens": "7"}}), None),
+        ("openai", response({"input_tokens": 9, "output_tokens": 5}), None),
+        (
+            "openai",
+            response(
+                {
+                    "input_tokens": 9,
+                    "input_tokens_details": {"cached_tokens": 2, "cache_write_tokens": 3},
+                    "output_tokens": 5,
+                },
+                {"type": "web_search_call", "action": {"type": "search", "query": "a"}},
+                {"type": "web_search_call", "action": {"type": "open_page", "url": "b"}},
+                {"type": "web_search_call"},
+                service_tier="flex",
+            ),
+            UsageDetails(written=3, searches=2, tier="flex"),
+        ),
+        ("anthropic", message(input_tokens=9, output_tokens=5), None),
+        (
+            "anthropic",
+            message(
+                input_tokens=9,
+                output_tokens=5,
+                cache_creation={"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
+                cache_creation_input_tokens=0,
+                service_tier="standard",
+                inference_geo="not_available",
+                speed="standard",
+                server_tool_use=None,
+            ),
+            None,
+        ),
+        (
+            "anthropic",
+            message(input_tokens=9, output_tokens=5, cache_creation_input_tokens=7),
+            UsageDetails(written=7),
+        ),
+        (
+            "anthropic",
+            message(
+                input_tokens=9,
+                output_tokens=5,
+                cache_creation_input_tokens=7,
+                cache_creation={"ephemeral_5m_input_tokens": 3, "ephemeral_1h_input_tokens": 4},
+                server_tool_use={"web_search_requests": 2, "web_fetch_requests": 9},
+            ),
+            UsageDetails(written=3, written_1h=4, searches=2),
+        ),
+        ("anthropic", message(input_tokens=9, output_tokens=5, service_tier="batch"), None),
+        (
+            "anthropic",
+            message(input_tokens=9, output_tokens=5, service_tier="priority"),
+            UsageDetails(tier="priority"),
+        ),
+        ("anthropic", message(input_tokens=9, output_tokens=5, speed="fast"), UsageDetails(tier="fast")),
+        (
+            "anthropic",
+            message(input_tokens=9, output_tokens=5, speed="fast", inference_geo="us"),
+            UsageDetails(tier="fast-us"),
+        ),
+        ("gemini", generated({"promptTokenCount": 9, "promptTokensDetails": kinds(TEXT=9)}), None),
+        (
+            "gemini",
+            generated(
+                {
+                    "promptTokenCount": 99,
+                    "promptTokensDetails": kinds(TEXT=9, AUDIO=20, IMAGE=30, DOCUMENT=10, VIDEO=30),
+                    "cachedContentTokenCount": 20,
+                    "cacheTokensDetails": kinds(TEXT=1, AUDIO=6, IMAGE=8, VIDEO=5),
+                    "candidatesTokenCount": 50,
+                    "candidatesTokensDetails": kinds(TEXT=10, IMAGE=25, AUDIO=15),
+                    "serviceTier": "FLEX",
+                }
+            ),
+            UsageDetails(
+                audio=20, cached_audio=6, image=40, cached_image=8, video=25, spoken=15, drawn=25, tier="flex"
+            ),
+        ),
+        ("gemini", generated({"promptTokenCount": 9, "serviceTier": "standard"}), None),
+        ("vertex", generated({"promptTokenCount": 9, "trafficType": "ON_DEMAND"}), None),
+        (
+            "vertex",
+            generated({"promptTokenCount": 9, "trafficType": "ON_DEMAND_PRIORITY"}),
+            UsageDetails(tier="priority"),
+        ),
+        (
+            "vertex",
+            generated({"promptTokenCount": 9, "trafficType": "PROVISIONED_THROUGHPUT"}),
+            UsageDetails(tier="provisioned_throughput"),
+        ),
+        (
+            "gemini",
+            generated({"promptTokenCount": 9}, groundingMetadata={"webSearchQueries": ["a", "b"]}),
+            UsageDetails(searches=2),
+        ),
+        (
+            "gemini",
+            {
+                **generated({"promptTokenCount": 9}, groundingMetadata={"webSearchQueries": ["a", "b"]}),
+                "modelVersion": "gemini-2.5-flash",
+            },
+            UsageDetails(searches=1),
+        ),
+    ],
+)
+def test_a_reply_tells_what_else_its_price_depends_on(
+    provider: str, body: dict[str, Any], details: UsageDetails | None
+) -> None:
+    """Sound, pictures, films, cache writes by their time, searches, tiers; nothing where all is as usual."""
+    assert usage_of(provider, body).details == details
+
+
+def test_counts_stay_what_they_were() -> None:
+    """Whatever else is said, prompt, cached, completion and reasoning are read as before."""
+    told = message(
+        input_tokens=3, output_tokens=550, cache_creation_input_tokens=12304, cache_read_input_tokens=5
+    )
+    assert usage_of("anthropic", told) == Usage(12312, 5, 550, 0)
+    said = {"promptTokenCount": 9, "candidatesTokenCount": 4, "thoughtsTokenCount": 6, "serviceTier": "flex"}
+    assert usage_of("gemini", generated(said)) == Usage(9, 0, 10, 6)
