@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 from fastbatch.models.response import Usage, UsageDetails
@@ -11,6 +10,7 @@ from fastbatch.providers.hosted import count_of, tier_of
 
 # Vertex AI says it as `trafficType`, AI Studio as `serviceTier`.
 _USUAL_TIERS = frozenset(("unspecified", "standard", "on_demand", "traffic_type_unspecified"))
+_NOTHING = UsageDetails()
 _TRAFFIC = "on_demand_"
 # Models that pay for a grounded prompt, not for each search that it takes (https://ai.google.dev/pricing).
 _BY_PROMPT = ("gemini-1", "gemini-2")
@@ -37,25 +37,29 @@ def _details(body: dict[str, Any], said: dict[str, Any]) -> UsageDetails:
     cached = _by_kind(said.get("cacheTokensDetails"))
     answer = _by_kind(said.get("candidatesTokensDetails"))
     tier = tier_of(said.get("serviceTier") or said.get("trafficType"), _USUAL_TIERS)
+    searches = _searches(body)
+    if not (prompt or cached or answer or tier or searches):
+        return _NOTHING  # nearly always
     return UsageDetails(
-        audio=prompt["AUDIO"],
-        cached_audio=cached["AUDIO"],
-        image=prompt["IMAGE"] + prompt["DOCUMENT"],
-        cached_image=cached["IMAGE"] + cached["DOCUMENT"],
-        video=max(0, prompt["VIDEO"] - cached["VIDEO"]),
-        spoken=answer["AUDIO"],
-        drawn=answer["IMAGE"],
-        filmed=answer["VIDEO"],
-        searches=_searches(body),
+        audio=prompt.get("AUDIO", 0),
+        cached_audio=cached.get("AUDIO", 0),
+        image=prompt.get("IMAGE", 0) + prompt.get("DOCUMENT", 0),
+        cached_image=cached.get("IMAGE", 0) + cached.get("DOCUMENT", 0),
+        video=max(0, prompt.get("VIDEO", 0) - cached.get("VIDEO", 0)),
+        spoken=answer.get("AUDIO", 0),
+        drawn=answer.get("IMAGE", 0),
+        filmed=answer.get("VIDEO", 0),
+        searches=searches,
         tier=tier.removeprefix(_TRAFFIC),
     )
 
 
-def _by_kind(told: Any) -> Counter[str]:
-    found: Counter[str] = Counter()
+def _by_kind(told: Any) -> dict[str, int]:
+    """The counts that are not text's."""
+    found: dict[str, int] = {}
     for each in told if isinstance(told, list) else ():
-        if isinstance(each, dict) and isinstance(kind := each.get("modality"), str):
-            found[kind] += count_of(each.get("tokenCount"))
+        if isinstance(each, dict) and isinstance(kind := each.get("modality"), str) and kind != "TEXT":
+            found[kind] = found.get(kind, 0) + count_of(each.get("tokenCount"))
     return found
 
 
