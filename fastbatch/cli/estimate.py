@@ -11,7 +11,7 @@ from fastbatch.cli.options import given, with_options
 # Those that decide what is asked, how fast, and what a pilot may do.
 _OPTIONS = (
     *("base_url", "api_key_env", "prompt", "system", "param", "schema", "structured", "limit", "dedupe"),
-    *("concurrency", "rpm", "tpm", "window", "cache", "identical"),
+    *("prices", "concurrency", "rpm", "tpm", "window", "cache", "identical"),
     *("timeout", "max_attempts", "progress", "yes"),
 )
 

@@ -88,6 +88,7 @@ def open_manager(
         identical=options.identical,
         progress=listener,
         workers=options.workers,
+        prices=options.prices,
         budget_usd=options.budget,
         unpriced=options.unpriced,
     )

@@ -26,6 +26,14 @@ def rows(tmp_path):
     return write_rows(tmp_path / "rows.jsonl", *ROWS)
 
 
+@pytest.fixture
+def prices(tmp_path):
+    """One dollar a million tokens in, four a million out, half of it in a batch."""
+    path = tmp_path / "prices.toml"
+    path.write_text('date = 2026-11-01\n["openai:gpt-4o-mini"]\ninput = 1\noutput = 4\nbatch = 0.5\n')
+    return path
+
+
 def estimated(tmp_path, *options, given="rows.jsonl", **more):
     return fastbatch("estimate", given, *options, cwd=tmp_path, **more)
 
@@ -57,21 +65,26 @@ def test_several_models_have_a_row_each(tmp_path, rows):
     assert "yours to judge" in ran.out
 
 
-def test_json_has_all_of_it(tmp_path, rows):
+def test_json_has_all_of_it(tmp_path, rows, prices):
     """Dollars are text, so that no digit is lost; nothing else is on stdout."""
-    ran = estimated(tmp_path, "-m", "openai:gpt-4o-mini", "--rpm", "10", "--json")
+    ran = estimated(tmp_path, "-m", "openai:gpt-4o-mini", "--rpm", 10, "--json", "--prices", prices)
     found = json.loads(ran.out)
     (model,) = found["models"]
     assert (model["name"], model["plan"]["to_send"], model["exact"]) == ("openai:gpt-4o-mini", 30, 30)
     assert model["tokens_out"] == {"low": 0, "expected": None, "high": 240}
-    assert Decimal(model["cost"]["low"]) * 2 == Decimal(model["batch"]["low"]) * 4
+    prompts = Decimal(model["tokens_in"]["low"]) / 10**6
+    assert list(map(Decimal, (model["cost"]["low"], model["cost"]["high"]))) == [
+        prompts,
+        prompts + Decimal("0.00096"),
+    ]
+    assert Decimal(model["batch"]["high"]) == (prompts + Decimal("0.00096")) / 2
     assert model["duration"] == {
         "low": 120.0,
         "expected": 120.0,
         "high": 120.0,
         "slowest": "10 requests a minute",
     }
-    assert found["stamps"][0]["name"].startswith("genai-prices")
+    assert [(stamp["name"], stamp["date"]) for stamp in found["stamps"]][0] == ("prices.toml", "2026-11-01")
     assert set(model["cheaper"][0]) == {"name", "cost", "saving"}
 
 
