@@ -38,6 +38,8 @@ class BatchBounds(NamedTuple):
     """Bytes of what is uploaded."""
     hours: float = 24.0
     """Within which a batch is done, or expires."""
+    inputs: int | None = None
+    """What all requests for embeddings may want embedded together; None where only rows and bytes count."""
 
 
 class BatchStatus(NamedTuple):

@@ -88,7 +88,8 @@ def as_they_are(*endpoints: str) -> dict[str, Spoken]:
 
 
 OPENAI = BatchRules(
-    BatchBounds(50_000, 200_000_000), as_they_are(CHAT, RESPONSES, COMPLETIONS, EMBEDDINGS, MODERATIONS)
+    BatchBounds(50_000, 200_000_000, inputs=50_000),
+    as_they_are(CHAT, RESPONSES, COMPLETIONS, EMBEDDINGS, MODERATIONS),
 )
 
 

@@ -127,8 +127,11 @@ def batches(subject: Subject) -> str:
         except InvalidRequest:
             continue
         kinds.append(ENDPOINTS[endpoint])
-    rows, size, hours = native.bounds
-    within = f"{rows:,} rows and {size / 1e6:,.0f} MB in each, within {hours:.0f} hours"
+    bounds = native.bounds
+    held = f"{bounds.rows:,} rows and {bounds.size / 1e6:,.0f} MB in each"
+    if bounds.inputs is not None:
+        held += f" ({bounds.inputs:,} texts to embed)"
+    within = f"{held}, within {bounds.hours:.0f} hours"
     return f"`--mode batch`: {', '.join(kinds)}; {within}"
 
 

@@ -26,6 +26,7 @@ class Batch:
 
     Attributes:
         tokens: of its requests, estimated.
+        inputs: what its requests want embedded.
         size: bytes of what is uploaded.
         name: under which it was submitted last; "" before that.
         since: when, in seconds since 1970.
@@ -41,7 +42,7 @@ class Batch:
         self.number = number
         self.endpoint = endpoint
         self.model = model
-        self.count = self.tokens = 0
+        self.count = self.tokens = self.inputs = 0
         self.name = self.id = ""
         self.candidates: list[str] | None = None
         self.tries = 0

@@ -11,6 +11,8 @@ from fastbatch.engine.batches.shelf import Shelf
 from fastbatch.engine.job import Job
 from fastbatch.errors import InvalidRequest
 from fastbatch.limits.tokens import TokenEstimator, raw_tokens
+from fastbatch.models.params import EMBEDDINGS
+from fastbatch.models.request import LLMRequest
 from fastbatch.providers.batches import NativeBatches
 
 _SIZE = 64 * 1024 * 1024  # bytes of one upload at most, whatever the provider takes: it is in memory then
@@ -44,6 +46,7 @@ class Filling:
         self.most_tokens = most_tokens
         self._rows = native.bounds.rows
         self._size = min(native.bounds.size, _SIZE)
+        self._inputs = native.bounds.inputs
         self._open: dict[tuple[str, str], Batch] = {}
         self._full: list[Batch] = []
         self._said = False
@@ -55,17 +58,19 @@ class Filling:
         request = job.request
         model = request.model or ""
         tokens = self._estimator.prompt_tokens(model, raw_tokens(request.body))
+        inputs = _inputs(request)
         group = request.endpoint, model
         batch = self._open.get(group)
         try:
             line = b"" if batch is None else self._line(batch, job)
-            if batch is None or self._is_full(batch, len(line), tokens):
+            if batch is None or self._is_full(batch, len(line), tokens, inputs):
                 batch = self._next(group)
                 line = self._line(batch, job)
         except InvalidRequest as refused:
             self._say(refused.message)
             return False
         place = batch.add(waiting.row.key, line, tokens)
+        batch.inputs += inputs
         self._shelf.note(batch, place, waiting.row.key)
         batch.attach(waiting._replace(place=place))
         return True
@@ -89,8 +94,10 @@ class Filling:
         batch = self._open[group] = self._shelf.begin(*group)
         return batch
 
-    def _is_full(self, batch: Batch, size: int, tokens: int) -> bool:
+    def _is_full(self, batch: Batch, size: int, tokens: int, inputs: int) -> bool:
         if batch.count >= self._rows or batch.size + size > self._size:
+            return True
+        if self._inputs is not None and batch.inputs + inputs > self._inputs:
             return True
         return self.most_tokens is not None and batch.tokens + tokens > self.most_tokens
 
@@ -109,3 +116,11 @@ class Filling:
         if not self._said:
             self._said = True
             self._tell(f"Some rows cannot be asked in a batch and are sent online: {why}")
+
+
+def _inputs(request: LLMRequest) -> int:
+    """How many texts a request wants embedded; a list of numbers is one text, as its tokens."""
+    wanted = request.body.get("input") if request.endpoint == EMBEDDINGS else None
+    if not isinstance(wanted, list) or not wanted:
+        return 0 if wanted is None else 1
+    return 1 if isinstance(wanted[0], int) else len(wanted)
