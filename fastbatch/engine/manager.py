@@ -25,7 +25,7 @@ from fastbatch.engine.inputfile import OnBadRow
 from fastbatch.engine.journal.journal import Durability
 from fastbatch.engine.keeper import open_account
 from fastbatch.engine.lane import LimitsByModel
-from fastbatch.engine.purse import Purse
+from fastbatch.engine.purse import Purse, amount
 from fastbatch.engine.session import (
     REASKS,
     Identical,
@@ -166,10 +166,7 @@ class RequestManager(Generic[ResponseT]):
             raise ConfigError(
                 "ceiling counts against a budget, and there is none", key="unpriced", value=unpriced
             )
-        if workers > 1 and budget_usd is not None:
-            raise ConfigError(
-                "a budget is kept by one process; leave one of the two out", key="workers", value=workers
-            )
+        limit = None if budget_usd is None else amount(budget_usd)
         declared = limits.values() if isinstance(limits, Mapping) else [limits] if limits is not None else []
         if not all(isinstance(each, Limits) for each in declared):
             raise ConfigError("must be Limits, or a mapping from model to Limits", key="limits", value=limits)
@@ -206,7 +203,7 @@ class RequestManager(Generic[ResponseT]):
             workers=workers,
             places=places,
             prices=_prices(prices),
-            purse=None if budget_usd is None else Purse.of(budget_usd),
+            purse=None if limit is None else Purse(limit),
             unpriced=unpriced,
         )
         if response_format is not None:
@@ -218,6 +215,12 @@ class RequestManager(Generic[ResponseT]):
 
             check(self._settings)
             self._settings = replace(self._settings, folder=OwnFolder())
+            if limit is not None:
+                from fastbatch.engine.crew.sharedpurse import SharedPurse
+
+                assert self._settings.folder is not None
+                shared_purse = SharedPurse.create(self._settings.folder.path() / "budget", limit)
+                self._settings = replace(self._settings, purse=shared_purse)
         self._model = model or route.model
         self._params = dict(params or {})
 

@@ -2,57 +2,105 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from threading import Lock
+from typing import NamedTuple
 
 from fastbatch.errors import ConfigError
 from fastbatch.pricing.cap import Cap
 from fastbatch.pricing.money import picos
 
 
+class Spent(NamedTuple):
+    """How a cap is, in pico-dollars; see `Cap`."""
+
+    limit: int
+    spent: int
+    doubtful: int
+    held: int
+
+
 class Purse:
-    """A cap and its lock; take `lock` for every look at it."""
+    """A cap that several threads share."""
 
     def __init__(self, limit: int) -> None:
-        self.lock = Lock()
-        self.cap = Cap(limit)
+        self._lock = Lock()
+        self._cap = Cap(limit)
         self._outputs: dict[Path, int] = {}  # what each has cost, as far as the cap knows of it
 
-    @classmethod
-    def of(cls, budget: Decimal | float | str) -> Purse:
-        """A purse with so many US dollars in it.
+    @contextmanager
+    def _opened(self) -> Iterator[Cap]:
+        """The cap, to look at and to change."""
+        with self._lock:
+            yield self._cap
 
-        Raises:
-            ConfigError: that is no amount.
-        """
-        try:
-            limit = -1 if isinstance(budget, bool) else picos(str(budget))
-        except ValueError:
-            limit = -1
-        if limit < 0:
-            raise ConfigError("must be a number of US dollars, 0 or more", key="budget_usd", value=budget)
-        return cls(limit)
+    def hold(self, worst: int) -> bool:
+        """Set the worst case of a request aside; False where it is more than what is left."""
+        with self._opened() as cap:
+            return cap.hold(worst)
+
+    def fits_later(self, worst: int) -> bool:
+        """Whether it would fit if all that is on its way cost nothing."""
+        with self._opened() as cap:
+            return cap.fits_later(worst)
+
+    def settle(self, held: int, cost: int) -> None:
+        """A request that held so much has cost so much."""
+        with self._opened() as cap:
+            cap.settle(held, cost)
+
+    def doubt(self, held: int) -> None:
+        """A request that held so much has no answer, and may have been billed."""
+        with self._opened() as cap:
+            cap.doubt(held)
+
+    def release(self, held: int) -> None:
+        """A request that held so much cost nothing."""
+        with self._opened() as cap:
+            cap.release(held)
+
+    def look(self) -> Spent:
+        """How it is."""
+        with self._opened() as cap:
+            return Spent(cap.limit, cap.spent, cap.doubtful, cap.held)
+
+    def beside(self) -> tuple[int, int]:
+        """What no answer tells of: what may have been billed, and what is held for what is on its way."""
+        with self._opened() as cap:
+            return cap.doubtful, cap.held
 
     def begin(self, output: Path, spent: int, doubtful: int) -> None:
         """A run goes on with an output that has cost so much, and at most so much that nobody knows of.
 
         What runs of this purse had spent for it is in the cap already.
         """
-        with self.lock:
+        with self._opened() as cap:
             known = self._outputs.get(output)
             if known is not None:
                 spent, doubtful = max(0, spent - known), 0
-            self.cap.spent += spent + doubtful
-            self.cap.doubtful += doubtful
+            cap.spent += spent + doubtful
+            cap.doubtful += doubtful
             self._outputs[output] = (known or 0) + spent
 
-    def spend(self, output: Path, picos: int) -> None:
+    def spend(self, output: Path, cost: int) -> None:
         """A run has spent so much for an output, as its lines say; the cap knows it."""
-        with self.lock:
-            self._outputs[output] = self._outputs.get(output, 0) + picos
+        with self._lock:
+            self._outputs[output] = self._outputs.get(output, 0) + cost
 
-    def beside(self) -> tuple[int, int]:
-        """What no answer tells of: what may have been billed, and what is held for what is on its way."""
-        with self.lock:
-            return self.cap.doubtful, self.cap.held
+
+def amount(budget: Decimal | float | str) -> int:
+    """A budget in US dollars as pico-dollars.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    try:
+        limit = -1 if isinstance(budget, bool) else picos(str(budget))
+    except ValueError:
+        limit = -1
+    if limit < 0:
+        raise ConfigError("must be a number of US dollars, 0 or more", key="budget_usd", value=budget)
+    return limit

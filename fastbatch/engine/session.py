@@ -36,7 +36,7 @@ from fastbatch.engine.run import PATIENCE, Recorder, Run
 from fastbatch.engine.settler import Settler
 from fastbatch.engine.store import AnswerStore, RecentAnswers
 from fastbatch.engine.streamed import StreamedTransport
-from fastbatch.engine.till import Till, Unpriced
+from fastbatch.engine.till import ASIDE, Till, Unpriced
 from fastbatch.engine.verdict import Judge
 from fastbatch.hashing import hash_and_size
 from fastbatch.limits.tokens import TokenEstimator
@@ -106,6 +106,7 @@ class Settings(Generic[ResponseT]):
     prices: Callable[[], PriceBook] = default_prices
     purse: Purse | None = None  # what may be spent
     unpriced: Unpriced | None = None
+    aside: int = ASIDE  # rows that may be left open for want of money, until the run ends
     wall: Callable[[], float] = time.time
     places: Places | None = None  # what the addresses were made of; processes make their own of it
 
@@ -185,6 +186,7 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
             wall=settings.wall,
             purse=settings.purse,
             unpriced=settings.unpriced,
+            aside=settings.aside,
         )
         self._pipeline = Pipeline(
             groups=self._groups,

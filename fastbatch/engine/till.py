@@ -33,7 +33,8 @@ _LOOK_AGAIN = 0.25
 # A run whose next rows do not fit into what is left goes on with smaller ones until less than this part of
 # the cap is left, or so many rows in all were left open.
 _USED_UP = 20
-_ASIDE = 1000
+ASIDE = 1000
+_NAMES = 1000  # of deployments that are remembered
 _MINUTE = 60.0  # prices change on whole minutes
 
 
@@ -56,6 +57,7 @@ class Till(Generic[ResponseT]):
         wall: seconds since 1970.
         purse: the cap; None where there is none.
         unpriced: what becomes of models without a price; None: refused under a cap, and else allowed.
+        aside: so many rows that do not fit into what is left end the run.
 
     Attributes:
         before: pico-dollars that the purse had spent when the run began.
@@ -71,6 +73,7 @@ class Till(Generic[ResponseT]):
         wall: Callable[[], float],
         purse: Purse | None = None,
         unpriced: Unpriced | None = None,
+        aside: int = ASIDE,
     ) -> None:
         self._open = prices
         self._groups = groups
@@ -86,9 +89,10 @@ class Till(Generic[ResponseT]):
         self._waiting: deque[_Waiting] = deque()
         self._timer: Timer | None = None
         self._aside = 0
+        self._most_aside = aside
         self._least = 0  # of what did not fit
         self._shut = False
-        self.before = 0 if purse is None else purse.cap.spent
+        self.before = 0 if purse is None else purse.look().spent
 
     @property
     def capped(self) -> bool:
@@ -138,7 +142,7 @@ class Till(Generic[ResponseT]):
             said = body.get("model") if isinstance(body, dict) else None
             if isinstance(said, str) and said != model:
                 rates = self.book.rates(provider, said, now)
-                if rates is not None and len(self._names) < _ASIDE:
+                if rates is not None and len(self._names) < _NAMES:
                     self._names[provider, model] = said
         return rates
 
@@ -150,7 +154,7 @@ class Till(Generic[ResponseT]):
             unpriced=counters.unpriced,
             doubtful=dollars(counters.doubtful),
             doubts=counters.doubts,
-            budget=None if purse is None else dollars(purse.cap.limit),
+            budget=None if purse is None else dollars(purse.look().limit),
             before=dollars(self.before),
             prices=() if self._opened is None else tuple(map(str, self._opened.stamps)),
         )
@@ -256,9 +260,8 @@ class Till(Generic[ResponseT]):
         """Set the same aside once more, for a straggler's second request."""
         if self._purse is None or not job.held:
             return True
-        with self._purse.lock:
-            if self._waiting or not self._purse.cap.hold(job.held):
-                return False
+        if self._waiting or not self._purse.hold(job.held):
+            return False
         job.held_twice = job.held
         return True
 
@@ -274,9 +277,8 @@ class Till(Generic[ResponseT]):
             return
         held = self._taken(job)
         if self._purse is not None:
-            with self._purse.lock:
-                # What has no price, or came without tokens, counts at its worst.
-                self._purse.cap.settle(held, held if cost is None else cost)
+            # What has no price, or came without tokens, counts at its worst.
+            self._purse.settle(held, held if cost is None else cost)
             self._look()
 
     def doubt(self, job: Job[ResponseT], *, told: bool = True) -> None:
@@ -286,16 +288,14 @@ class Till(Generic[ResponseT]):
             self._counters.doubtful += job.held or self._at_most(job, self._rates_of(job)) or 0
         held = self._taken(job)
         if self._purse is not None and held:
-            with self._purse.lock:
-                self._purse.cap.doubt(held)
+            self._purse.doubt(held)
             self._look()
 
     def release(self, job: Job[ResponseT]) -> None:
         """Nothing was sent, or nothing of it costs."""
         held = self._taken(job)
         if self._purse is not None and held:
-            with self._purse.lock:
-                self._purse.cap.release(held)
+            self._purse.release(held)
             self._look()
 
     def aside(self, job: Job[ResponseT]) -> RunStopped | None:
@@ -304,18 +304,15 @@ class Till(Generic[ResponseT]):
         self._aside += 1
         worst = self.worst(job)
         self._least = min(self._least or worst, worst)
-        with self._purse.lock:
-            left = self._purse.cap.limit - self._purse.cap.spent
-            used_up = left * _USED_UP < self._purse.cap.limit
-        return self.verdict() if used_up or self._aside >= _ASIDE else None
+        limit, spent, _, _ = self._purse.look()
+        used_up = (limit - spent) * _USED_UP < limit
+        return self.verdict() if used_up or self._aside >= self._most_aside else None
 
     def verdict(self) -> RunStopped | None:
         """Why a run has ended that left rows open for want of money; None where it left none."""
         if not self._aside or self._purse is None:
             return None
-        with self._purse.lock:
-            cap = self._purse.cap
-            spent, doubtful, limit = dollars(cap.spent), dollars(cap.doubtful), dollars(cap.limit)
+        limit, spent, doubtful, _ = map(dollars, self._purse.look())
         may = f", of it up to ${doubtful:f} for requests that may have been billed" if doubtful else ""
         return RunStopped(
             f"Stopped: the budget of ${limit:f} is used up: ${spent:f} are spent{may}, and the next request "
@@ -338,18 +335,15 @@ class Till(Generic[ResponseT]):
         job.held = 0
         if job.held_twice:  # the other one was given up on its way
             assert self._purse is not None
-            with self._purse.lock:
-                self._purse.cap.doubt(job.held_twice)
+            self._purse.doubt(job.held_twice)
             self._counters.doubts += 1
             self._counters.doubtful += job.held_twice
             job.held_twice = 0
         return held
 
     def _hold(self, job: Job[ResponseT], worst: int) -> bool:
-        if self._purse is not None and worst:
-            with self._purse.lock:
-                if not self._purse.cap.hold(worst):
-                    return False
+        if self._purse is not None and worst and not self._purse.hold(worst):
+            return False
         job.held = worst
         return True
 
@@ -362,9 +356,8 @@ class Till(Generic[ResponseT]):
                 if self._hold(job, worst):
                     turn.set_result(None)
                 else:
-                    with purse.lock:
-                        if purse.cap.fits_later(worst):
-                            break
+                    if purse.fits_later(worst):
+                        break
                     turn.set_exception(NoMoney())
             waiting.popleft()
         if self._timer is not None:

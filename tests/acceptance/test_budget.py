@@ -1,4 +1,4 @@
-"""A budget is never passed, whatever fails, is asked twice or is never answered; and nearly all of it is used.
+"""A budget is never passed, whatever fails, is asked twice or never answered; nearly all of it is used.
 
 The bill is the simulator's, which counts every answer that it begins, also those that nobody hears.
 """
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+import orjson
 import pytest
 
 from fastbatch import OpenAIProvider, RequestManager, RetryPolicy, RunStopped
@@ -18,6 +19,7 @@ from fastbatch.pricing.book import PriceBook, Stamp
 from fastbatch.pricing.listing import Entry, Listing
 from fastbatch.pricing.rates import Rate
 from fastbatch.simulator import Simulator, SimulatorConfig
+from fastbatch.testing import SimulatorThread
 
 PARTS, RUNS, TOGETHER = 10, 100, 8
 FAILURES = ({}, {}, {"500": 0.1}, {"reset": 0.05}, {"truncated": 0.05}, {"timeout": 0.02}, {"malformed": 0.1})
@@ -116,11 +118,11 @@ async def one_run(seed: int) -> Outcome:
         purse = manager._settings.purse
         assert purse is not None
         billed = Decimal(simulator.stats().would_have_billed_usd)
-        assert purse.cap.held == 0, "something is held for ever"
+        assert purse.look().held == 0, "something is held for ever"
         counted = sum((result.cost or Decimal(0) for result in results), Decimal(0))
-        doubtful = bool(purse.cap.doubtful)
+        doubtful = bool(purse.look().doubtful)
         if not doubtful:
-            assert billed == counted == purse.cap.spent / Decimal(10**12)
+            assert billed == counted == purse.look().spent / Decimal(10**12)
         return Outcome(budget, billed, counted, doubtful, stopped, largest)
 
 
@@ -147,3 +149,29 @@ async def test_no_run_passes_its_budget(part):
     ]
     assert used, "no run was short of a large budget"
     assert min(used) >= Decimal("0.95")
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_workers_keep_a_budget_together(seed, tmp_path):
+    """Several processes have one purse: what one of them holds no other can spend."""
+    dice = random.Random(seed)
+    rows = rows_of(dice, 300, 60)
+    largest = max(worst(row) for row in rows)
+    budget = largest * 40
+    with SimulatorThread(SimulatorConfig(seed=seed, latency=0.005, answer_words=(1, 60))) as simulator:
+        manager = RequestManager(
+            OpenAIProvider(api_key="k", base_url=simulator.base_url),
+            model="m",
+            concurrency=16,
+            workers=2,
+            prices=PriceBook([OnePrice()]),
+            budget_usd=budget,
+        )
+        source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+        source.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+        with pytest.raises(RunStopped, match="the budget of"):
+            await manager.run_file_async(source, out)
+        billed = Decimal(simulator.stats().would_have_billed_usd)
+        lines = [orjson.loads(line) for line in out.read_bytes().splitlines()]
+        assert sum(Decimal(str(line["fastbatch"]["cost_usd"])) for line in lines) == pytest.approx(billed)
+        assert budget * Decimal("0.9") <= billed <= budget

@@ -156,7 +156,7 @@ async def test_a_cap_goes_by_the_worst_of_what_may_have_been_billed(error, doubt
     given = row()
     manager = manager_on(FakeTransport(answer), prices=book(), budget_usd=1, retry=RetryPolicy(base=0))
     (result,) = await manager.run_async([given])
-    cap = manager._settings.purse.cap
+    cap = manager._settings.purse.look()
     doubt = worst_of(given) if doubted else 0
     assert result.ok
     assert (cap.spent, cap.doubtful, cap.held) == (ANSWER + doubt, doubt, 0)
@@ -170,7 +170,7 @@ async def test_a_budget_ends_a_run_which_can_go_on(tmp_path):
     transport = FakeTransport()
     manager = manager_on(transport, prices=book(), concurrency=1, budget_usd=budget * PICO)
     with pytest.raises(
-        RunStopped, match="the budget of .* is used up: .* Run again with a larger budget"
+        RunStopped, match=r"the budget of .* is used up: .* Run again with a larger budget"
     ) as stop:
         await manager.run_file_async(source, out)
     assert (stop.value.summary.ok, len(transport.calls)) == (4, 4)
@@ -190,7 +190,7 @@ async def test_a_manager_counts_an_output_once(tmp_path):
     manager = manager_on(FakeTransport(), prices=book(), budget_usd=1)
     for _ in range(3):
         await manager.run_file_async(source, out)
-    assert manager._settings.purse.cap.spent == ANSWER
+    assert manager._settings.purse.look().spent == ANSWER
 
 
 async def test_smaller_rows_go_on(tmp_path):
@@ -263,7 +263,7 @@ async def test_models_without_a_price(concurrency):
         )
         results = await manager.run_async(rows)
         assert [result.ok for result in results] == ok
-        assert manager._settings.purse.cap.spent == ANSWER
+        assert manager._settings.purse.look().spent == ANSWER
     assert isinstance(
         (await manager_on(FakeTransport(answer), prices=book("m"), unpriced="deny").run_async(rows))[0].error,
         InvalidRequest,
@@ -272,7 +272,7 @@ async def test_models_without_a_price(concurrency):
     results = await manager.run_async(rows)
     assert [result.cost for result in results] == [None, ANSWER * PICO]
     assert (
-        manager._settings.purse.cap.spent == ANSWER + worst_of(rows[0]) + 400
+        manager._settings.purse.look().spent == ANSWER + worst_of(rows[0]) + 400
     )  # "other" is four letters longer
 
 
@@ -310,6 +310,6 @@ async def test_a_refused_request_costs_nothing():
         FakeTransport(lambda call: next(replies)), prices=book(), budget_usd=1, concurrency=1
     )
     results = await manager.run_async([row("a"), row("b")])
-    cap = manager._settings.purse.cap
+    cap = manager._settings.purse.look()
     assert sorted(result.ok for result in results) == [False, True]
     assert (cap.spent, cap.held) == (ANSWER, 0)

@@ -151,6 +151,11 @@ class Hand:
             process.kill()
             process.wait()
 
+    @property
+    def process(self) -> int:
+        """The id of its process; 0 where there is none."""
+        return 0 if self._process is None else self._process.pid
+
     async def ending(self) -> int:
         """How its process ended, once it has: its exit code, below zero by which signal."""
         process = self._process

@@ -11,6 +11,7 @@ from typing import Any
 
 from fastbatch.cache.base import CacheProvider
 from fastbatch.engine.addresses import Places
+from fastbatch.engine.crew.sharedpurse import SharedPurse
 from fastbatch.engine.events import Listener
 from fastbatch.engine.session import Identical, Settings
 from fastbatch.engine.till import Unpriced
@@ -48,6 +49,7 @@ class Orders:
         streamed: whether replies come in pieces.
         prices: opens the price lists.
         unpriced: what becomes of models without a price.
+        budget: where the cap is that all of them keep.
     """
 
     places: Places
@@ -66,6 +68,7 @@ class Orders:
     streamed: bool
     prices: Callable[[], PriceBook]
     unpriced: Unpriced | None
+    budget: Path | None
 
     def settings(self, listener: Listener, *, concurrency: int, retries: float) -> Settings[Any]:
         """A member's own settings."""
@@ -87,6 +90,8 @@ class Orders:
             streamed=self.streamed,
             prices=self.prices,
             unpriced=self.unpriced,
+            purse=None if self.budget is None else SharedPurse(self.budget),
+            aside=1,  # the parent would wait for what is left open
         )
 
 
@@ -117,6 +122,7 @@ def orders(
         streamed=settings.streamed,
         prices=settings.prices,
         unpriced=settings.unpriced,
+        budget=settings.purse.path if isinstance(settings.purse, SharedPurse) else None,
     )
 
 

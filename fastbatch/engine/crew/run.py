@@ -63,6 +63,10 @@ class Ears(Protocol):
         """An endpoint is away for a member, or back."""
         ...
 
+    def ended(self, process: int) -> None:
+        """The process of a member has ended."""
+        ...
+
     def crowded(self, rows: int) -> None:
         """So many rows are all that should be in memory at once."""
         ...
@@ -353,7 +357,9 @@ class CrewRun(Generic[ResponseT]):
 
     async def _bury(self, hand: Hand) -> None:
         """A member has ended: as it should, or it is replaced and its rows are dealt again."""
+        process = hand.process
         code = await hand.ending()
+        self._ears.ended(process)
         rows = list(hand.rows.values())
         hand.rows, hand.size = {}, 0
         if not hand.bye and self._draining:

@@ -17,6 +17,7 @@ from fastbatch.engine.changes import Changes
 from fastbatch.engine.crew.orders import orders
 from fastbatch.engine.crew.pictures import Pictures
 from fastbatch.engine.crew.run import CrewRun
+from fastbatch.engine.crew.sharedpurse import SharedPurse
 from fastbatch.engine.events import (
     Counters,
     Event,
@@ -60,6 +61,8 @@ class CrewSession(AbstractAsyncContextManager["CrewSession[ResponseT]"], Generic
         self.listener: Listener | None = found
         self._ticker: Ticker | None = None
         self._changes = Changes(self.tell)
+        self._doubts = self._doubtful = 0  # of members that have died
+        self._before = 0 if settings.purse is None else settings.purse.look().spent
 
     async def __aenter__(self) -> Self:
         return self
@@ -122,8 +125,15 @@ class CrewSession(AbstractAsyncContextManager["CrewSession[ResponseT]"], Generic
     def gone(self, member: int, sent: int, retries: int) -> None:
         """A member has ended, with so many requests under way."""
         self._pictures.gone(member, sent, retries)
+        self._doubts += sent
         for where in list(self._away):
             self.outage(member, where, 0.0, over=True)
+
+    def ended(self, process: int) -> None:
+        """The process of a member has ended: what it had set aside may have been billed."""
+        purse = self._settings.purse
+        if isinstance(purse, SharedPurse) and (lost := purse.forget(process)):
+            self._doubtful += lost
 
     def notice(self, text: str) -> None:
         """A sentence for people."""
@@ -180,12 +190,14 @@ class CrewSession(AbstractAsyncContextManager["CrewSession[ResponseT]"], Generic
         return self._pictures.limits, self._pictures.weather(), bill
 
     def _bill(self) -> Bill:
-        counters = self.counters
+        counters, purse = self.counters, self._settings.purse
         return Bill(
+            budget=None if purse is None else dollars(purse.look().limit),
+            before=dollars(self._before),
             cost=dollars(counters.cost),
             unpriced=counters.unpriced,
-            doubtful=dollars(counters.doubtful),
-            doubts=counters.doubts,
+            doubtful=dollars(counters.doubtful + self._doubtful),
+            doubts=counters.doubts + self._doubts,
         )
 
 
