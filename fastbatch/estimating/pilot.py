@@ -76,7 +76,9 @@ def _priced(asked: Sequence[Asked], book: PriceBook, provider: str, moment: floa
     for each in asked:
         usage = each.outcome.tokens
         served = served_by(provider, usage.details, mode)
-        rates = book.rates(provider, each.chosen.row.model, moment, served) if each.answered else None
+        by = each.outcome.provider or provider  # a fallback, perhaps
+        model = each.outcome.model or each.chosen.row.model
+        rates = book.rates(by, model, moment, served) if each.answered else None
         found.append(0 if rates is None else rates.price(usage))
     return found
 

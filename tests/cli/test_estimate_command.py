@@ -84,7 +84,8 @@ def test_json_has_all_of_it(tmp_path, rows, prices):
         "high": 120.0,
         "slowest": "10 requests a minute",
     }
-    assert [(stamp["name"], stamp["date"]) for stamp in found["stamps"]][0] == ("prices.toml", "2026-11-01")
+    stamp = found["stamps"][0]
+    assert (stamp["name"], stamp["date"]) == ("prices.toml", "2026-11-01")
     assert set(model["cheaper"][0]) == {"name", "cost", "saving"}
 
 

@@ -68,6 +68,7 @@ def test_the_pages_come_with_the_package() -> None:
     """They lie inside the package, so that an installed copy has them."""
     assert sorted(page.name for page in DOCS.iterdir()) == [
         "command-line.md",
+        "costs.md",
         "faults.md",
         "library.md",
         "limits.md",
