@@ -175,6 +175,9 @@ async def test_rows_that_are_given_up_are_gone():
 class Ears:
     """Keeps what people would hear."""
 
+    def ended(self, process):
+        pass
+
     def __init__(self):
         self.heard = []
 
