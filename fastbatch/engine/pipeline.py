@@ -307,6 +307,8 @@ class Pipeline(Generic[ResponseT]):
         )
         outcome.attempts = job.attempts
         outcome.tokens, outcome.reasks, outcome.picos = job.spent, job.reasks, job.paid
+        if job.outcome is not None:  # the reply before it
+            outcome.prices, outcome.summed = job.outcome.prices, job.outcome.summed
         job.outcome = outcome.of(job.request, index=job.index, key=job.key)
         outcome.model = job.asked.body.get("model")
         return outcome

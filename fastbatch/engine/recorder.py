@@ -133,6 +133,8 @@ class RowRecorder:
                 folder=self._folder,
                 cost=None if outcome.picos is None else plain(outcome.picos),
                 at=self._stamp.now(),
+                prices=outcome.prices,
+                asked=(outcome.provider, outcome.model),
             )
         self._journal.record(job, self._closes(job), error=record)
 

@@ -83,7 +83,7 @@ class Till(Generic[ResponseT]):
         self._purse = purse
         self._unpriced: Unpriced = unpriced or ("allow" if purse is None else "deny")
         self._opened: PriceBook | None = None
-        self._rates: dict[tuple[str, str | None], Rates | None] = {}
+        self._rates: dict[tuple[str, str | None], tuple[Rates | None, str]] = {}  # and whose they are
         self._until = 0.0  # the end of the minute for which these hold
         self._names: dict[tuple[str, str | None], str] = {}  # what replies call a model of another name
         self._waiting: deque[_Waiting] = deque()
@@ -112,9 +112,11 @@ class Till(Generic[ResponseT]):
         key = outcome.provider, outcome.model
         tokens = outcome.tokens
         try:
-            rates = self._rates[key]
+            rates, outcome.prices = self._rates[key]
         except KeyError:
-            rates = self._rates[key] = self._found(outcome, now)
+            found = self._found(outcome, now)
+            stamp = self.book.stamp_of(outcome.provider, self._names.get(key, outcome.model))
+            rates, outcome.prices = self._rates[key] = found, "" if stamp is None else str(stamp)
         if type(tokens) is not Usage or outcome.mode != "online":
             served = served_by(outcome.provider, tokens.details, outcome.mode)
             if served and rates is not None:

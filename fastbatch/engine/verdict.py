@@ -205,6 +205,8 @@ def ask_again(job: Job[ResponseT], most: int) -> RetryDecision | None:
 
 def pay(job: Job[ResponseT], outcome: ResponseWrapper[ResponseT]) -> None:
     """A reply has cost what stands on it; from here on there stands what all replies to the row have cost."""
+    if job.paid != 0 and outcome.picos != 0:
+        outcome.summed = True
     costs = job.paid, outcome.picos
     known = [cost for cost in costs if cost is not None]
     job.paid = outcome.picos = sum(known) if len(known) == len(costs) else None

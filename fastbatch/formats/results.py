@@ -1,13 +1,15 @@
 """Output and error records: OpenAI batch output lines with what fastbatch adds, and how to read them back.
 
     {"id", "custom_id", "response": {"status_code", "request_id", "body"}, "error": null, "metadata",
-     "fastbatch": {"row", "key", "model", "provider", "cached", "shared", "attempts", "latency_s", "cost_usd",
-                   "at", "mode", "fingerprint", "crc"}}
+     "fastbatch": {"row", "key", "model", "provider", "cached", "shared", "prices", "attempts", "latency_s",
+                   "cost_usd", "at", "mode", "summed", "fingerprint", "crc"}}
 
 `id` belongs to the row and its request and is the same in every run. `row` is the 1-based input line, `key`
-the request hash. `cost_usd` is what the row cost in that run, exactly; null where it has no price. `at` is
-when it was recorded, in UTC. `mode` is "batch" for an answer of the provider's batch API, and absent for any
-other. `fingerprint` (16 hex digits) stands for the bytes of the input row and the settings they were read
+the request hash. `prices` is the list that its price is from, with its date and digest, absent where none
+has one. `cost_usd` is what the row cost in that run, exactly; null where it has no price. `at` is when it was
+recorded, in UTC. `mode` is "batch" for an answer of the provider's batch API, and absent for any other.
+`summed` is true where the cost is that of several replies, of which the last is here, and else absent.
+`fingerprint` (16 hex digits) stands for the bytes of the input row and the settings they were read
 with, so that an answered row is known again without building its request. `crc` is the CRC-32 (8 hex digits)
 of the line's bytes before its own `,"crc":`. Both stand last, at fixed distances from the end, so that a line
 can be checked and known without parsing it.
@@ -34,6 +36,7 @@ LINE_BEGINS = b'{"id":"batch_req_'
 _TRIED = b',"attempts":%b,"latency_s":%b,"cost_usd":%b,"at":"%b"'
 _COST = b',"cost_usd":'
 _BATCH = b',"mode":"batch"'
+_SUMMED = b',"summed":true'
 _FINGERPRINT = b',"fingerprint":"'
 _KEY = b',"key":"'
 _ID_AT = len(LINE_BEGINS) + 32 + len(b'","custom_id":"')
@@ -54,6 +57,10 @@ def result_line(
     )  # fmt: skip
     if outcome.mode == "batch" and not outcome.shared:
         tail += _BATCH
+    if outcome.summed:
+        tail += _SUMMED
+    prices = "" if picos is None else outcome.prices
+    source = _source(outcome.model, outcome.provider, outcome.cached, outcome.shared, prices)
     return answer_line(
         custom_id,
         row,
@@ -63,7 +70,7 @@ def result_line(
         request_id=outcome.provider_request_id,
         raw=outcome.raw,
         metadata=outcome.metadata,
-        source=_source(outcome.model, outcome.provider, outcome.cached, outcome.shared) + tail,
+        source=source + tail,
     )
 
 
@@ -108,8 +115,10 @@ def kept_from(model: str | None, provider: str, *, cached: bool, at: str = "") -
 
 
 @lru_cache(maxsize=256)
-def _source(model: str | None, provider: str, cached: bool, shared: bool) -> bytes:
+def _source(model: str | None, provider: str, cached: bool, shared: bool, prices: str = "") -> bytes:
     said = {"model": model, "provider": provider, "cached": cached, "shared": shared}
+    if prices:
+        said["prices"] = _sayable(prices)
     return orjson.dumps(said)[1:-1]
 
 
@@ -123,18 +132,24 @@ def error_line(
     folder: Path | None = None,
     cost: str | None = "0",
     at: str = "",
+    prices: str = "",
+    asked: tuple[str, str | None] = ("", None),
 ) -> bytes:
     """The record of a failed row: the row as it was, its id and the error; a valid input line again.
 
     `options` are those that the row needs to mean the same again (`fastbatch retry` reads them). `folder` is
     where files are that the row names, which the record of such a row tells. `cost` is what answers cost, in
-    dollars, that did not do; None where they have no price: it is told with `at`, when the record was made.
+    dollars, that did not do; None where they have no price: it is told with `at`, when the record was
+    made, the price list, and who was `asked`: a provider and its model.
     """
     kept = {key: value for key, value in row.items() if key not in ("custom_id", "error", "fastbatch")}
     ours: dict[str, Any] = {"row": number}
     if cost != "0":
         ours["cost_usd"] = None if cost is None else orjson.Fragment(cost)
         ours["at"] = at
+        ours["provider"], ours["model"] = asked
+        if prices:
+            ours["prices"] = _sayable(prices)
     if options:
         ours["options"] = options
     record = {"custom_id": custom_id, **kept, "error": error, "fastbatch": ours}
@@ -143,6 +158,11 @@ def error_line(
         ours["folder"] = str(folder_of(row, folder.absolute()))
         line = orjson.dumps(record)
     return line + b"\n"
+
+
+def _sayable(name: str) -> str:
+    """What may hold a file's name, as JSON can: bytes of it that are no UTF-8 are spelled out."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def scan_result(line: bytes) -> tuple[bytes, int] | None:

@@ -158,6 +158,8 @@ class ResponseWrapper(Generic[ResponseT]):
         tokens: the reply's own count of tokens, also where the answer is cached, shared or recorded.
         mode: how it was asked: `online`, or `batch` by the provider's batch API.
         picos: what it cost in this run, in pico-dollars (10^-12); None where there is no price for it.
+        prices: which price list says so, with its date and digest; "" where none does.
+        summed: whether several replies to it have cost something, of which the last one is here.
         attempts: how often it was sent; 0 for cached and shared ones.
         reasks: those of them that asked again since the answer before did not fit its shape; `tokens` are the
             sum over all answers.
@@ -180,6 +182,7 @@ class ResponseWrapper(Generic[ResponseT]):
         "mode",
         "model",
         "picos",
+        "prices",
         "provider",
         "provider_request_id",
         "raw",
@@ -190,6 +193,7 @@ class ResponseWrapper(Generic[ResponseT]):
         "shape",
         "shared",
         "status",
+        "summed",
         "tokens",
     )
 
@@ -212,6 +216,8 @@ class ResponseWrapper(Generic[ResponseT]):
         self.raw = raw
         self.tokens = tokens
         self.picos: int | None = 0
+        self.prices = ""
+        self.summed = False
         self.mode: Mode = "online"
         self.provider_request_id = provider_request_id
         self.error = error

@@ -76,6 +76,11 @@ class PriceBook:
             self._listings[key] = next((each for each in found if each is not None), None)
         return self._listings[key]
 
+    def stamp_of(self, provider: str, model: str | None) -> Stamp | None:
+        """Which list says what a model costs; None: none of them."""
+        found = (each.stamp for each in self.lists if each.find(provider, model or "") is not None)
+        return next(found, None)
+
     def rates(
         self, provider: str, model: str | None, moment: float, served: Mapping[str, str] = AS_USUAL
     ) -> Rates | None:

@@ -21,6 +21,7 @@ from fastbatch.errors import (
 from fastbatch.models.http import HTTPReply
 
 PICO = Decimal("0.000000000001")
+STAMP = "of the tests of 2026-11-01 (000000000000)"
 ANSWER = 3 * 100 + 2 * 1000  # pico-dollars: three tokens in, two out
 
 
@@ -97,8 +98,9 @@ async def test_files_say_what_rows_cost(tmp_path):
     ours = {line["custom_id"]: line["fastbatch"] for line in lines(out)}
     assert b'"cost_usd":0.0000000023,"at":"20' in out.read_bytes()
     assert [ours[name]["cost_usd"] for name in "abc"] == [2.3e-9, 2.3e-9, 0]
+    assert [ours[name].get("prices") for name in "abc"] == [STAMP, STAMP, None]
     assert summary.bill.cost == summary.usage.cost == 2 * ANSWER * PICO
-    assert summary.bill.prices == ("of the tests of 2026-11-01 (000000000000)",)
+    assert summary.bill.prices == (STAMP,)
     assert (summary.bill.unpriced, summary.bill.doubts, summary.bill.budget) == (0, 0, None)
 
 
@@ -114,9 +116,11 @@ async def test_answers_that_did_not_do_are_paid_for(tmp_path):
     )
     out = tmp_path / "out"
     summary = await manager.run_file_async(written(tmp_path / "in", [row("a"), row("b")]), out)
-    assert [line["fastbatch"]["cost_usd"] for line in lines(out)] == [float(2 * ANSWER * PICO)]
-    (failed,) = lines(tmp_path / "out.errors.jsonl")
-    assert failed["fastbatch"]["cost_usd"] == float(3 * ANSWER * PICO)
+    (told,) = [line["fastbatch"] for line in lines(out)]
+    assert (told["cost_usd"], told["prices"], told["summed"]) == (float(2 * ANSWER * PICO), STAMP, True)
+    (failed,) = [line["fastbatch"] for line in lines(tmp_path / "out.errors.jsonl")]
+    assert (failed["cost_usd"], failed["prices"]) == (float(3 * ANSWER * PICO), STAMP)
+    assert (failed["provider"], failed["model"]) == ("openai", "m")
     assert summary.bill.cost == 5 * ANSWER * PICO
 
 

@@ -75,6 +75,16 @@ def test_a_result_is_an_openai_batch_output_line() -> None:
     assert "metadata" not in orjson.loads(result_line("a", 7, outcome()))
 
 
+def test_a_line_names_the_price_list_of_its_cost() -> None:
+    """Where it has a price, even one of a file whose name is no text; and it says what is in the cost."""
+    told = outcome()
+    told.prices, told.picos, told.summed = "b\udcfc.toml (0f)", 5, True
+    ours = orjson.loads(result_line("a", 1, told))["fastbatch"]
+    assert (ours["prices"], ours["cost_usd"], ours["summed"]) == ("b\\udcfc.toml (0f)", 5e-12, True)
+    told.picos = None
+    assert "prices" not in orjson.loads(result_line("a", 1, told))["fastbatch"]
+
+
 @pytest.mark.parametrize(
     "custom_id", ["a", "", '","crc":"00000000"}}', "a\nb", "日本 🦜", "\u2028", 'x","crc":"deadbeef', "\\"]
 )

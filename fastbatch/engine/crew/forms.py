@@ -27,8 +27,8 @@ LineForm = list[Any] | None
 
 OutcomeForm = list[Any]
 """`[number, bits, length of the raw bytes, *tokens, pico-dollars, fallback, status, the provider's id,
-attempts, seconds, model, provider, error, re-asks, seconds to the first token]`; where the raw bytes are an
-output line it ends behind `fallback`."""
+attempts, seconds, model, provider, error, re-asks, seconds to the first token, price list, several replies
+summed]`; where the raw bytes are an output line it ends behind `fallback`."""
 
 
 def write_row(job: Job[Any], length: int, *, lines: bool) -> RowForm:
@@ -75,6 +75,8 @@ def write_outcome(job: Job[Any], at: str = "") -> tuple[OutcomeForm, bytes]:
         None if error is None else write_error(error),
         outcome.reasks,
         outcome.first_token,
+        outcome.prices,
+        outcome.summed,
     )
     return form, outcome.raw
 
@@ -85,7 +87,7 @@ def read_outcome(
     """The outcome of a job, read by the reader of whoever answered it."""
     _, bits, _, *tokens = form[:7]
     picos, fallback, status, request_id, attempts, latency, model, provider, *rest = form[7:]
-    error, reasks, first_token = rest
+    error, reasks, first_token, prices, summed = rest
     outcome: ResponseWrapper[Any] = ResponseWrapper(
         readers[fallback],
         provider=provider,
@@ -100,6 +102,7 @@ def read_outcome(
     outcome.cached, outcome.shared = bool(bits & CACHED), bool(bits & SHARED)
     outcome.attempts, outcome.latency, outcome.picos = attempts, latency, picos
     outcome.reasks, outcome.first_token = reasks, first_token
+    outcome.prices, outcome.summed = prices, summed
     return outcome
 
 
