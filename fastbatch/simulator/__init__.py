@@ -19,7 +19,9 @@ Laws:
 5. *Weather runs from the first request.* Spells are timed from there, so that a client's start does not shift
    them.
 6. `provider.py` decides and does no I/O (time is passed in); `protocol.py` moves bytes and decides nothing.
-7. *Dialects are words.* `routes.py` says which path is whose; what is counted, thought and billed is the same
+7. *A batch is many requests that wait.* Its rows are thought, failed and counted like those that come alone;
+   what they used is told apart, and costs half (see `batches`).
+8. *Dialects are words.* `routes.py` says which path is whose; what is counted, thought and billed is the same
    in all of them. A body is read as strictly as its API reads it, so that a wrong translation is found out.
 
 Deliberately absent: models, calls that nobody forced, logprobs, pictures, schemas with a `pattern`

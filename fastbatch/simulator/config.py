@@ -54,7 +54,7 @@ class SimulatorConfig:
         overload_status: the status of that refusal, 429 (`concurrency_limit_exceeded`) or 503 (`overloaded`);
             Anthropic's word for 503 is 529, here and everywhere, and Ollama knows 503 alone, for limits too.
         weather: spells in which something goes wrong, timed from the first request.
-        failure_rates: kind -> share of arrivals that fail: "500", "503", "429" (by chance, nothing to do with
+        failure_rates: kind -> share of arrivals, or rows of batches, that fail: "500", "503", "429" (by chance, nothing to do with
             the limits, not charged to them and without retry-after), "timeout" (never answers), "reset" (RST
             instead of a reply), "truncated" (the reply is cut off), "malformed" (200, broken JSON), "empty"
             (200 without choices), "error" (200 with an error in it; a stream breaks off with one), "invalid"

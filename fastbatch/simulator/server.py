@@ -70,13 +70,13 @@ class Simulator:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._worker is not None:
-            self._worker.cancel()
         await self._doors.close()
         self._cut()
         # Before Python 3.12 closing does not wait for connections; an abort takes one round of the loop.
         while self._connections:  # noqa: ASYNC110
             await asyncio.sleep(0)
+        if self._worker is not None:
+            self._worker.cancel()
 
     def _work(self) -> None:
         """Have the batches' work done from the next round of the loop on, a slice in each."""

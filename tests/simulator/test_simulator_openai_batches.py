@@ -138,6 +138,53 @@ def test_what_fails_is_in_the_error_file():
     assert {name for name, (_, billed) in paid.items() if billed} == set(names(answered))
 
 
+def test_a_row_that_failed_is_answered_when_it_comes_again():
+    """The dice know a body in whichever batch it comes: with one failure a row, the second time is good."""
+    client = Client(failure_rates={"500": 1.0})
+    answered = []
+    for _ in range(2):
+        batch = client.create(rows(5))
+        client.later(0)
+        answered.append(client.look(batch)["request_counts"]["completed"])
+    assert answered == [0, 5]
+    assert set(client.provider.tally.batches.names.values()) == {(2, 1)}
+
+
+def test_what_would_be_refused_online_is_refused_in_its_row():
+    """A stream, a model that does not exist, a wrong parameter: each with the status that it would have."""
+    client = Client(models=("m",))
+    talk = row("a")["body"]["messages"]
+    wrong = {"stream": {"stream": True, "messages": talk}, "messages": {"messages": []}}
+    batch = client.create([row(name, body={"model": "m", **body}) for name, body in wrong.items()])
+    other = client.create([row("model", body={"model": "other", "messages": talk})])
+    client.later(0)
+    lines = [line for made in (batch, other) for line in client.lines(client.look(made)["error_file_id"])]
+    assert {line["custom_id"]: line["response"]["status_code"] for line in lines} == {
+        "stream": 400, "messages": 400, "model": 404
+    }  # fmt: skip
+    assert client.stats.batches["failed"] == {"rejected": 3}
+
+
+def test_results_are_no_input():
+    """Only a file that was uploaded for it makes a batch."""
+    client = Client()
+    batch = client.create(rows(1))
+    client.later(0)
+    file = client.look(batch)["output_file_id"]
+    asked = {"input_file_id": file, "endpoint": CHAT, "completion_window": "24h"}
+    assert client.refused("POST", "/batches", asked)[0] == 404
+
+
+def test_an_ended_batch_lets_its_input_go():
+    """Of a long series of batches only the files are kept that nobody deleted."""
+    client = Client()
+    batch = client.create(rows(1))
+    lines = client.provider.batches.find("openai", batch["id"]).lines
+    assert lines._source.end > 0
+    client.later(0)
+    assert lines._source.end == 0
+
+
 def test_an_expired_batch_has_what_was_done():
     """Sixty per cent are answered and billed; the others stand in the error file as expired, for nothing."""
     client = Client(seconds=10, share=0.6, expires=20)
@@ -331,6 +378,7 @@ def test_a_wrong_creation_is_refused(change, status):
         (b"{}", {b"content-type": b"application/json"}),
         (upload(b"x")[0], {b"content-type": b"multipart/form-data"}),
         (upload(b"x")[0], {b"content-type": b"multipart/form-data; boundary=other"}),
+        (upload(b"x")[0], {b"content-type": b"multipart/mixed; boundary=edge"}),
         (upload(b"x")[0][:-10], upload(b"x")[1]),
         upload(b"x", purpose="assistants"),
         upload(b"x", name="in.txt"),

@@ -126,10 +126,7 @@ class Batches:
     def _admit(self, batch: Batch) -> Problem | None:
         if batch.form.counts_at_once:
             return None
-        problem = self._too_many(batch.lines.model, batch.tokens)
-        if problem is not None:
-            batch.tokens = 0
-        return problem
+        return self._too_many(batch.lines.model, batch.tokens)
 
     def creation_is_lost(self) -> bool:
         """Whether nobody shall hear of the batch that is created next."""
