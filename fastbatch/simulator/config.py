@@ -54,12 +54,12 @@ class SimulatorConfig:
         overload_status: the status of that refusal, 429 (`concurrency_limit_exceeded`) or 503 (`overloaded`);
             Anthropic's word for 503 is 529, here and everywhere, and Ollama knows 503 alone, for limits too.
         weather: spells in which something goes wrong, timed from the first request.
-        failure_rates: kind -> share of arrivals, or rows of batches, that fail: "500", "503", "429" (by chance, nothing to do with
-            the limits, not charged to them and without retry-after), "timeout" (never answers), "reset" (RST
-            instead of a reply), "truncated" (the reply is cut off), "malformed" (200, broken JSON), "empty"
-            (200 without choices), "error" (200 with an error in it; a stream breaks off with one), "invalid"
-            (an answer that should have a shape has another: it is billed and counted as an answer; answers in
-            prose are spared).
+        failure_rates: kind -> share of arrivals, and of rows of batches, that fail: "500", "503", "429" (by
+            chance, nothing to do with the limits, not charged to them and without retry-after), "timeout"
+            (never answers), "reset" (RST instead of a reply), "truncated" (the reply is cut off), "malformed"
+            (200, broken JSON), "empty" (200 without choices), "error" (200 with an error in it; a stream
+            breaks off with one), "invalid" (an answer that should have a shape has another: it is billed and
+            counted as an answer; answers in prose are spared). In a batch, what befalls bytes is a "500".
         failures_per_row: a body (same path, same bytes) fails at most so often, then it succeeds, so
             that a run with retries ends with every row answered; None: every arrival draws anew. "invalid"
             has a count of its own: such an answer is asked for again with another body, which holds it and

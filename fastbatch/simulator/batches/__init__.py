@@ -6,8 +6,8 @@
    thousand rows hold nobody up. What is due is a function of time; if the machine is slower, a state lasts.
 3. *What was answered is billed in every end*; what was not is free.
 4. *The order of results tells nothing*: rows are answered in an order of their own, drawn from the seed.
-5. *Files and batches are asked for in any weather*, which strikes them, too. Limits and failures by chance are
-   for what wants an answer: rows have the failures, and a limit on waiting tokens of their own.
+5. *Files and batches are asked for in any weather*, which strikes them, too. Limits and failures by chance
+   are for what wants an answer: rows have the failures, and a limit on waiting tokens of their own.
 
 `work` has the batches, `batch` is the life of one, `lines` are its rows, `rows` answers one of them; `shelf`
 keeps files and `multipart` reads how they come. How an API writes rows and results is a form (`forms` is the
