@@ -25,10 +25,11 @@ from fastbatch.providers.batch_replies import (
     body_of,
     document,
     no_result,
-    object_of,
+    one_batch,
+    result_in,
     seconds_of,
+    some_batches,
     stopped,
-    strange,
     text_of,
     with_header,
 )
@@ -85,11 +86,12 @@ class AnthropicBatches:
         # comes back under the two versions is alike.
         headers = self._older if any(key in lines for key in _SAMPLING) else self._headers
         reply = yield HTTPCall(self._url(), headers, body)
-        return self._batch(reply)
+        return one_batch(self._provider, reply, self._status)
 
     def look(self, batch: str) -> Steps[BatchStatus]:
         """`GET /v1/messages/batches/ID`."""
-        return self._batch((yield HTTPCall(self._url(batch), self._headers, b"", "GET")))
+        reply = yield HTTPCall(self._url(batch), self._headers, b"", "GET")
+        return one_batch(self._provider, reply, self._status)
 
     def cancel(self, batch: str) -> Steps[BatchStatus]:
         """`POST …/cancel`."""
@@ -101,22 +103,15 @@ class AnthropicBatches:
         query = urlencode({"limit": _PAGE, **({"after_id": after} if after else {})})
         reply = yield HTTPCall(f"{self._url()}?{query}", self._headers, b"", "GET")
         said = document(self._provider, reply, "list of batches")
-        data = said.get("data")
-        if not isinstance(data, list):
-            raise strange(self._provider, reply, "the reply is no list of batches")
-        batches = tuple(
-            status for one in data if isinstance(one, dict) and (status := self._status(one)) is not None
-        )
+        batches = some_batches(self._provider, reply, said.get("data"), self._status)
         return BatchPage(batches, text_of(said.get("last_id")) if said.get("has_more") is True else "")
 
     def results(self, line: bytes) -> Sequence[BatchResult]:
         """A line of the results: a message, an error without a status, or why the request was not asked."""
         provider = self._provider.name
-        if (said := object_of(line, provider)) is None:
+        if (found := result_in(line, provider, "custom_id")) is None:
             return ()
-        name, given = said.get("custom_id"), said.get("result")
-        if not isinstance(name, str) or not name:
-            raise no_result(line, provider, "names no request")
+        name, given = found[0], found[1].get("result")
         result = given if isinstance(given, dict) else {}
         kind = text_of(result.get("type"))
         if kind in _UNDONE:
@@ -145,13 +140,6 @@ class AnthropicBatches:
         """`GET …/results`, where `results_url` leads: the key goes to no address that a reply names."""
         headers = with_header(self._headers, "Accept", "application/binary")
         return HTTPCall(self._url(batch, "/results"), headers, b"", "GET")
-
-    def _batch(self, reply: HTTPReply) -> BatchStatus:
-        """The batch that a reply is."""
-        status = self._status(document(self._provider, reply, "batch"))
-        if status is None:
-            raise strange(self._provider, reply, "the reply is no batch")
-        return status
 
     def _status(self, said: Mapping[str, Any]) -> BatchStatus | None:
         """A batch object as ours; None for what is none."""

@@ -14,6 +14,9 @@ from fastbatch.models.response import ResponseWrapper
 from fastbatch.providers.batches import BatchStatus, Steps
 from fastbatch.providers.hosted import loaded
 
+Reading = Callable[[Mapping[str, Any]], BatchStatus | None]
+"""Reads what an API says of a batch; None for what is none."""
+
 _LATEST = 1e11  # seconds; after the year 5000 it is no time of a batch
 _STOPPING = ("cancelling", "canceling")
 _TOLD = 5  # reasons that a message tells, of which there may be one for each line
@@ -76,11 +79,35 @@ def stopped(speaker: Speaker, look: Callable[[], Steps[BatchStatus]], stop: HTTP
     return status
 
 
-def object_of(line: bytes, provider: str) -> dict[str, Any] | None:
-    """A line of a file of results; None for an empty one.
+def one_batch(speaker: Speaker, reply: HTTPReply, read: Reading) -> BatchStatus:
+    """The batch that a reply is.
 
     Raises:
-        BadResponse: it is no object.
+        RequestError: it is a refusal, or another reply.
+    """
+    status = read(document(speaker, reply, "batch"))
+    if status is None:
+        raise strange(speaker, reply, "the reply is no batch")
+    return status
+
+
+def some_batches(speaker: Speaker, reply: HTTPReply, listed: Any, read: Reading) -> tuple[BatchStatus, ...]:
+    """The batches that are `listed` in a reply, but for what is none.
+
+    Raises:
+        BadResponse: nothing is listed.
+    """
+    if not isinstance(listed, list):
+        raise strange(speaker, reply, "the reply is no list of batches")
+    found = (read(said) for said in listed if isinstance(said, dict))
+    return tuple(status for status in found if status is not None)
+
+
+def result_in(line: bytes, provider: str, key: str) -> tuple[str, dict[str, Any]] | None:
+    """A line of results: which request it is about, by its `key`, and all of it; None for an empty one.
+
+    Raises:
+        BadResponse: it is no such line.
     """
     text = line.removeprefix(b"\xef\xbb\xbf").strip()
     if not text:
@@ -91,7 +118,10 @@ def object_of(line: bytes, provider: str) -> dict[str, Any] | None:
         raise no_result(line, provider, f"is not JSON ({problem})") from None
     if not isinstance(said, dict):
         raise no_result(line, provider, "is no object")
-    return said
+    name = said.get(key)
+    if not isinstance(name, str) or not name:
+        raise no_result(line, provider, "names no request")
+    return name, said
 
 
 def no_result(line: bytes, provider: str, problem: str) -> BadResponse:

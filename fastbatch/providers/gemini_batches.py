@@ -29,8 +29,10 @@ from fastbatch.providers.batch_replies import (
     document,
     hidden,
     no_result,
-    object_of,
+    one_batch,
+    result_in,
     seconds_of,
+    some_batches,
     stopped,
     strange,
     text_of,
@@ -116,7 +118,7 @@ class GeminiBatches:
         batch = {"batch": {"inputConfig": {"fileName": file}, "displayName": name}}
         reply = yield HTTPCall(url, self._headers, orjson.dumps(batch))
         try:
-            return self._batch(reply)
+            return one_batch(self._provider, reply, self._status)
         except RateLimited as refused:
             # Too many tokens or too many batches wait: Google does not say which, and both pass by waiting.
             refused.code = ENQUEUED_TOKENS
@@ -124,7 +126,7 @@ class GeminiBatches:
 
     def look(self, batch: str) -> Steps[BatchStatus]:
         """`GET /batches/ID`."""
-        return self._batch((yield self._get(self._url(batch))))
+        return one_batch(self._provider, (yield self._get(self._url(batch))), self._status)
 
     def cancel(self, batch: str) -> Steps[BatchStatus]:
         """`POST /batches/ID:cancel`."""
@@ -136,22 +138,19 @@ class GeminiBatches:
         query = urlencode({"pageSize": _PAGE, **({"pageToken": after} if after else {})})
         reply = yield self._get(f"{self._provider.base_url}/batches?{query}")
         said = document(self._provider, reply, "list of batches")
-        data = said.get("operations", [])  # of an account without batches it may be missing
-        if not isinstance(data, list) or (said and said.keys().isdisjoint(("operations", "nextPageToken"))):
-            raise strange(self._provider, reply, "the reply is no list of batches")
-        batches = tuple(
-            status for one in data if isinstance(one, dict) and (status := self._status(one)) is not None
-        )
+        listed = said.get("operations")
+        if listed is None and (not said or "nextPageToken" in said):  # of an account without batches
+            listed = []
+        batches = some_batches(self._provider, reply, listed, self._status)
         return BatchPage(batches, text_of(said.get("nextPageToken")))
 
     def results(self, line: bytes) -> Sequence[BatchResult]:
         """A line of the results: a response, or an error."""
         provider = self._provider.name
-        if (said := object_of(line, provider)) is None:
+        if (found := result_in(line, provider, "key")) is None:
             return ()
-        name, response, error = said.get("key"), said.get("response"), said.get("error")
-        if not isinstance(name, str) or not name:
-            raise no_result(line, provider, "names no request")
+        name, said = found
+        response, error = said.get("response"), said.get("error")
         if isinstance(response, dict):
             return (BatchResult(name, HTTPReply(200, {}, body_of(response))),)
         if not isinstance(error, dict):
@@ -193,13 +192,6 @@ class GeminiBatches:
             raise strange(self._provider, reply, "the reply names no address to upload to")
         here = urlsplit(self._provider.base_url)
         return there._replace(scheme=here.scheme, netloc=here.netloc, fragment="").geturl()
-
-    def _batch(self, reply: HTTPReply) -> BatchStatus:
-        """The batch that a reply is."""
-        status = self._status(document(self._provider, reply, "batch"))
-        if status is None:
-            raise strange(self._provider, reply, "the reply is no batch")
-        return status
 
     def _status(self, said: Mapping[str, Any]) -> BatchStatus | None:
         """An operation as a batch; None for what is none."""

@@ -49,6 +49,7 @@ class VertexProvider(GeminiShaped):
     title = "Vertex AI"
     variables = TOKENS.variables + KEYS.variables
     version = "v1beta1"
+    notes = ("Its batches lie in Cloud Storage or BigQuery, which are not spoken to here.",)
     unsaid = VERTEX_UNSAID
     _models = "publishers/google/models"
     _lists = ("publisherModels", "models")

@@ -26,8 +26,10 @@ from fastbatch.providers.batch_replies import (
     hidden,
     joined,
     no_result,
-    object_of,
+    one_batch,
+    result_in,
     seconds_of,
+    some_batches,
     stopped,
     strange,
     text_of,
@@ -124,7 +126,7 @@ class OpenAIBatches:
     def submit(self, lines: bytes, *, name: str, endpoint: str, model: str, count: int) -> Steps[BatchStatus]:
         """The file as multipart, then the batch of it."""
         reply = yield self._upload(lines, name)
-        said = self._document(reply, "file")
+        said = document(self._provider, reply, "file")
         file = said.get("id")
         if not isinstance(file, str) or not file:
             raise strange(self._provider, reply, "the reply names no file")
@@ -133,7 +135,7 @@ class OpenAIBatches:
                 break
             call = LaterCall(*self._call(f"/files/{quote(file, safe='')}"))
             call.wait = wait
-            said = self._document((yield call), "file")
+            said = document(self._provider, (yield call), "file")
         reply = yield self._call(
             "/batches",
             {
@@ -143,11 +145,16 @@ class OpenAIBatches:
                 "metadata": {_NAME: name},
             },
         )
-        return self._batch(reply)
+        try:
+            return one_batch(self._provider, reply, self._status)
+        except RequestError as refused:
+            if refused.code in _WAITING:
+                raise self._waiting(refused.message) from None
+            raise
 
     def look(self, batch: str) -> Steps[BatchStatus]:
         """`GET /batches/ID`."""
-        return self._batch((yield self._call(_path(batch))))
+        return one_batch(self._provider, (yield self._call(_path(batch))), self._status)
 
     def cancel(self, batch: str) -> Steps[BatchStatus]:
         """`POST /batches/ID/cancel`."""
@@ -157,24 +164,19 @@ class OpenAIBatches:
     def listed(self, after: str = "") -> Steps[BatchPage]:
         """`GET /batches`; its cursor is the id of the last batch."""
         reply = yield self._call("/batches", after=after)
-        said = self._document(reply, "list of batches")
-        data = said.get("data", said.get("value"))  # some versions of Azure's API call it so
-        if not isinstance(data, list):
-            raise strange(self._provider, reply, "the reply is no list of batches")
-        batches = tuple(
-            status for one in data if isinstance(one, dict) and (status := self._status(one)) is not None
-        )
+        said = document(self._provider, reply, "list of batches")
+        listed = said.get("data", said.get("value"))  # some versions of Azure's API call it so
+        batches = some_batches(self._provider, reply, listed, self._status)
         following = text_of(said.get("last_id")) or (batches[-1].id if batches else "")
         return BatchPage(batches, following if said.get("has_more") is True else "")
 
     def results(self, line: bytes) -> Sequence[BatchResult]:
         """A line of either file: an answer, a refusal, or why the request was not asked."""
         provider = self._provider.name
-        if (said := object_of(line, provider)) is None:
+        if (found := result_in(line, provider, "custom_id")) is None:
             return ()
-        name, response, error = said.get("custom_id"), said.get("response"), said.get("error")
-        if not isinstance(name, str) or not name:
-            raise no_result(line, provider, "names no request")
+        name, said = found
+        response, error = said.get("response"), said.get("error")
         if isinstance(response, dict):
             status, body = response.get("status_code"), response.get("body")
             if type(status) is int and 100 <= status < 600:
@@ -219,21 +221,6 @@ class OpenAIBatches:
         """`GET /files/ID/content`."""
         headers = with_header(self._headers, "Accept", "application/binary")
         return self._call(f"/files/{quote(file, safe='')}/content")._replace(headers=headers)
-
-    def _document(self, reply: HTTPReply, wanted: str) -> dict[str, Any]:
-        try:
-            return document(self._provider, reply, wanted)
-        except RequestError as error:
-            if error.code not in _WAITING:
-                raise
-            raise self._waiting(error.message) from None
-
-    def _batch(self, reply: HTTPReply) -> BatchStatus:
-        """The batch that a reply is."""
-        status = self._status(self._document(reply, "batch"))
-        if status is None:
-            raise strange(self._provider, reply, "the reply is no batch")
-        return status
 
     def _status(self, said: Mapping[str, Any]) -> BatchStatus | None:
         """A batch object as ours; None for what is none."""
