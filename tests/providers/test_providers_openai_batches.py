@@ -13,6 +13,7 @@ from fastbatch.errors import BadResponse, InvalidRequest, RequestError
 from fastbatch.models.http import HTTPCall
 from fastbatch.models.params import CHAT, EMBEDDINGS, RESPONSES
 from fastbatch.models.response import Usage
+from fastbatch.providers import BatchBounds, Batching, BatchRules, Keys, OpenAIShaped, Spoken
 from fastbatch.providers.batches import ENQUEUED_TOKENS, BatchResult, BatchStatus, LaterCall
 from fastbatch.providers.openai_batches import OpenAIBatches
 from fastbatch.providers.presets import GROQ, PRESETS
@@ -449,3 +450,20 @@ def test_an_answer_that_is_nested_too_deeply() -> None:
     problem = PROVIDER.parse(found.reply).error
     assert isinstance(problem, BadResponse)
     assert "nested too deeply" in problem.message
+
+
+def test_a_server_of_ones_own() -> None:
+    """A class that says how its batches are has them; `Spoken` is what its endpoints are called there."""
+    rules = BatchRules(BatchBounds(10, 1000), {CHAT: Spoken("/chat", "/all")})
+    mine = type("Mine", (OpenAIShaped,), {"batch_rules": rules})
+    provider = mine(name="mine", base_url="http://h/api", keys=Keys(()), key="k")
+    assert isinstance(provider, Batching)
+    native = provider.batches
+    assert native is not None
+    assert native.bounds == (10, 1000, 24.0, None)
+    line = native.line(LLMRequest(CHAT, {"model": "m", "messages": HI}), "r-1")
+    assert orjson.loads(line)["url"] == "/chat"
+    steps = native.submit(line, name="n", endpoint=CHAT, model="m", count=1)
+    _, (upload, create) = driven(steps, {"id": "f"}, BATCH)
+    assert (upload.url, create.url) == ("http://h/api/files", "http://h/api/batches")
+    assert orjson.loads(create.body)["endpoint"] == "/all"
