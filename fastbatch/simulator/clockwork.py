@@ -10,6 +10,7 @@ from typing import Literal
 from fastbatch.errors import ConfigError
 
 MissingFile = Literal["output", "errors"]
+MOST_BYTES = 256_000_000
 MISSING: tuple[MissingFile, ...] = ("output", "errors")
 
 
@@ -29,7 +30,8 @@ class BatchConfig:
         missing: "output": no row is answered, so that there is no output file; "errors": what failed or was
             left undone stands in no file.
         rows: most rows of a batch; None: as the API has it (OpenAI 50,000, Anthropic and Azure 100,000).
-        size: most bytes of an uploaded file, or of a body with a batch in it.
+        size: most bytes of an uploaded file, or of a body with a batch in it; None: as the API has it (OpenAI
+            and Azure 200 MB, Anthropic 256 MB; Gemini's 2 GB are 256 MB here, which is what memory is given).
         tokens: most prompt tokens of one model that may wait in unfinished batches; a batch beyond it fails
             or is refused.
         price: what a token of a batch costs, as a share of what it costs online.
@@ -47,10 +49,15 @@ class BatchConfig:
     cancel_seconds: float = 0.0
     missing: tuple[MissingFile, ...] = ()
     rows: int | None = None
-    size: int = 200 * 1024 * 1024
+    size: int | None = None
     tokens: int | None = None
     price: Decimal = Decimal("0.5")
     lose_replies: int = 0
+
+    @property
+    def most_bytes(self) -> int:
+        """What no body about files or batches may exceed, whichever API it is for."""
+        return self.size or MOST_BYTES
 
     def __post_init__(self) -> None:
         for name in ("seconds", "expires", "breaks", "cancel_seconds", "price", "lose_replies"):

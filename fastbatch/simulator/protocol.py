@@ -61,7 +61,7 @@ class Connection(asyncio.Protocol):
         self._loop = loop
         self._clock = clock
         self._max_body = provider.config.max_body_bytes
-        self._most_upload = provider.config.batches.size + _MOST_HEAD_BYTES
+        self._most_upload = provider.config.batches.most_bytes + _MOST_HEAD_BYTES
         self._transport: asyncio.Transport | None = None
         self._parser: HttpRequestParser | None = None
         self._turns: deque[_Turn] = deque()

@@ -275,6 +275,25 @@ def test_a_batch_with_a_wrong_line_fails_as_a_whole(lines, code, line):
     assert client.stats.batches["answered"] == 0
 
 
+@pytest.mark.parametrize(
+    ("given", "state"),
+    [(["a", "b", "c"], "completed"), (["a", "b", "c", "d"], "failed"), ([1, 2, 3, 4], "completed")],
+)
+def test_texts_of_embeddings_count_like_rows(given, state):
+    """A batch of embeddings holds only so many texts, in however few rows; a list of tokens is one text."""
+    client = Client(rows=3)
+    url = "/v1/embeddings"
+    batch = client.create([row("a", url=url, body={"model": "m", "input": given})], endpoint=url)
+    client.later(0)
+    batch = client.look(batch)
+    assert batch["status"] == state
+    if state == "failed":
+        assert batch["errors"]["data"][0]["code"] == "too_many_tasks"
+    else:
+        (line,) = client.lines(batch["output_file_id"])
+        assert len(line["response"]["body"]["data"]) == (3 if given[0] == "a" else 1)
+
+
 def test_a_batch_that_breaks_keeps_what_was_done():
     """It fails as a whole, for no line's sake; answers are billed and can be had, the rest is nowhere."""
     client = Client(seconds=10, breaks=5)
@@ -387,6 +406,13 @@ def test_a_wrong_creation_is_refused(change, status):
 def test_a_wrong_upload_is_refused(body, headers):
     """What is no form, breaks off, or is for something else."""
     assert Client().refused("POST", "/files", body, headers)[0] == 400
+
+
+def test_a_file_has_a_most():
+    """Its own bytes count, not those of the form around it."""
+    client = Client(size=5)
+    assert client.ask("POST", "/files", *upload(b"12345"))["bytes"] == 5
+    assert client.refused("POST", "/files", *upload(b"123456"))[0] == 413
 
 
 def test_a_form_keeps_every_byte():

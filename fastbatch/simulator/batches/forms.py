@@ -36,12 +36,14 @@ class Row(NamedTuple):
         model: the one it names outside or inside its body.
         body: what would be sent online, if it is JSON.
         salt: that of the path it would be sent to, see `routes`.
+        inputs: how many things it wants answered; a batch may hold as many of them as rows.
     """
 
     name: str
     model: str
     body: Mapping[str, Any]
     salt: int
+    inputs: int = 1
 
 
 class Outcome(NamedTuple):

@@ -161,7 +161,7 @@ class GeminiDesks:
             raise Rejected("X-Goog-Upload-Command must be upload, finalize or query.")
         if request.headers.get(b"x-goog-upload-offset") != b"%d" % len(upload.content):
             raise Rejected(f"X-Goog-Upload-Offset must be {len(upload.content)}.")
-        if len(upload.content) + len(request.body) > batches.config.batches.size:
+        if len(upload.content) + len(request.body) > batches.config.batches.most_bytes:
             raise Rejected("The file is too large.", status=413)
         upload.content += request.body
         if b"finalize" not in commands:

@@ -73,7 +73,7 @@ class Lines:
         self._seed = seed
         self._starts = array("Q")
         self._position = 0
-        self._number = 0
+        self._number = self._inputs = 0
         self._known: set[str] = set()
         self._step = 1
 
@@ -101,6 +101,7 @@ class Lines:
                 continue
             self._starts.append(start)
             self.names.append(row.name)
+            self._inputs += row.inputs
             rows.append(row)
         return rows
 
@@ -141,10 +142,11 @@ class Lines:
         count = len(self.names)
         if not count and not self.problems:
             self.problems.append(Problem("empty_file", "The input file has no lines."))
-        if count > self._most:
-            self.problems.append(
-                Problem("too_many_tasks", f"The file has {count} lines; a batch holds at most {self._most}.")
-            )
+        for many, what in ((count, "lines"), (self._inputs, "inputs")):
+            if many > self._most:
+                message = f"The file has {many} {what}; a batch holds at most {self._most}."
+                self.problems.append(Problem("too_many_tasks", message))
+                break
         # Any step that has no divisor in common with the count visits every row once.
         step = count * 2 // 3 + self._seed % 7 + 1
         while count and math.gcd(step, count) > 1:

@@ -36,6 +36,7 @@ _UNDONE = {
     "expired": ("batch_expired", "This request could not be executed before the completion window expired."),
     "cancelled": ("batch_cancelled", "This request was not executed before the batch was cancelled."),
 }
+_MOST_BYTES = 200_000_000  # of a file
 _MOST_PAIRS, _MOST_KEY, _MOST_VALUE = 16, 64, 512  # of metadata, the latter two in characters
 
 Salted = Callable[[str, str], int]
@@ -80,7 +81,10 @@ class OpenAIForm:
         if not isinstance(model, str) or not model:
             message = "Missing required parameter: 'body.model'."
             raise WrongLine("missing_required_parameter", message, "body.model")
-        return Row(said["custom_id"], model, said["body"], self._salted(self.name, model))
+        # A list of numbers is one text, in tokens.
+        given = said["body"].get("input") if self.name == "embeddings" else None
+        inputs = len(given) if isinstance(given, list) and not all(type(one) is int for one in given) else 1
+        return Row(said["custom_id"], model, said["body"], self._salted(self.name, model), inputs)
 
     def result(self, name: str, outcome: Outcome, number: str) -> bytes:
         """`{id, custom_id, response, error}`: an error with a status is a response, too."""
@@ -161,6 +165,8 @@ class OpenAIDesks:
             raise invalid("purpose", "'batch'")
         if not file.filename.endswith(".jsonl"):
             raise Rejected("Invalid file format for Batch API. Must be .jsonl", param="file")
+        if len(file.content) > (batches.config.batches.size or _MOST_BYTES):
+            raise Rejected("The file is too large.", param="file", status=413)
         stored = batches.shelf.add(
             file.content, owner=self._family, prefix="file-", name=file.filename, purpose=purpose,
             created=batches.moment(visit.now),
