@@ -71,6 +71,8 @@ def _provider(provider: types.Provider, days: set[int]) -> dict[str, Any]:
 def _model(model: types.ModelInfo, days: set[int]) -> list[Any]:
     prices = model.prices if isinstance(model.prices, list) else [types.ConditionalPrice(prices=model.prices)]
     variants = model.price_variants or []
+    if _lacks_sound(model.id, prices):
+        prices, variants = [types.ConditionalPrice(prices=types.ModelPrice())], []
     return [
         model.id,
         _condition(model.match),
@@ -79,6 +81,12 @@ def _model(model: types.ModelInfo, days: set[int]) -> list[Any]:
         [_entry(each.prices, each.constraint, None, days) for each in prices],
         [_entry(each.prices, each.constraint, each.when, days) for each in variants],
     ]
+
+
+def _lacks_sound(name: str, prices: list[types.ConditionalPrice]) -> bool:
+    """Whether sound would be priced as text, at a fifteenth of it, as that of `gpt-4o-audio-preview`."""
+    keys = (key for each in prices for key in vars(each.prices))
+    return name.endswith("-audio-preview") and not any("audio" in key for key in keys)
 
 
 def _entry(

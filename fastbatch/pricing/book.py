@@ -59,7 +59,9 @@ class PriceBook:
         self._free = frozenset(free)
         self._ceiling: Rates | None = None
         self._listings: dict[tuple[str, str], Listing | None] = {}
-        self._rates: dict[tuple[str, str, tuple[tuple[str, str], ...]], tuple[float, Rates | None]] = {}
+        self._rates: dict[
+            tuple[str, str, tuple[tuple[str, str], ...]], tuple[float, float, Rates | None]
+        ] = {}
 
     @property
     def stamps(self) -> tuple[Stamp, ...]:
@@ -88,8 +90,8 @@ class PriceBook:
         model = model or ""
         key = provider, model, tuple(served.items())
         kept = self._rates.get(key)
-        if kept is not None and moment < kept[0]:
-            return kept[1]
+        if kept is not None and kept[0] <= moment < kept[1]:
+            return kept[2]
         listing = self.find(provider, model)
         if listing is None:
             until, rates = float("inf"), FREE if provider in self._free else None
@@ -97,7 +99,7 @@ class PriceBook:
             until, rates = listing.until(moment), listing.rates(moment, served)
         if len(self._rates) >= _MODELS:
             self._rates.clear()
-        self._rates[key] = until, rates
+        self._rates[key] = moment, until, rates
         return rates
 
     def ceiling(self, moment: float) -> Rates:

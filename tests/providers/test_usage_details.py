@@ -4,6 +4,7 @@ from typing import Any
 
 import orjson
 import pytest
+from replybodies import chat, generated, kinds, message, response
 
 from fastbatch import registry
 from fastbatch.models.http import HTTPReply
@@ -22,41 +23,6 @@ def usage_of(provider: str, body: dict[str, Any]) -> Usage:
 def extra(provider: str) -> dict[str, Any]:
     """What a provider needs to be made."""
     return {"base_url": "https://x.openai.azure.com"} if provider == "azure" else {}
-
-
-def chat(usage: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """A chat's reply."""
-    choice = {"index": 0, "message": {"role": "assistant", "content": "a"}, "finish_reason": "stop"}
-    return {"choices": [choice], "usage": usage, **more}
-
-
-def response(usage: dict[str, Any], *output: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """A reply of `/v1/responses`."""
-    said = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "a"}]}
-    return {"status": "completed", "output": [*output, said], "usage": usage, **more}
-
-
-def message(**usage: Any) -> dict[str, Any]:
-    """A message of Anthropic's."""
-    content = [{"type": "text", "text": "a"}]
-    return {
-        "type": "message",
-        "role": "assistant",
-        "content": content,
-        "stop_reason": "end_turn",
-        "usage": usage,
-    }
-
-
-def generated(usage: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """A reply of Gemini's."""
-    candidate = {"content": {"role": "model", "parts": [{"text": "a"}]}, "finishReason": "STOP", **more}
-    return {"candidates": [candidate], "usageMetadata": usage, "modelVersion": "gemini-3-pro"}
-
-
-def kinds(**counts: int) -> list[dict[str, Any]]:
-    """Counts by modality, in Google's form."""
-    return [{"modality": kind, "tokenCount": count} for kind, count in counts.items()]
 
 
 BRIEF = {"prompt_tokens": 9, "completion_tokens": 5, "total_tokens": 14}
@@ -186,15 +152,12 @@ ZEROS = {
         ),
         (
             "gemini",
-            generated({"promptTokenCount": 9}, groundingMetadata={"webSearchQueries": ["a", "b"]}),
+            generated({"promptTokenCount": 9}, queries=("a", "b")),
             UsageDetails(searches=2),
         ),
         (
             "gemini",
-            {
-                **generated({"promptTokenCount": 9}, groundingMetadata={"webSearchQueries": ["a", "b"]}),
-                "modelVersion": "gemini-2.5-flash",
-            },
+            generated({"promptTokenCount": 9}, version="gemini-2.5-flash", queries=("a", "b")),
             UsageDetails(searches=1),
         ),
     ],
