@@ -29,8 +29,9 @@ def estimate_lines(found: Estimate, name: str, width: int) -> Iterator[str]:
     yield ""
     yield from _table(found.models, width)
     yield ""
+    several = len(found.models) > 1
     for model in found.models:
-        for line in _about(model, several=len(found.models) > 1):
+        for line in _about(model, f"{model.name}: " if several else ""):
             yield from _wrapped(line, width)
     for line in _legend(found):
         yield from _wrapped(line, width)
@@ -45,11 +46,12 @@ def money(amount: Decimal) -> str:
 
 
 def _amount(amount: Decimal) -> str:
-    if amount >= 1000:
-        return f"{amount:,.0f}"
-    if amount >= 1 or not amount:
-        return f"{amount:.2f}" if amount else "0"
-    return f"{amount:.{1 - amount.adjusted()}f}"
+    if not amount:
+        return "0"
+    if round(amount, 2) >= 1:
+        return f"{amount:,.0f}" if round(amount, 2) >= 1000 else f"{amount:.2f}"
+    two = Decimal(f"{amount:.1e}")
+    return f"{two:.{1 - two.adjusted()}f}"
 
 
 def _rows(plan: Plan) -> str:
@@ -97,14 +99,13 @@ def _line(left: Sequence[str], right: Sequence[str], widths: Sequence[int]) -> s
 def _cells(model: ModelEstimate) -> dict[str, str]:
     """The row of a model, by the names of the columns; columns in which nothing stands are left out."""
     about = "" if model.exact == model.plan.to_send else "~"
-    tokens_in = model.tokens_in if model.measured else model.tokens_in._replace(expected=None)
     cells = {
         "requests": f"{model.plan.to_send:,}",
-        "in": about + _tokens(tokens_in),
+        "in": about + _short(model.tokens_in.expected or 0),
         "out": _tokens(model.tokens_out),
         "dollars": _dollars(model.cost),
         "expected": "",
-        "in a batch": "" if model.batch is None else _dollars(model.batch),
+        "in a batch": "" if model.batch is None else _batch(model.batch),
         "time": "" if model.duration is None else _time(model.duration),
     }
     if model.measured and model.cost is not None and model.cost.expected is not None:
@@ -140,6 +141,11 @@ def _dollars(cost: Dollars | None) -> str:
     return low if low == f"${high}" else f"{low}–{high}"
 
 
+def _batch(cost: Dollars) -> str:
+    """What is expected where that was measured; its ends are half of the others, or thereabouts."""
+    return _dollars(cost) if cost.expected is None else money(cost.expected)
+
+
 def _time(found: Duration) -> str:
     if found.expected is not None:
         return duration(found.expected)
@@ -150,9 +156,8 @@ def _time(found: Duration) -> str:
     return low if low == high else f"{low}–{high}"
 
 
-def _about(model: ModelEstimate, *, several: bool) -> Iterator[str]:
-    """What there is to know of one model's row."""
-    of = f"{model.name}: " if several else ""
+def _about(model: ModelEstimate, of: str) -> Iterator[str]:
+    """What there is to know of one model's row; `of` names it where there are several."""
     send = model.plan.to_send
     if 0 < model.exact < send:
         yield f"{of}{send - model.exact:,} requests have tools, formats or pictures, which nobody can count."
@@ -164,6 +169,8 @@ def _about(model: ModelEstimate, *, several: bool) -> Iterator[str]:
             else (f"{counted(model.unpriced, 'request')} without a price (in no sum)")
         )
         yield f"{of}{what}: {names}."
+    if model.too_long:
+        yield f"{of}{counted(model.too_long, 'prompt')} longer than the model's context: it will refuse them."
     if model.unbounded and not model.measured:
         more = (
             f", and each 100 tokens of their answers add {money(model.per_hundred)}"
@@ -174,8 +181,6 @@ def _about(model: ModelEstimate, *, several: bool) -> Iterator[str]:
             f"{of}{counted(model.unbounded, 'request')} {'sets' if model.unbounded == 1 else 'set'} no "
             f"max_tokens: there is no upper end{more}."
         )
-    if model.duration is not None:
-        yield f"{of}What takes the time: {model.duration.slowest}."
     yield from _piloted(model, of)
 
 
@@ -183,34 +188,31 @@ def _piloted(model: ModelEstimate, of: str) -> Iterator[str]:
     pilot = model.pilot
     if pilot is None:
         return
-    paid = "" if model.cost is None else f", {money(pilot.cost)} paid"
-    yield (
-        f"{of}The pilot asked {counted(pilot.rows, 'row')}{paid} (seed {pilot.seed}). The answers are in the "
-        "cache: a run does not pay for them again."
-    )
+    parts = [f"the pilot asked {counted(pilot.rows, 'row')} (seed {pilot.seed})"]
+    if model.cost is not None:
+        parts.append(f"{money(pilot.cost)} paid")
+    if pilot.truncated:
+        parts.append(f"{counted(pilot.truncated, 'answer')} ended at max_tokens")
+    if pilot.prompt_ratio is not None:
+        parts.append(f"tokens in as billed are {100 * pilot.prompt_ratio:.1f} % of those counted")
+    line = of + ", ".join(parts)
+    yield f"{line[0].upper() if not of else line[0]}{line[1:]}."
     if pilot.failed:
         maybe = f", {pilot.maybe_billed:,} of them maybe billed" if pilot.maybe_billed else ""
         yield (
-            f"{of}{pilot.failed:,} of them failed{maybe}: {pilot.first_error} The low end takes such rows to "
-            "cost nothing, the high end as much as others."
+            f"{of}{pilot.failed:,} of them failed{maybe}: {pilot.first_error.rstrip('.')}. The low end takes "
+            "such rows to cost nothing, the high end as much as others."
         )
-    if pilot.truncated:
-        yield f"{of}{counted(pilot.truncated, 'answer')} ended at max_tokens."
     if not model.measured:
-        yield f"{of}That tells too little: the ends below and above are what is possible."
-        return
-    if pilot.prompt_ratio is not None:
-        yield f"{of}Tokens in as billed: {100 * pilot.prompt_ratio:.1f} % of what was counted."
-    if pilot.rows < model.plan.to_send:
-        yield (
-            f"{of}The ends hold the truth nine times out of ten. Rows of a kind that is rarer than one in "
-            f"{max(2, round(pilot.rows / _MISSED)):,} may have been missed, and are not in them."
-        )
+        yield f"{of}That tells too little, so the ends are what is possible."
 
 
 def _legend(found: Estimate) -> Iterator[str]:
     """What the columns mean, as far as that shows."""
     models = found.models
+    slowest = {model.duration.slowest for model in models if model.duration is not None}
+    if len(slowest) == 1:
+        yield f"What takes the time: {slowest.pop()}."
     if any(model.exact < model.plan.to_send for model in models):
         why = "" if found.vocabularies else "; pip install 'fastbatch[tokens]' counts OpenAI's exactly"
         yield f"~ stands before tokens in that are, or are in part, estimated rather than counted{why}."
@@ -222,6 +224,17 @@ def _legend(found: Estimate) -> Iterator[str]:
         )
     elif any(not model.measured and model.tokens_out.high is None for model in models):
         yield "Low is the prompts alone; --pilot 50 measures the answers."
+    pilots = [model.pilot.rows for model in models if model.pilot is not None]
+    if pilots:
+        yield "A pilot's answers are in the cache: a run does not pay for them again."
+    if any(
+        model.measured and model.pilot is not None and model.pilot.rows < model.plan.to_send
+        for model in models
+    ):
+        yield (
+            "The ends hold the truth nine times out of ten. Rows of a kind that is rarer than one in "
+            f"{max(2, round(min(pilots) / _MISSED)):,} may have been missed, and are not in them."
+        )
     if any(model.cost is not None and model.cost.high != 0 for model in models):
         yield "Requests that are sent again (retries, answers that do not fit) come on top."
 

@@ -71,8 +71,15 @@ def cheaper(
 
 def among(models: Sequence[ModelEstimate]) -> tuple[ModelEstimate, ...]:
     """Each model with those of the others before its cheaper ones that cost less at both ends."""
+    named = {model.name for model in models}
     return tuple(
-        replace(model, cheaper=(*sorted(_less(model, models), key=_saves, reverse=True), *model.cheaper))
+        replace(
+            model,
+            cheaper=(
+                *sorted(_less(model, models), key=_saves, reverse=True),
+                *(other for other in model.cheaper if other.name not in named),
+            ),
+        )
         for model in models
     )
 

@@ -204,6 +204,7 @@ class Estimator:
             unpriced=tally.unpriced,
             unpriced_models=tuple(tally.unpriced_models),
             unbounded=tally.unbounded,
+            too_long=tally.too_long,
             per_hundred=dollars(tally.usual.per_hundred),
             measured=measured,
             pilot=None if found is None else found.pilot,

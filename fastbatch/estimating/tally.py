@@ -16,6 +16,7 @@ from fastbatch.pricing.served import asked_for
 from fastbatch.vocabularies.counting import Counter, counter_of
 
 _KEPT = 1 << 16  # rows that a pilot's are chosen from, themselves drawn at random from a larger input
+_SHORTEST = 2_000  # tokens: every model's context is longer, so that nearly no row is looked up
 _SHOWN = 3  # kinds of bad rows, models without a price
 
 
@@ -74,6 +75,7 @@ class Tally:
         usual, batch: what they cost.
         sizes: requests to `model` by the number of binary digits of their tokens in.
         longest: tokens of the longest prompt with its answer.
+        too_long: requests whose prompt alone is more than the model's context.
         kept: rows to choose a pilot's from, each with the same chance to be here.
         bad: the first bad rows of each kind.
     """
@@ -88,7 +90,8 @@ class Tally:
         self._dice = dice
         self._counters: dict[str, Counter] = {}
         self._rates: dict[tuple[str, Any], tuple[Rates | None, Rates | None]] = {}
-        self.rows = self.tokens = self.exact = self.most = self.unbounded = self.longest = 0
+        self.rows = self.tokens = self.exact = self.most = self.unbounded = 0
+        self.longest = self.too_long = 0
         self.usual, self.batch = Sums(), Sums()
         self.unpriced = 0
         self.unpriced_models: dict[str, None] = {}
@@ -112,6 +115,9 @@ class Tally:
             self.unbounded += 1
         else:
             self.most += most
+        if tokens > _SHORTEST:
+            listing = self._book.find(self._provider, model)
+            self.too_long += listing is not None and 0 < listing.context < tokens
         if model == self._model:
             size = self.sizes.get(tokens.bit_length(), Size())
             self.sizes[tokens.bit_length()] = Size(

@@ -101,6 +101,7 @@ class ModelEstimate:
         duration: under the declared limits; None where nothing is declared or measured.
         unpriced: requests to models without a price, which are in no sum, and the names of those models.
         unbounded: requests that set no maximum of tokens out.
+        too_long: requests whose prompt alone is more than the model's context, so that it will refuse them.
         per_hundred: what a hundred tokens of answer more from each of those cost.
         measured: whether the intervals come from a pilot.
         pilot: what it has shown.
@@ -119,6 +120,7 @@ class ModelEstimate:
     unpriced: int = 0
     unpriced_models: tuple[str, ...] = ()
     unbounded: int = 0
+    too_long: int = 0
     per_hundred: Decimal = Decimal(0)
     measured: bool = False
     pilot: Pilot | None = None

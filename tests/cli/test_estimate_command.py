@@ -167,8 +167,7 @@ def test_a_pilot_measures_and_is_not_paid_again(tmp_path, rows, simulator):
     standard = ["-m", "openai:gpt-4o-mini", "--base-url", simulator.base_url, "--cache", "kept"]
     ran = estimated(tmp_path, *standard, "--pilot", 10, "--yes", "--progress", "off", env={"COLUMNS": "80"})
     assert (ran.code, simulator.stats().requests) == (0, 10)
-    assert "The pilot asked 10 rows, $0.0000" in ran.out
-    assert "(seed 0)" in ran.out
+    assert "The pilot asked 10 rows (seed 0), $0.0000" in ran.out
     assert "nine times out of ten" in ran.out
     assert max(map(len, ran.out.splitlines())) <= 80
     done = fastbatch("run", "rows.jsonl", "-o", "out.jsonl", *standard, cwd=tmp_path)

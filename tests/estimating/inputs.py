@@ -16,7 +16,9 @@ from fastbatch.pricing.book import PriceBook, Stamp
 from fastbatch.pricing.listing import BatchShare, Entry, Listing
 from fastbatch.pricing.rates import Rate
 
-LISTING = Listing("m", (Entry({"input": Rate(1_000_000), "output": Rate(4_000_000)}),), (), BatchShare(1, 2))
+LISTING = Listing(
+    "m", (Entry({"input": Rate(1_000_000), "output": Rate(4_000_000)}),), (), BatchShare(1, 2), 100_000
+)
 
 
 class Prices:

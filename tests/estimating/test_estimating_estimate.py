@@ -136,6 +136,12 @@ def test_no_key_is_needed(rows):
     assert found.models[0].exact == 40
 
 
+def test_prompts_that_the_model_will_refuse(tmp_path):
+    """A context of 100,000 tokens takes the first, not the second (a token for every four bytes)."""
+    rows = write_rows(tmp_path / "rows.jsonl", {"prompt": "a" * 399_000}, {"prompt": "a" * 401_000})
+    assert one(rows, manager()).too_long == 1
+
+
 def test_time_under_declared_limits(rows):
     """40 requests, ten a minute: the first ten leave at once."""
     found = one(rows, manager(limits=Limits(rpm=10)))
