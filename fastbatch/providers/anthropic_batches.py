@@ -108,8 +108,7 @@ class AnthropicBatches:
 
     def results(self, line: bytes) -> Sequence[BatchResult]:
         """A line of the results: a message, an error without a status, or why the request was not asked."""
-        provider = self._provider.name
-        if (found := result_in(line, provider, "custom_id")) is None:
+        if (found := result_in(self._provider, line, "custom_id")) is None:
             return ()
         name, given = found[0], found[1].get("result")
         result = given if isinstance(given, dict) else {}
@@ -120,7 +119,7 @@ class AnthropicBatches:
             return (BatchResult(name, HTTPReply(200, {}, body_of(result.get("message")))),)
         if kind == "errored":
             return (BatchResult(name, self._refusal(result.get("error"))),)
-        raise no_result(line, provider, "has neither an answer nor an error")
+        raise no_result(self._provider, line, "has neither an answer nor an error")
 
     def _refusal(self, error: Any) -> HTTPReply:
         """The reply that an error would have been, by the status of its type.

@@ -25,6 +25,8 @@ _TOLD = 5  # reasons that a message tells, of which there may be one for each li
 class Speaker(Protocol):
     """What reading replies takes of a provider."""
 
+    @property
+    def name(self) -> str: ...  # noqa: D102
     def parse(self, reply: HTTPReply) -> ResponseWrapper[Any]: ...  # noqa: D102
     def broken(self, reply: HTTPReply, problem: str) -> BadResponse: ...  # noqa: D102
     def outcome(self, reply: HTTPReply, *, error: RequestError) -> ResponseWrapper[Any]: ...  # noqa: D102
@@ -103,7 +105,7 @@ def some_batches(speaker: Speaker, reply: HTTPReply, listed: Any, read: Reading)
     return tuple(status for status in found if status is not None)
 
 
-def result_in(line: bytes, provider: str, key: str) -> tuple[str, dict[str, Any]] | None:
+def result_in(speaker: Speaker, line: bytes, key: str) -> tuple[str, dict[str, Any]] | None:
     """A line of results: which request it is about, by its `key`, and all of it; None for an empty one.
 
     Raises:
@@ -115,19 +117,20 @@ def result_in(line: bytes, provider: str, key: str) -> tuple[str, dict[str, Any]
     try:
         said = orjson.loads(text)
     except orjson.JSONDecodeError as problem:
-        raise no_result(line, provider, f"is not JSON ({problem})") from None
+        raise no_result(speaker, line, f"is not JSON ({problem})") from None
     if not isinstance(said, dict):
-        raise no_result(line, provider, "is no object")
+        raise no_result(speaker, line, "is no object")
     name = said.get(key)
     if not isinstance(name, str) or not name:
-        raise no_result(line, provider, "names no request")
+        raise no_result(speaker, line, "names no request")
     return name, said
 
 
-def no_result(line: bytes, provider: str, problem: str) -> BadResponse:
+def no_result(speaker: Speaker, line: bytes, problem: str) -> RequestError:
     """The error of a line of results that says nothing about any request, with how it begins."""
     start = line[:500].decode("utf-8", "replace").strip()
-    return BadResponse(f"a line of the batch's results {problem}; it begins: {start}", provider=provider)
+    said = f"a line of the batch's results {problem}; it begins: {start}"
+    return hidden(speaker, BadResponse(said, provider=speaker.name))
 
 
 def with_header(headers: Mapping[str, str], name: str, value: str) -> dict[str, str]:

@@ -146,15 +146,14 @@ class GeminiBatches:
 
     def results(self, line: bytes) -> Sequence[BatchResult]:
         """A line of the results: a response, or an error."""
-        provider = self._provider.name
-        if (found := result_in(line, provider, "key")) is None:
+        if (found := result_in(self._provider, line, "key")) is None:
             return ()
         name, said = found
         response, error = said.get("response"), said.get("error")
         if isinstance(response, dict):
             return (BatchResult(name, HTTPReply(200, {}, body_of(response))),)
         if not isinstance(error, dict):
-            raise no_result(line, provider, "has neither an answer nor an error")
+            raise no_result(self._provider, line, "has neither an answer nor an error")
         if type(error.get("code")) is int and error["code"] == _CANCELLED:  # True is 1 to Python
             return (BatchResult(name, undone="cancelled"),)
         status, told = _as_replies_have_it(error)

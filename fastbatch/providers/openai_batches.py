@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from fastbatch.providers.openai_shaped import OpenAIShaped
 
 _NAME = "fastbatch"  # the key of a batch's metadata that holds what we call it
-_ENDED = frozenset(("completed", "failed", "expired", "cancelled"))
+_ENDED = frozenset(("completed", "failed", "expired", "cancelled", "canceled"))
 _PAGE = 100  # batches at once, the most that OpenAI gives
 # Azure takes a while to have a file; of one that is still not there the batch's refusal says why.
 _FILE_WAITS = frozenset(("pending", "running", "notrunning"))
@@ -163,7 +163,8 @@ class OpenAIBatches:
 
     def listed(self, after: str = "") -> Steps[BatchPage]:
         """`GET /batches`; its cursor is the id of the last batch."""
-        reply = yield self._call("/batches", after=after)
+        query = {"limit": str(_PAGE), **({"after": after} if after else {})}
+        reply = yield self._call("/batches", query=query)
         said = document(self._provider, reply, "list of batches")
         listed = said.get("data", said.get("value"))  # some versions of Azure's API call it so
         batches = some_batches(self._provider, reply, listed, self._status)
@@ -172,8 +173,7 @@ class OpenAIBatches:
 
     def results(self, line: bytes) -> Sequence[BatchResult]:
         """A line of either file: an answer, a refusal, or why the request was not asked."""
-        provider = self._provider.name
-        if (found := result_in(line, provider, "custom_id")) is None:
+        if (found := result_in(self._provider, line, "custom_id")) is None:
             return ()
         name, said = found
         response, error = said.get("response"), said.get("error")
@@ -184,25 +184,27 @@ class OpenAIBatches:
                 headers = {self._provider.id_header: request} if request else {}
                 return (BatchResult(name, HTTPReply(status, headers, body_of(body))),)
         if not isinstance(error, dict):
-            raise no_result(line, provider, "has neither an answer nor an error")
+            raise no_result(self._provider, line, "has neither an answer nor an error")
         code = text_of(error.get("code"))
         if code in _UNDONE:
             return (BatchResult(name, undone=_UNDONE[code]),)
         status = _STATUSES.get(code) or status_of(error)
         return (BatchResult(name, HTTPReply(status, {}, body_of({"error": error}))),)
 
-    def _url(self, path: str) -> str:
-        return f"{self._provider.base_url}{path}{self._query}"
+    def _url(self, path: str, query: Mapping[str, str] | None = None) -> str:
+        url = f"{self._provider.base_url}{path}{self._query}"
+        return f"{url}{'&' if self._query else '?'}{urlencode(query)}" if query else url
 
     def _call(
-        self, path: str, body: Mapping[str, Any] | None = None, *, method: str = "", after: str = ""
+        self,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        method: str = "",
+        query: Mapping[str, str] | None = None,
     ) -> HTTPCall:
-        url = self._url(path)
-        if path == "/batches" and body is None:
-            query = urlencode({"limit": _PAGE, **({"after": after} if after else {})})
-            url = f"{url}{'&' if self._query else '?'}{query}"
         raw = b"" if body is None else orjson.dumps(body)
-        return HTTPCall(url, self._headers, raw, method or ("POST" if raw else "GET"))
+        return HTTPCall(self._url(path, query), self._headers, raw, method or ("POST" if raw else "GET"))
 
     def _upload(self, lines: bytes, name: str) -> HTTPCall:
         """`POST /files`; the boundary is one that no line holds."""

@@ -165,6 +165,7 @@ def test_a_file_that_never_comes_is_used_all_the_same() -> None:
         ("failed", True),
         ("expired", True),
         ("cancelled", True),
+        ("canceled", True),
         ("Completed", True),
     ],
 )
@@ -408,6 +409,9 @@ def test_refusals_are_errors_of_the_right_kind() -> None:
     with pytest.raises(BadResponse) as echoed:
         driven(batches().look("b"), [f"no batch for {KEY}"])
     assert KEY not in str(echoed.value)
+    with pytest.raises(BadResponse) as line:
+        batches().results(f"no results for {KEY}".encode())
+    assert KEY not in str(line.value)
 
 
 @pytest.mark.parametrize("field", ["request_counts", "metadata", "errors", "created_at", "output_file_id"])

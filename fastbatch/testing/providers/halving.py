@@ -169,10 +169,12 @@ class Halving(Subject):
         """Whatever is in the place of each value: results for `parse`, or `BadResponse`, nothing else."""
         provider, native = self.made()
         torn = orjson.dumps(batch_line.said)[:-1]
-        for line in (*map(dumped, changed(batch_line.said, others)), *NO_ANSWERS[1:], torn):
+        strange = (*NO_ANSWERS[1:], torn, KEY.encode())
+        for line in (*map(dumped, changed(batch_line.said, others)), *strange):
             try:
                 results = native.results(line)
             except BadResponse as refused:
+                assert KEY not in f"{refused!r}", "the key is shown"
                 assert refused.provider == self.name, f"it is from {refused.provider!r}"
                 continue
             except Exception as problem:  # whatever it is, it would end a run
