@@ -33,7 +33,8 @@ class Batch:
         id: the provider's; "" where nobody knows it, or there is none.
         candidates: further batches of the provider's that may be this one; None where it is known which is.
         answered: requests that the provider has done with, as far as it says.
-        cancelled: the provider has been told.
+        seen: this run has seen it going on.
+        cancelled: the provider has been told by this run.
         left: rows that were handed on and are not on record yet.
         whole: all of its rows have been handed on.
     """
@@ -48,7 +49,7 @@ class Batch:
         self.tries = 0
         self.answered = 0
         self.since = 0.0
-        self.cancelled = self.whole = False
+        self.seen = self.cancelled = self.whole = False
         self.left = 0
         self.results = folder / f"{number}.results"
         self._keys_path = folder / f"{number}.keys"

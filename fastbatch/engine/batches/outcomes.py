@@ -17,8 +17,8 @@ from fastbatch.retry import RetryPolicy
 
 ResponseT = TypeVar("ResponseT")
 
-_TRIES = 3
-"""Times that a request is asked by batch which fails in a way that may pass; then it is asked online."""
+ROUNDS = 3
+"""Batches that ask a request in vain; then it is asked online."""
 
 
 class Verdict(NamedTuple, Generic[ResponseT]):
@@ -123,8 +123,8 @@ class Outcomes(Generic[ResponseT]):
         if decision.action == "stop":
             return Verdict(stop=stopped(error, decision))
         if decision.action == "retry" and first.attempts < self._retry.attempts:
-            if first.attempts < _TRIES:
-                return Verdict(again=[waiting._replace(attempts=first.attempts) for waiting in rows])
+            if rows[0].rounds + 1 < ROUNDS:
+                return Verdict(again=[_once_more(waiting, first.attempts) for waiting in rows])
             for job in jobs:
                 job.outcome = None
                 job.attempts = job.tries = first.attempts
@@ -132,3 +132,7 @@ class Outcomes(Generic[ResponseT]):
         for job in jobs[1:]:
             share(outcome, job)
         return Verdict(finished=jobs)
+
+
+def _once_more(waiting: Waiting, attempts: int) -> Waiting:
+    return waiting._replace(attempts=attempts, rounds=waiting.rounds + 1)

@@ -12,7 +12,7 @@ from fastbatch.engine.batches.batch import Batch, WaitingRows
 from fastbatch.engine.batches.caller import Caller, Left
 from fastbatch.engine.batches.desk import Desk
 from fastbatch.engine.batches.filling import Filling
-from fastbatch.engine.batches.outcomes import Outcomes, Verdict
+from fastbatch.engine.batches.outcomes import ROUNDS, Outcomes, Verdict
 from fastbatch.engine.batches.rowlines import Waiting
 from fastbatch.engine.batches.shelf import Shelf
 from fastbatch.engine.clock import Clock
@@ -22,14 +22,14 @@ from fastbatch.engine.intake import Bulk, Candidate
 from fastbatch.engine.job import Job
 from fastbatch.engine.kept import encode, unpack
 from fastbatch.engine.looked import Known
-from fastbatch.errors import RequestError, RunStopped
+from fastbatch.errors import RunStopped
 from fastbatch.models.response import ResponseWrapper
 from fastbatch.providers.batches import ENQUEUED_TOKENS, BatchStatus
 
 ResponseT = TypeVar("ResponseT")
 
 _OFTEN, _SELDOM = 2.0, 60.0  # seconds between two looks
-_PART = 0.1  # of the time in which nothing has happened, until the next look
+_PART = 0.1  # of the time since the newest batch was submitted, until the next look
 _CROWDED = 300.0  # seconds until a batch is tried again for which there was no room, if none of ours ends
 _BLOCK = 128  # jobs handed on at once, each with its answer
 
@@ -73,7 +73,7 @@ class BatchSource(Generic[ResponseT]):
         self._held: list[Batch] = []  # to be submitted, in this order
         self._owners: dict[int, Batch] = {}  # of a job that was handed on, by its index
         self._room_at = 0.0  # when there may be room again
-        self._changed = parts.clock.time()
+        self._since = parts.clock.time()
         self._cancelling = False
         self._said = False
         self._unwanted = 0
@@ -156,7 +156,7 @@ class BatchSource(Generic[ResponseT]):
                 continue
             row = item.tag if isinstance(item, Job) else item
             assert isinstance(row, Row | Known)
-            if (value is not None and unpack(value) is not None) or not self._taken(Waiting(0, 0, row)):
+            if (value is not None and unpack(value) is not None) or not self._taken(Waiting(0, 0, 0, row)):
                 passed.append(item)
         return passed
 
@@ -195,7 +195,7 @@ class BatchSource(Generic[ResponseT]):
             if await self._desk.submit(batch):
                 self._held.pop(0)
                 self._counters.sent += batch.count
-                self._changed = self._parts.clock.time()
+                self._since = self._parts.clock.time()
                 continue
             self._no_room_for(batch)
             if not self._room_at:
@@ -257,15 +257,14 @@ class BatchSource(Generic[ResponseT]):
                     yield jobs
         for batch in self._submitted():
             if batch.results.exists():
-                async for jobs in self._collect(batch, None):
+                async for jobs in self._collect(batch):
                     yield jobs
                 continue
             if self._is_late and not batch.cancelled:
                 await self._desk.cancel(batch)
             status = await self._desk.look(batch)
-            if status.answered + status.failed != batch.answered or status.ended:
-                batch.answered = status.answered + status.failed
-                self._changed = self._parts.clock.time()
+            batch.answered = status.answered + status.failed
+            batch.seen = batch.seen or not status.ended
             if status.ended:
                 async for jobs in self._ended(batch, status):
                     yield jobs
@@ -284,8 +283,13 @@ class BatchSource(Generic[ResponseT]):
             for jobs in _in_blocks(self._another(batch)):
                 yield jobs
             return
-        async for jobs in self._collect(batch, problem):
+        async for jobs in self._collect(batch, status):
             yield jobs
+        if "cancel" in status.state.lower() and batch.seen and not self._is_late:
+            self._stop = self._stop or RunStopped(
+                f"Stopped: batch {batch.id} was cancelled. What it has answered is saved; run again to have the "
+                "other rows asked."
+            )
 
     def _is_ours(self, batch: Batch) -> bool:
         """Whether what was fetched answers our requests; nothing answers none, whoever asked."""
@@ -301,9 +305,11 @@ class BatchSource(Generic[ResponseT]):
         return self._put_back(batch)
 
     async def _collect(
-        self, batch: Batch, problem: RequestError | None
+        self, batch: Batch, status: BatchStatus | None = None
     ) -> AsyncGenerator[list[Job[ResponseT]], None]:
         """Hand on what a batch has answered, and have the rest asked again."""
+        problem = None if status is None else status.problem
+        in_vain = status is not None and not status.answered
         self._shelf.take(batch)
         outcomes, reads = self._parts.outcomes, self._parts.bulk.reads
         rows = batch.waiting(reads)
@@ -317,7 +323,7 @@ class BatchSource(Generic[ResponseT]):
                 seen[place] = 1
                 waiting = self._of_this(batch, place, rows, block)
                 if result.reply is None:
-                    block.jobs += self._again(waiting)
+                    block.jobs += self._undone(waiting, in_vain=in_vain)
                 elif waiting:
                     self._judge(outcomes.of(result.reply, waiting), batch, block)
                 else:
@@ -333,7 +339,7 @@ class BatchSource(Generic[ResponseT]):
                 if waiting and problem is not None:
                     self._judge(outcomes.refused(problem, waiting), batch, block)
                 else:
-                    block.jobs += self._again(waiting)
+                    block.jobs += self._undone(waiting, in_vain=in_vain)
                 if len(block.jobs) >= _BLOCK:
                     yield await self._kept(block)
             if jobs := await self._kept(block):
@@ -343,6 +349,14 @@ class BatchSource(Generic[ResponseT]):
         batch.whole = self._stop is None
         self._held += self._filling.full()
         self._forget_done(batch)
+
+    def _undone(self, rows: Sequence[Waiting], *, in_vain: bool) -> list[Job[ResponseT]]:
+        """Rows that a batch has not answered, which go on for ever only as long as it has answered others."""
+        if in_vain:
+            if rows and rows[0].rounds + 1 >= ROUNDS:
+                return [self._job(waiting) for waiting in rows]
+            rows = [waiting._replace(rounds=waiting.rounds + 1) for waiting in rows]
+        return self._again(rows)
 
     def _of_this(
         self, batch: Batch, place: int, rows: WaitingRows, block: _Block[ResponseT]
@@ -394,9 +408,9 @@ class BatchSource(Generic[ResponseT]):
         return [batch for batch in self._shelf if batch.id]
 
     async def _wait(self) -> None:
-        """Let some time pass: little while something happens, a minute at most."""
+        """Let some time pass: little while batches are young, a minute at most."""
         now, late = self._parts.clock.time(), self._parts.late
-        seconds = min(_SELDOM, max(_OFTEN, _PART * (now - self._changed)))
+        seconds = min(_SELDOM, max(_OFTEN, _PART * (now - self._since)))
         if late is not None and now < late:
             seconds = min(seconds, late - now)
         self._counters.standing = self._phrase(seconds)

@@ -1,0 +1,353 @@
+"""`--mode batch` by a clock that is turned: splitting, sharing, failures, expiry, deadlines, going on."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from batchfakes import Bureau, Office, names, rows, turned
+from fakes import SharedCache
+
+from fastbatch.errors import ConfigError, OutputError, RateLimited, RunStopped
+from fastbatch.testing import ManualClock
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(1000.0)
+
+
+async def test_rows_are_answered_by_one_batch(tmp_path: Path, clock: ManualClock) -> None:
+    """Every row has its answer, nothing was asked online, and nothing but the output is left."""
+    office, bureau = Office(tmp_path, rows(50)), Bureau(clock, seconds=3600)
+    summary = await office.run(bureau)
+    assert (summary.ok, summary.batched, summary.batches) == (50, 50, 0)
+    assert office.ids == names(50)
+    assert office.modes == {"batch": 50}
+    assert (bureau.stats.batches["created"], bureau.stats.batches["answered"]) == (1, 50)
+    assert bureau.online == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jsonl", "rows.jsonl"]
+
+
+async def test_answers_stand_with_their_rows(tmp_path: Path, clock: ManualClock) -> None:
+    """Results come in another order than requests; each says what its row asked, with its columns."""
+    given = [{**row, "colour": f"c{n}"} for n, row in enumerate(rows(40))]
+    office = Office(tmp_path, given)
+    await office.run(Bureau(clock, seconds=60), options={"ordered": True})
+    assert [line["custom_id"] for line in office.lines] == names(40)
+    for n, line in enumerate(office.lines):
+        said = line["response"]["body"]["choices"][0]["message"]["content"]
+        assert re.search(rf"What is {n}\b", said)
+        assert line["metadata"] == {"colour": f"c{n}"}
+
+
+async def test_looks_become_rarer(tmp_path: Path, clock: ManualClock) -> None:
+    """A batch of a day is looked at every minute or so, not every two seconds."""
+    office, bureau = Office(tmp_path, rows(3)), Bureau(clock, seconds=36_000)
+    await office.run(bureau)
+    assert 600 <= bureau.paths["GET batches"] <= 700
+
+
+async def test_identical_rows_share_one_request(tmp_path: Path, clock: ManualClock) -> None:
+    """Of fifty rows that ask ten things ten are bought, and the first of each has the answer as its own."""
+    office, bureau = Office(tmp_path, rows(50, different=10)), Bureau(clock)
+    summary = await office.run(bureau)
+    assert (summary.ok, summary.shared, summary.batched) == (50, 40, 10)
+    assert bureau.stats.batches["answered"] == 10
+    own = [line["custom_id"] for line in office.lines if not line["fastbatch"]["shared"]]
+    assert sorted(own) == names(10)
+
+
+async def test_samples_buy_one_each(tmp_path: Path, clock: ManualClock) -> None:
+    """Asked for samples, identical rows share nothing."""
+    office, bureau = Office(tmp_path, rows(6, different=1)), Bureau(clock)
+    await office.run(bureau, identical="sample")
+    assert bureau.stats.batches["answered"] == 6
+
+
+async def test_the_cache_answers_first_and_keeps_what_was_bought(tmp_path: Path, clock: ManualClock) -> None:
+    """What a batch has answered is not bought again by the next output."""
+    cache, bureau = SharedCache(), Bureau(clock)
+    await Office(tmp_path, rows(20)).run(bureau, cache=cache)
+    (tmp_path / "other").mkdir()
+    second = Office(tmp_path / "other", rows(25))
+    summary = await second.run(bureau, cache=cache)
+    assert (summary.ok, summary.cached, summary.batched) == (25, 20, 5)
+    assert bureau.stats.batches["answered"] == 25
+
+
+async def test_batches_are_cut_by_the_bounds(
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By rows, by bytes, and one for each model."""
+    from fastbatch.engine.batches import filling
+
+    given = [{**row, "model": f"m{n % 2}"} for n, row in enumerate(rows(60))]
+    office, bureau = Office(tmp_path, given), Bureau(clock)
+    monkeypatch.setattr(filling, "_SIZE", 2500)  # about twelve lines
+    await office.run(bureau)
+    assert office.ids == names(60)
+    assert bureau.stats.batches["created"] == 4
+
+
+async def test_a_row_that_no_batch_can_ask_goes_online(
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is too large for a batch; the others are not."""
+    from fastbatch.engine.batches import filling
+
+    monkeypatch.setattr(filling, "_SIZE", 1000)
+    office, bureau = Office(tmp_path, [*rows(3), {"id": "row-0003", "prompt": "x" * 2000}]), Bureau(clock)
+    await office.run(bureau)
+    assert office.ids == names(4)
+    assert office.modes == {"batch": 3, "online": 1}
+
+
+@pytest.mark.parametrize("kind", ["500", "503", "429", "timeout", "error", "empty"])
+async def test_passing_failures_are_asked_again(tmp_path: Path, clock: ManualClock, kind: str) -> None:
+    """A third of the rows fail once; another batch answers them, and no row is paid for twice."""
+    office, bureau = Office(tmp_path, rows(60)), Bureau(clock, failure_rates={kind: 0.3})
+    summary = await office.run(bureau)
+    assert (summary.ok, summary.failed) == (60, 0)
+    assert office.modes == {"batch": 60}
+    assert bureau.stats.batches["created"] == 2
+    assert bureau.stats.billed_again == 0
+
+
+async def test_what_fails_in_three_batches_is_asked_online(tmp_path: Path, clock: ManualClock) -> None:
+    """Then the attempts that are left are made there; each attempt counts."""
+    office = Office(tmp_path, rows(4))
+    bureau = Bureau(clock, failure_rates={"500": 1.0}, failures_per_row=3)
+    await office.run(bureau)
+    assert office.modes == {"online": 4}
+    assert {line["fastbatch"]["attempts"] for line in office.lines} == {4}
+    assert bureau.stats.batches["created"] == 3
+
+
+async def test_attempts_have_an_end(tmp_path: Path, clock: ManualClock) -> None:
+    """With two attempts a row that fails in two batches is a failed row."""
+    from fastbatch import RetryPolicy
+
+    office = Office(tmp_path, rows(4))
+    bureau = Bureau(clock, failure_rates={"500": 1.0}, failures_per_row=None)
+    summary = await office.run(bureau, retry=RetryPolicy(attempts=2))
+    assert (summary.ok, summary.failed) == (0, 4)
+    assert {record["error"]["attempts"] for record in office.errors} == {2}
+    assert bureau.online == 0
+
+
+async def test_final_refusals_fail_their_rows(tmp_path: Path, clock: ManualClock) -> None:
+    """An unknown model is a row's failure; the errors file has the row as it was."""
+    given = [{**row, "model": "gone" if n == 1 else "m"} for n, row in enumerate(rows(4))]
+    office, bureau = Office(tmp_path, given), Bureau(clock, models=("m",))
+    summary = await office.run(bureau)
+    assert (summary.ok, summary.failed) == (3, 1)
+    assert [(record["custom_id"], record["error"]["class"]) for record in office.errors] == [
+        ("row-0001", "NotFound")
+    ]
+    assert not office.batches.exists()
+
+
+async def test_expired_rows_go_into_another_batch(tmp_path: Path, clock: ManualClock) -> None:
+    """At 60 % a batch expires; what it has answered is taken, the rest is asked again, nothing is paid twice."""
+    office, bureau = Office(tmp_path, rows(100)), Bureau(clock, seconds=1000, share=0.6, expires=2000)
+    summary = await office.run(bureau)
+    assert summary.ok == 100
+    assert office.ids == names(100)
+    # 60, then 60 % of what is left; the last row is asked by three batches in vain.
+    assert office.modes["online"] == 1
+    assert bureau.stats.batches["created"] > 4
+    assert bureau.stats.billed_again == 0
+
+
+@pytest.mark.parametrize("missing", [("output",), ("errors",)])
+async def test_either_file_may_be_missing(
+    tmp_path: Path, clock: ManualClock, missing: tuple[Any, ...]
+) -> None:
+    """Rows that stand in no file are asked again, in batches and at last online."""
+    office = Office(tmp_path, rows(30))
+    bureau = Bureau(clock, seconds=100, share=0.5, expires=200, missing=missing)
+    summary = await office.run(bureau, options={"deadline": 4000})
+    assert summary.ok == 30
+    assert office.ids == names(30)
+    assert bureau.stats.billed_again == 0
+
+
+async def test_the_deadline_finishes_online(tmp_path: Path, clock: ManualClock) -> None:
+    """In time batches are cancelled; half of the rows are theirs, the others are asked online."""
+    office, bureau = Office(tmp_path, rows(100)), Bureau(clock, seconds=8000, cancel_seconds=300)
+    began = clock.time()
+    summary = await office.run(bureau, options={"deadline": "90m"})
+    assert summary.ok == 100
+    assert clock.time() - began < 5400
+    assert 30 < office.modes["batch"] < 70
+    assert office.modes["online"] == 100 - office.modes["batch"]
+    assert bureau.stats.billed_again == 0
+
+
+async def test_a_deadline_that_has_passed_sends_all_online(tmp_path: Path, clock: ManualClock) -> None:
+    """Nothing is submitted any more."""
+    office, bureau = Office(tmp_path, rows(5)), Bureau(clock)
+    await office.run(bureau, options={"deadline": "2001-01-01T00:00"})
+    assert office.modes == {"online": 5}
+    assert bureau.stats.batches["created"] == 0
+
+
+async def test_declared_tokens_wait_for_each_other(tmp_path: Path, clock: ManualClock) -> None:
+    """No more than so many tokens are at the provider at once, which is never asked for more."""
+    office, bureau = Office(tmp_path, rows(60)), Bureau(clock, seconds=50, tokens=300)
+    await office.run(bureau, options={"batch_tokens": 150})
+    assert office.ids == names(60)
+    assert bureau.stats.batches["created"] >= 3
+    assert bureau.stats.batches["answered"] == 60
+
+
+async def test_without_a_word_batches_become_smaller(tmp_path: Path, clock: ManualClock) -> None:
+    """A batch that the account has no room for is cut in two until there is."""
+    office, bureau = Office(tmp_path, rows(60)), Bureau(clock, seconds=50, tokens=200)
+    await office.run(bureau)
+    assert office.ids == names(60)
+    assert bureau.stats.billed_again == 0
+
+
+async def test_an_answer_without_its_shape_is_asked_again_online(tmp_path: Path, clock: ManualClock) -> None:
+    """It was paid for, and its tokens are the row's."""
+    shape = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    office, bureau = Office(tmp_path, rows(30)), Bureau(clock, failure_rates={"invalid": 0.4})
+    summary = await office.run(bureau, response_format=shape)
+    assert summary.ok == 30
+    assert 5 < office.modes["online"] < 25
+    assert summary.usage.reasks == office.modes["online"]
+
+
+async def test_failed_looks_are_repeated(tmp_path: Path, clock: ManualClock) -> None:
+    """An hour without the provider costs an hour, and nothing else."""
+    office, bureau = Office(tmp_path, rows(10)), Bureau(clock, seconds=600)
+    began = clock.time()
+
+    def away(call: Any) -> None:
+        if began + 100 < clock.time() < began + 3700:
+            from fastbatch.errors import ConnectFailed
+
+            raise ConnectFailed("nobody is there")
+
+    bureau.before = away
+    assert (await office.run(bureau)).ok == 10
+    assert bureau.stats.batches["created"] == 1
+
+
+async def test_a_refused_key_stops_the_run(tmp_path: Path, clock: ManualClock) -> None:
+    """As online; the next run, with the right one, goes on."""
+    office, bureau = Office(tmp_path, rows(10)), Bureau(clock, require_key="another")
+    with pytest.raises(RunStopped, match="key"):
+        await office.run(bureau)
+    bureau = Bureau(clock)
+    assert (await office.run(bureau)).ok == 10
+
+
+async def test_drained_it_goes_on_at_the_provider(tmp_path: Path, clock: ManualClock) -> None:
+    """The next run collects it and buys nothing."""
+    office, bureau = Office(tmp_path, rows(30)), Bureau(clock, seconds=3600)
+    run = office.begin(bureau)
+    bureau.drains(run)
+    summary = await turned(clock, run.run())
+    assert (summary.interrupted, summary.batches, summary.ok) == (True, 1, 0)
+    summary = await office.run(bureau)
+    assert (summary.ok, summary.batched) == (30, 30)
+    assert bureau.stats.batches["created"] == 1
+    assert bureau.stats.billed_again == 0
+    assert not office.batches.exists()
+
+
+async def test_a_changed_input_keeps_what_still_holds(tmp_path: Path, clock: ManualClock) -> None:
+    """Of a batch that is under way rows that went are dropped, rows that changed or came are bought."""
+    office, bureau = Office(tmp_path, rows(10)), Bureau(clock, seconds=3600)
+    run = office.begin(bureau)
+    bureau.drains(run)
+    await turned(clock, run.run())
+    changed = [*rows(12)[2:], {"id": "row-0001", "prompt": "Something else?"}]
+    office.write(changed)
+    await office.run(bureau)
+    assert office.ids == names(12)[1:]
+    assert bureau.stats.batches["answered"] == 10 + 3
+    [line] = [line for line in office.lines if line["custom_id"] == "row-0001"]
+    assert "Something else" in line["response"]["body"]["choices"][0]["message"]["content"]
+
+
+async def test_open_batches_are_not_run_online(tmp_path: Path, clock: ManualClock) -> None:
+    """Their rows would be paid for twice; nor are they asked of another endpoint."""
+    from fastbatch import OpenAIProvider
+
+    office, bureau = Office(tmp_path, rows(10)), Bureau(clock, seconds=3600)
+    run = office.begin(bureau)
+    bureau.drains(run)
+    await turned(clock, run.run())
+    with pytest.raises(OutputError, match="--mode batch"):
+        await office.run(bureau, options={"mode": "online"})
+    elsewhere = OpenAIProvider("key", base_url="http://elsewhere.test/v1", env={})
+    with pytest.raises(OutputError, match="under way at openai"):
+        await office.run(bureau, provider=elsewhere)
+    assert (await office.run(bureau)).ok == 10
+
+
+@pytest.mark.parametrize("lost", [1, 2])
+async def test_a_submission_without_an_answer_is_looked_for(
+    tmp_path: Path, clock: ManualClock, lost: int
+) -> None:
+    """Batches of which nobody heard that they were begun are found by their name."""
+    office, bureau = Office(tmp_path, rows(10)), Bureau(clock, lose_replies=lost)
+    assert (await office.run(bureau)).ok == 10
+    assert bureau.stats.batches["created"] == 1
+
+
+async def test_a_submission_that_never_arrived_is_made_again(tmp_path: Path, clock: ManualClock) -> None:
+    """Not found, after a while, it is not there."""
+    from fastbatch.errors import ConnectionLost
+
+    office, bureau = Office(tmp_path, rows(10)), Bureau(clock)
+    losses = [1]
+
+    def lose(call: Any) -> None:
+        if call.method == "POST" and call.url.endswith("/batches") and losses:
+            losses.pop()
+            raise ConnectionLost("gone")
+
+    bureau.before = lose
+    assert (await office.run(bureau)).ok == 10
+    assert bureau.stats.batches["created"] == 1
+
+
+async def test_what_waits_is_told(tmp_path: Path, clock: ManualClock) -> None:
+    """The display hears of the batches, and how many requests are done."""
+    from fakes import Collected
+
+    office, bureau, heard = Office(tmp_path, rows(20)), Bureau(clock, seconds=1000), Collected()
+    await office.run(bureau, progress=heard)
+    told = {event.snapshot.waiting_for for event in heard.events if hasattr(event, "snapshot")}
+    assert any("1 batch at openai, 0 of 20 requests done" in each for each in told)
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [({"workers": 2}, "workers"), ({"streamed": True}, "stream"), ({"budget_usd": 5}, "budget")],
+)
+def test_what_batches_cannot_do_is_refused(
+    tmp_path: Path, clock: ManualClock, options: dict[str, Any], why: str
+) -> None:
+    """Before anything is looked at."""
+    with pytest.raises(ConfigError, match=why):
+        Office(tmp_path, rows(1)).begin(Bureau(clock), **options)
+
+
+def test_refused_room_is_a_limit() -> None:
+    """The code that a full account is told by is a refusal, which costs no attempt."""
+    assert RateLimited("full", code="enqueued_tokens").effect == "refused"
+
+
+def test_inputs_are_read_as_json(tmp_path: Path) -> None:
+    """The helpers write what a run reads."""
+    office = Office(tmp_path, rows(2))
+    assert [json.loads(line)["id"] for line in office.input.read_text().splitlines()] == names(2)
