@@ -1,0 +1,108 @@
+"""The most tokens that a request can take: never too few, and nothing where nobody can say."""
+
+import random
+
+import orjson
+import pytest
+
+from fastbatch.models.params import CHAT, COMPLETIONS, EMBEDDINGS, MODERATIONS, RESPONSES
+from fastbatch.pricing.bound import bound
+
+
+def chat(content="Hi", **more):
+    return {"model": "m", "messages": [{"role": "user", "content": content}], **more}
+
+
+PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 100_000}}
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "more", "completion"),
+    [
+        (CHAT, {"max_tokens": 5}, 5),
+        (CHAT, {"max_completion_tokens": 5}, 5),
+        (CHAT, {"max_tokens": 5, "n": 3}, 15),
+        (RESPONSES, {"max_output_tokens": 7}, 7),
+        (COMPLETIONS, {"max_tokens": 5, "best_of": 4}, 20),
+        (COMPLETIONS, {"max_tokens": 5, "best_of": 4, "n": 2}, 40),
+        (CHAT, {}, None),
+        (CHAT, {"max_tokens": -1}, None),
+        (CHAT, {"max_tokens": 0}, None),
+        (EMBEDDINGS, {}, 0),
+        (MODERATIONS, {}, 0),
+    ],
+)
+def test_completions(endpoint, more, completion):
+    """As many tokens as the request allows, for each answer that it asks for."""
+    assert bound(endpoint, chat(**more)).completion == completion
+
+
+def test_what_is_predicted_wrongly_is_paid_for():
+    """OpenAI bills the tokens of a prediction that did not come true as if they had been written."""
+    body = chat(max_tokens=5, prediction={"type": "content", "content": "x" * 50})
+    assert bound(CHAT, body).completion >= 55
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        chat([{"type": "file", "file": {"file_id": "file-1"}}]),
+        chat([{"type": "file", "file": {"file_data": "data:application/pdf;base64,AA"}}]),
+        chat([{"type": "input_image", "file_id": "file-1"}]),
+        chat(tools=[{"type": "web_search"}]),
+        chat(previous_response_id="resp_1"),
+        chat(conversation="conv_1"),
+        chat(cachedContent="cachedContents/1"),
+    ],
+)
+def test_what_is_elsewhere_has_no_bound(body):
+    """A file, a page that the provider reads, a conversation that it keeps: as long as the model can read."""
+    assert bound(CHAT, body).prompt is None
+
+
+def test_pictures_count_as_pictures():
+    """Their bytes say nothing; each is the largest that there is. Sound counts by its bytes."""
+    one, two = (bound(CHAT, chat([{"type": "text", "text": "?"}, *[PICTURE] * n])).prompt for n in (1, 2))
+    assert 50_000 < one < 51_000
+    assert 49_990 < two - one < 50_010
+    sound = chat([{"type": "input_audio", "input_audio": {"data": "A" * 9_000, "format": "wav"}}])
+    assert 9_000 < bound(CHAT, sound).prompt < 9_500
+
+
+def test_functions_are_read_too():
+    """Their schemas are a part of the prompt, and so are the provider's own words about them."""
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+    assert bound(CHAT, chat(tools=[tool])).prompt > bound(CHAT, chat()).prompt + 1_000
+
+
+WORDS = [
+    "the ",
+    "größer ",
+    "日本語",
+    "🦜🦜",
+    "\x00\x01",
+    "ﷺ",
+    "a" * 30,
+    "        ",
+    "\n\n\n",
+    "ÿ" * 9,
+    "{}[]<>",
+    "12345",
+]
+
+
+@pytest.mark.parametrize("name", ["gpt-4", "gpt-4o"])
+def test_no_text_has_more_tokens_than_its_bound(name):
+    """By real vocabularies: whatever is asked, its tokens and those around them are fewer."""
+    splintr = pytest.importorskip("splintr")
+    vocabulary = splintr.Tokenizer.from_pretrained({"gpt-4": "cl100k_base", "gpt-4o": "o200k_base"}[name])
+    dice = random.Random(7)
+    for _ in range(400):
+        messages = [
+            {"role": "user", "content": "".join(dice.choices(WORDS, k=dice.randint(0, 40)))}
+            for _ in range(dice.randint(1, 5))
+        ]
+        body = {"model": name, "messages": messages}
+        tokens = sum(len(vocabulary.encode(message["content"])) + 4 for message in messages) + 3
+        most = bound(CHAT, body).prompt
+        assert tokens <= most <= len(orjson.dumps(body)) + 64 + 16 * len(messages)
