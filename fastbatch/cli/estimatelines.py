@@ -64,6 +64,7 @@ def _rows(plan: Plan) -> str:
         (plan.cached, "in the cache"),
         (plan.identical, "identical to another row"),
         (plan.changed, "to replace an answer"),
+        (plan.uncertain, "maybe paid for by a run that ended without recording an answer"),
         (plan.bad, "bad, without a request (run wants --on-bad-row record or skip then)"),
     ):
         if count:

@@ -23,8 +23,10 @@ from fastbatch.estimating.pilot import Asked, Findings, findings
 from fastbatch.estimating.sampling import Chosen, choose
 from fastbatch.estimating.tally import Sums, Tally
 from fastbatch.estimating.values import Dollars, Duration, Estimate, ModelEstimate, Tokens
+from fastbatch.limits.cost import Cost
 from fastbatch.limits.options import Limits
 from fastbatch.models.request import LLMRequest
+from fastbatch.models.response import Usage
 from fastbatch.pricing.book import PriceBook
 from fastbatch.pricing.bound import bound
 from fastbatch.pricing.money import dollars
@@ -85,7 +87,7 @@ class Estimator:
         self._plan: Plan | None = None
         self._asking: list[tuple[Chosen, LLMRequest]] = []
         self._found: Findings | None = None
-        self.tally = Tally(self._provider, manager.model, book, moment=moment, dice=self._dice)
+        self.tally = Tally(self._settings.provider, manager.model, book, moment=moment, dice=self._dice)
 
     async def look(self) -> None:
         """Count the rows.
@@ -235,12 +237,25 @@ class Estimator:
             limits = limits.get(self._manager.model or "", Limits())
         return duration(
             self.tally.rows,
-            tokens_in,
-            tokens_out,
+            {
+                "tokens": self._limited(tokens_in, tokens_out),
+                "input_tokens": tokens_in,
+                "output_tokens": tokens_out,
+            },
             limits.declared(),
             concurrency=self._settings.concurrency,
             latency=0.0 if self._found is None else self._found.pilot.latency,
         )
+
+    def _limited(self, tokens_in: Tokens, tokens_out: Tokens) -> Tokens:
+        """Tokens as limits on both kinds together count them."""
+        low, high = self.tally.limited
+        if not self._settings.provider.settle(Cost(), Usage(0, 0, 1)).of("tokens"):
+            return Tokens(low, low, low)  # answers count for nothing
+        expected = None
+        if tokens_in.expected is not None and tokens_out.expected is not None:
+            expected = max(low, tokens_in.expected + tokens_out.expected)
+        return Tokens(low, expected, None if self.tally.unbounded else max(low, high))
 
 
 def _ends(sums: Sums, tally: Tally) -> Dollars | None:

@@ -13,6 +13,7 @@ from fastbatch.pricing.book import BATCH, PriceBook
 from fastbatch.pricing.bound import most_completion
 from fastbatch.pricing.rates import Rates
 from fastbatch.pricing.served import asked_for
+from fastbatch.providers.base import Provider
 from fastbatch.vocabularies.counting import Counter, counter_of
 
 _KEPT = 1 << 16  # rows that a pilot's are chosen from, themselves drawn at random from a larger input
@@ -72,6 +73,8 @@ class Tally:
     Attributes:
         tokens, exact, most, unbounded: tokens in; requests whose are exact; tokens out at most of those
             requests that say so; how many say nothing.
+        limited: tokens as the provider's limits count them: where no answer has any, and where all are as
+            long as they may be (OpenAI counts `max_tokens` whatever comes, Gemini the prompts alone).
         usual, batch: what they cost.
         sizes: requests to `model` by the number of binary digits of their tokens in.
         longest: tokens of the longest prompt with its answer.
@@ -81,9 +84,16 @@ class Tally:
     """
 
     def __init__(
-        self, provider: str, model: str | None, book: PriceBook, *, moment: float, dice: random.Random
+        self,
+        provider: Provider[Any],
+        model: str | None,
+        book: PriceBook,
+        *,
+        moment: float,
+        dice: random.Random,
     ) -> None:
-        self._provider = provider
+        self._asked = provider
+        self._provider = provider.name
         self._model = model
         self._book = book
         self._moment = moment
@@ -92,6 +102,7 @@ class Tally:
         self._rates: dict[tuple[str, Any], tuple[Rates | None, Rates | None]] = {}
         self.rows = self.tokens = self.exact = self.most = self.unbounded = 0
         self.longest = self.too_long = 0
+        self.limited = (0, 0)
         self.usual, self.batch = Sums(), Sums()
         self.unpriced = 0
         self.unpriced_models: dict[str, None] = {}
@@ -115,6 +126,9 @@ class Tally:
             self.unbounded += 1
         else:
             self.most += most
+        reserved = self._asked.reserve(body, tokens)
+        settled = self._asked.settle(reserved, Usage(tokens))
+        self.limited = self.limited[0] + settled.of("tokens"), self.limited[1] + reserved.of("tokens")
         if tokens > _SHORTEST:
             listing = self._book.find(self._provider, model)
             self.too_long += listing is not None and 0 < listing.context < tokens

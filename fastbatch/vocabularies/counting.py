@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from fastbatch.limits.tokens import raw_tokens
-from fastbatch.models.params import CHAT, COMPLETIONS, EMBEDDINGS
+from fastbatch.models.params import CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES
 from fastbatch.vocabularies.known import Known, vocabulary_of
 
 # OpenAI's cookbook; see `known`.
@@ -18,7 +18,7 @@ _ROLE = 1  # each of the six is one token in all of OpenAI's vocabularies
 
 _PLAIN = frozenset(("role", "content", "name"))
 # What a model is told besides, in a form that nobody documents.
-_TOLD = ("tools", "functions", "response_format", "text", "instructions", "web_search_options", "audio")
+_TOLD = ("tools", "functions", "response_format", "text", "web_search_options", "audio")
 
 
 class Counted(NamedTuple):
@@ -58,6 +58,8 @@ def _by_vocabulary(known: Known, length: Callable[[str], int]) -> Counter:
         """Texts are counted; for what else there is the estimate by bytes is taken."""
         if endpoint == CHAT:
             return chat(body)
+        if endpoint == RESPONSES:
+            return Counted(chat(_as_chat(body)).tokens, exact=False)
         given = body.get("input") if endpoint == EMBEDDINGS else body.get("prompt")
         if endpoint in (EMBEDDINGS, COMPLETIONS) and (tokens := _of_texts(given, length)) is not None:
             return Counted(tokens, exact=known.checked)
@@ -83,6 +85,17 @@ def _by_vocabulary(known: Known, length: Callable[[str], int]) -> Counter:
         return Counted(tokens, exact)
 
     return count
+
+
+def _as_chat(body: Mapping[str, Any]) -> dict[str, Any]:
+    """A Responses request as a chat that says the same, near enough to count it."""
+    given = body.get("input")
+    messages = [each for each in given if isinstance(each, dict)] if isinstance(given, list) else []
+    if isinstance(given, str):
+        messages = [{"role": "user", "content": given}]
+    if isinstance(said := body.get("instructions"), str):
+        messages = [{"role": "system", "content": said}, *messages]
+    return {**{key: value for key, value in body.items() if key != "instructions"}, "messages": messages}
 
 
 def _of_parts(message: Mapping[str, Any], length: Callable[[str], int]) -> int:

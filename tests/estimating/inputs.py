@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+from fastbatch import OpenAIProvider
 from fastbatch.engine.inputfile import Row
 from fastbatch.errors import InvalidRequest
 from fastbatch.estimating.pilot import Asked, findings
@@ -49,7 +50,9 @@ class Given:
     def __init__(self, rows, *, bound=None, billed=1.0, seed=0):
         self.dice = random.Random(seed)
         self.book = PriceBook([Prices()])
-        self.tally = Tally("openai", "m", self.book, moment=0.0, dice=self.dice)
+        self.tally = Tally(
+            OpenAIProvider(base_url="http://127.0.0.1:9/v1"), "m", self.book, moment=0.0, dice=self.dice
+        )
         self.usages = []
         for number, (tokens_in, tokens_out) in enumerate(rows, 1):
             # By its bytes a message has 5 tokens and one for each four letters.

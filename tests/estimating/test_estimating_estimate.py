@@ -10,6 +10,7 @@ from inputs import LISTING, Prices
 from fastbatch import DiskCache, Limits, OpenAIProvider, RequestManager, estimate
 from fastbatch.errors import ConfigError, InputError, RunStopped
 from fastbatch.pricing.book import PriceBook
+from fastbatch.providers.gemini import GeminiProvider
 from fastbatch.simulator import SimulatorConfig, SimulatorThread
 
 BOOK = PriceBook([Prices()])
@@ -146,6 +147,19 @@ def test_time_under_declared_limits(rows):
     """40 requests, ten a minute: the first ten leave at once."""
     found = one(rows, manager(limits=Limits(rpm=10)))
     assert found.duration == (180.0, 180.0, 180.0, "10 requests a minute")
+
+
+def test_tokens_are_counted_as_the_limits_count_them(tmp_path):
+    """OpenAI counts max_tokens: ten thousand of a thousand a minute, the first ones at once; Gemini does not."""
+    asks = [{"prompt": "a", "n": 1, "max_tokens": 1000, "user": str(number)} for number in range(10)]
+    rows = write_rows(tmp_path / "rows.jsonl", *asks)
+    found = one(rows, manager(limits=Limits(tpm=1000)))
+    assert (found.duration.low, found.duration.high) == (540.0, 600.0)
+    rows = write_rows(
+        tmp_path / "gemini.jsonl", *({"prompt": f"{number}", "max_tokens": 1000} for number in range(10))
+    )
+    gemini = RequestManager(GeminiProvider("none"), model="gemini-2.5-flash", limits=Limits(tpm=1000))
+    assert one(rows, gemini).duration.high == 0.0
 
 
 @pytest.mark.parametrize("content", ["", "\n\n"])

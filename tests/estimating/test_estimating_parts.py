@@ -56,7 +56,10 @@ def test_rows_of_a_larger_input_stand_for_more():
 
 # How long
 
-SOME = Tokens(1000, 1000, 1000)
+KINDS = ("tokens", "input_tokens", "output_tokens")
+SOME = dict(
+    zip(KINDS, (Tokens(2000, 2000, 2000), Tokens(1000, 1000, 1000), Tokens(1000, 1000, 1000)), strict=True)
+)
 
 
 @pytest.mark.parametrize(
@@ -80,14 +83,16 @@ SOME = Tokens(1000, 1000, 1000)
 )
 def test_the_slowest_limit_decides(windows, latency, expected):
     """A hundred requests, a thousand tokens each way; the first window's worth leaves at once."""
-    assert duration(100, SOME, SOME, windows, concurrency=4, latency=latency) == expected
+    assert duration(100, SOME, windows, concurrency=4, latency=latency) == expected
 
 
 def test_what_is_not_known_of_tokens_is_not_known_of_time():
     """Answers without a bound leave the time without one; what nobody measured is not expected."""
-    found = duration(100, SOME, Tokens(0, None, None), [Window(tokens=500)], concurrency=4, latency=0.0)
+    taken = {"tokens": Tokens(1000, None, None)}
+    found = duration(100, taken, [Window(tokens=500)], concurrency=4, latency=0.0)
     assert found == Duration(60.0, None, None, "500 tokens a minute")
-    found = duration(100, SOME, Tokens(0, None, 1000), [Window(tokens=500)], concurrency=4, latency=0.0)
+    taken = {"tokens": Tokens(1000, None, 2000)}
+    found = duration(100, taken, [Window(tokens=500)], concurrency=4, latency=0.0)
     assert found == Duration(60.0, None, 180.0, "500 tokens a minute")
 
 

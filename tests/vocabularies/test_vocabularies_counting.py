@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from fastbatch.limits.tokens import raw_tokens
-from fastbatch.models.params import CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES
+from fastbatch.models.params import CHAT, COMPLETIONS, EMBEDDINGS, MODERATIONS, RESPONSES
 from fastbatch.vocabularies import counting
 from fastbatch.vocabularies.counting import Counted, counter_of
 from fastbatch.vocabularies.known import vocabulary_of
@@ -118,10 +118,13 @@ def test_a_picture_has_the_tokens_that_limits_take():
     assert (500 < tokens < 2000, exact) == (True, False)
 
 
-def test_other_endpoints_are_estimated():
-    """A Responses request is not a chat."""
-    body = {"input": "Hello", "instructions": "Be brief."}
-    assert counter_of("gpt-4o")(RESPONSES, body) == (round(raw_tokens(body)), False)
+def test_responses_are_about_what_a_chat_is():
+    """Instructions are a system message, inputs are messages; other endpoints are estimated by their bytes."""
+    count = counter_of("gpt-4o")
+    chat = count(CHAT, {"messages": [{"role": "system", "content": "Be brief."}, *HELLO]}).tokens
+    assert count(RESPONSES, {"input": "Hello", "instructions": "Be brief."}) == (chat, False)
+    assert count(RESPONSES, {"input": HELLO, "instructions": "Be brief."}) == (chat, False)
+    assert count(MODERATIONS, {"input": "Hello"}) == (round(raw_tokens({"input": "Hello"})), False)
 
 
 def test_words_of_the_vocabulary_itself_are_text():
