@@ -93,10 +93,11 @@ class Bureau(FakeTransport):
     @property
     def paths(self) -> Counter[str]:
         """How often each address was asked, ids left out."""
-        return Counter(
-            f"{call.method} {'/'.join(part for part in urlsplit(call.url).path.split('/')[2:] if '_' not in part)}"
-            for call in self.calls
-        )
+        found: Counter[str] = Counter()
+        for call in self.calls:
+            parts = urlsplit(call.url).path.split("/")[2:]
+            found[f"{call.method} {'/'.join(part for part in parts if '_' not in part)}"] += 1
+        return found
 
     @property
     def stats(self) -> Any:
@@ -147,6 +148,11 @@ class Office:
     @property
     def modes(self) -> Counter[str]:
         return Counter(line["fastbatch"].get("mode", "online") for line in self.lines)
+
+    @property
+    def files(self) -> list[str]:
+        """What stands in the folder."""
+        return sorted(path.name for path in self.folder.iterdir())
 
     @property
     def batches(self) -> Path:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import re
+from itertools import count
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from batchfakes import Bureau, Office, names, rows, turned
-from fakes import SharedCache
+from fakes import Collected, SharedCache
 
-from fastbatch.errors import ConfigError, OutputError, RateLimited, RunStopped
+from fastbatch import OpenAIProvider, RetryPolicy
+from fastbatch.engine.batches import filling
+from fastbatch.errors import ConfigError, ConnectFailed, ConnectionLost, OutputError, RunStopped
+from fastbatch.simulator.incoming import Incoming
 from fastbatch.testing import ManualClock
 
 
@@ -29,7 +33,7 @@ async def test_rows_are_answered_by_one_batch(tmp_path: Path, clock: ManualClock
     assert office.modes == {"batch": 50}
     assert (bureau.stats.batches["created"], bureau.stats.batches["answered"]) == (1, 50)
     assert bureau.online == 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jsonl", "rows.jsonl"]
+    assert office.files == ["out.jsonl", "rows.jsonl"]
 
 
 async def test_answers_stand_with_their_rows(tmp_path: Path, clock: ManualClock) -> None:
@@ -83,8 +87,6 @@ async def test_batches_are_cut_by_the_bounds(
     tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By rows, by bytes, and one for each model."""
-    from fastbatch.engine.batches import filling
-
     given = [{**row, "model": f"m{n % 2}"} for n, row in enumerate(rows(60))]
     office, bureau = Office(tmp_path, given), Bureau(clock)
     monkeypatch.setattr(filling, "_SIZE", 2500)  # about twelve lines
@@ -97,8 +99,6 @@ async def test_a_row_that_no_batch_can_ask_goes_online(
     tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is too large for a batch; the others are not."""
-    from fastbatch.engine.batches import filling
-
     monkeypatch.setattr(filling, "_SIZE", 1000)
     office, bureau = Office(tmp_path, [*rows(3), {"id": "row-0003", "prompt": "x" * 2000}]), Bureau(clock)
     await office.run(bureau)
@@ -129,8 +129,6 @@ async def test_what_fails_in_three_batches_is_asked_online(tmp_path: Path, clock
 
 async def test_attempts_have_an_end(tmp_path: Path, clock: ManualClock) -> None:
     """With two attempts a row that fails in two batches is a failed row."""
-    from fastbatch import RetryPolicy
-
     office = Office(tmp_path, rows(4))
     bureau = Bureau(clock, failure_rates={"500": 1.0}, failures_per_row=None)
     summary = await office.run(bureau, retry=RetryPolicy(attempts=2))
@@ -152,7 +150,7 @@ async def test_final_refusals_fail_their_rows(tmp_path: Path, clock: ManualClock
 
 
 async def test_expired_rows_go_into_another_batch(tmp_path: Path, clock: ManualClock) -> None:
-    """At 60 % a batch expires; what it has answered is taken, the rest is asked again, nothing is paid twice."""
+    """At 60 % a batch expires; what it has answered is taken, the rest asked again, nothing paid twice."""
     office, bureau = Office(tmp_path, rows(100)), Bureau(clock, seconds=1000, share=0.6, expires=2000)
     summary = await office.run(bureau)
     assert summary.ok == 100
@@ -230,8 +228,6 @@ async def test_failed_looks_are_repeated(tmp_path: Path, clock: ManualClock) -> 
 
     def away(call: Any) -> None:
         if began + 100 < clock.time() < began + 3700:
-            from fastbatch.errors import ConnectFailed
-
             raise ConnectFailed("nobody is there")
 
     bureau.before = away
@@ -279,8 +275,6 @@ async def test_a_changed_input_keeps_what_still_holds(tmp_path: Path, clock: Man
 
 async def test_open_batches_are_not_run_online(tmp_path: Path, clock: ManualClock) -> None:
     """Their rows would be paid for twice; nor are they asked of another endpoint."""
-    from fastbatch import OpenAIProvider
-
     office, bureau = Office(tmp_path, rows(10)), Bureau(clock, seconds=3600)
     run = office.begin(bureau)
     bureau.drains(run)
@@ -305,8 +299,6 @@ async def test_a_submission_without_an_answer_is_looked_for(
 
 async def test_a_submission_that_never_arrived_is_made_again(tmp_path: Path, clock: ManualClock) -> None:
     """Not found, after a while, it is not there."""
-    from fastbatch.errors import ConnectionLost
-
     office, bureau = Office(tmp_path, rows(10)), Bureau(clock)
     losses = [1]
 
@@ -322,8 +314,6 @@ async def test_a_submission_that_never_arrived_is_made_again(tmp_path: Path, clo
 
 async def test_what_waits_is_told(tmp_path: Path, clock: ManualClock) -> None:
     """The display hears of the batches, and how many requests are done."""
-    from fakes import Collected
-
     office, bureau, heard = Office(tmp_path, rows(20)), Bureau(clock, seconds=1000), Collected()
     await office.run(bureau, progress=heard)
     told = {event.snapshot.waiting_for for event in heard.events if hasattr(event, "snapshot")}
@@ -342,12 +332,20 @@ def test_what_batches_cannot_do_is_refused(
         Office(tmp_path, rows(1)).begin(Bureau(clock), **options)
 
 
-def test_refused_room_is_a_limit() -> None:
-    """The code that a full account is told by is a refusal, which costs no attempt."""
-    assert RateLimited("full", code="enqueued_tokens").effect == "refused"
+async def test_a_cancelled_batch_stops_the_run(tmp_path: Path, clock: ManualClock) -> None:
+    """Whoever cancels it while a run waits wants no other one; the next run asks what is left."""
+    office, bureau = Office(tmp_path, rows(20)), Bureau(clock, seconds=1000)
+    looks = count(1)
 
+    def cancel(call: Any) -> None:
+        if call.method == "GET" and "/batches/" in call.url and next(looks) == 10:
+            path = urlsplit(call.url).path + "/cancel"
+            bureau.provider.receive(Incoming("POST", path, None, b"", clock.time()))
 
-def test_inputs_are_read_as_json(tmp_path: Path) -> None:
-    """The helpers write what a run reads."""
-    office = Office(tmp_path, rows(2))
-    assert [json.loads(line)["id"] for line in office.input.read_text().splitlines()] == names(2)
+    bureau.after = cancel
+    with pytest.raises(RunStopped, match="was cancelled"):
+        await office.run(bureau)
+    bureau.after = lambda call: None
+    assert (await office.run(bureau)).total == 20
+    assert office.ids == names(20)
+    assert bureau.stats.billed_again == 0

@@ -287,8 +287,8 @@ class BatchSource(Generic[ResponseT]):
             yield jobs
         if "cancel" in status.state.lower() and batch.seen and not self._is_late:
             self._stop = self._stop or RunStopped(
-                f"Stopped: batch {batch.id} was cancelled. What it has answered is saved; run again to have the "
-                "other rows asked."
+                f"Stopped: batch {batch.id} was cancelled. What it has answered is saved; run again to have "
+                "the other rows asked."
             )
 
     def _is_ours(self, batch: Batch) -> bool:
