@@ -10,6 +10,7 @@ import typer
 
 from fastbatch import __version__
 from fastbatch.cli import cache
+from fastbatch.cli.batches import batches
 from fastbatch.cli.estimate import estimate
 from fastbatch.cli.models import models
 from fastbatch.cli.repair import repair
@@ -20,7 +21,7 @@ from fastbatch.cli.status import status
 from fastbatch.errors import FastbatchError, mask_secrets
 
 # As they are needed, not as they are made.
-_ORDER = ("estimate", "run", "retry", "status", "repair", "models", "cache", "simulate")
+_ORDER = ("estimate", "run", "retry", "status", "repair", "batches", "models", "cache", "simulate")
 
 
 class _Commands(typer.core.TyperGroup):
@@ -48,6 +49,7 @@ app = typer.Typer(
 )
 for command in (estimate, run, retry, status, repair):
     app.command(no_args_is_help=True)(command)
+app.command()(batches)
 app.command()(models)
 app.command()(simulate)
 app.add_typer(cache.app, name="cache")

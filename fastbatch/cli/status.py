@@ -20,12 +20,14 @@ def status(
 
     from fastbatch.cli.results import results_path
     from fastbatch.cli.statuslines import status_lines, status_object
+    from fastbatch.engine.batches.book import submitted
     from fastbatch.engine.journal.status import read_status
 
     now = time.time()
     found = read_status(results_path(results), now=now)
+    batches = submitted(results_path(results))
     if as_json:
-        typer.echo(status_object(found))
+        typer.echo(status_object(found, batches))
     else:
-        for line in status_lines(found, results, now):
+        for line in status_lines(found, results, now, batches):
             typer.echo(line)

@@ -8,13 +8,14 @@ from dataclasses import asdict
 import orjson
 
 from fastbatch.cli.words import columns, counted, duration, moment, shown_id, wrapped
+from fastbatch.engine.batches.book import Submitted
 from fastbatch.engine.journal.entries import UncertainRow
 from fastbatch.engine.journal.status import RunStatus
 
 _LISTED = 1000  # uncertain rows that people are shown
 
 
-def status_object(status: RunStatus) -> str:
+def status_object(status: RunStatus, batches: Sequence[Submitted] = ()) -> str:
     """All of it as JSON; times in unix seconds, `null` for what nobody knows."""
     found = asdict(status)
     found["uncertain"] = [
@@ -28,14 +29,21 @@ def status_object(status: RunStatus) -> str:
     ]
     for key, digits in (("began", 3), ("seen", 3), ("rows_per_s", 3), ("tokens_per_s", 3), ("eta", 1)):
         found[key] = None if found[key] is None else round(found[key], digits)
+    found["batches"] = [
+        {"id": batch.id or None, "name": batch.name, "requests": batch.count, "submitted": round(batch.when, 3)}
+        for batch in batches
+    ]
     return orjson.dumps({**found, "done": status.done, "left": status.left}).decode()
 
 
-def status_lines(status: RunStatus, results: str, now: float) -> Iterator[str]:
+def status_lines(
+    status: RunStatus, results: str, now: float, batches: Sequence[Submitted] = ()
+) -> Iterator[str]:
     """The same for people, and what to do next."""
     for key, text in _facts(status, now):
         yield f"{key:<10} {text}"
     yield from _uncertain_lines(status.uncertain, results)
+    yield from _batch_lines(batches, results, now)
     if status.state == "stopped":
         yield "Run the same command again to go on."
     elif status.uncertain and not status.failed:  # a run of some other rows has come to its end
@@ -100,6 +108,21 @@ def _requests(status: RunStatus) -> str:
     parts += [f"{counted(status.cached, 'row')} from the cache"] if status.cached else []
     parts += [f"{counted(status.shared, 'row')} shared with an identical one"] if status.shared else []
     return "; ".join(parts)
+
+
+def _batch_lines(batches: Sequence[Submitted], results: str, now: float) -> Iterator[str]:
+    if not batches:
+        return
+    requests = sum(batch.count for batch in batches)
+    yield (
+        f"{'batches':<10} {len(batches):,} under way with "
+        f"{counted(requests, 'request')}; how they are: fastbatch batches {results}"
+    )
+    named = (
+        f"{batch.id or batch.name} ({counted(batch.count, 'request')}, {moment(batch.when, now)})"
+        for batch in batches
+    )
+    yield from wrapped(named, columns())
 
 
 def _uncertain_lines(rows: Sequence[UncertainRow], results: str) -> Iterator[str]:

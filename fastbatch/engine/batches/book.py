@@ -97,6 +97,12 @@ def read_book(folder: Path) -> Entries | None:
     return found
 
 
+def submitted(output: Path) -> list[Submitted]:
+    """The batches of an output that are on record as under way."""
+    found = read_book(batches_path(real_file(output)))
+    return [] if found is None else list(found.open.values())
+
+
 def refuse_open(output: Path) -> None:
     """Refuse to send the rows of an output online whose batches are under way: they would be paid for twice.
 
