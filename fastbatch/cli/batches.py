@@ -72,22 +72,21 @@ def _chosen(
 
     flags = {"model": model, "base_url": [base_url] if base_url else None, "api_key_env": api_key_env}
     resolved = resolve(flags, os.environ, Path.cwd())
-    ids, name = None, resolved.options.model
+    ids, name, at = None, resolved.options.model, ""
     if results is not None:
         book = read_book(batches_path(real_file(Path(results))))
         if book is None or book.about is None:
             raise UsageError(f"{results} has no batches under way")
         ids = [batch.id for batch in book.open.values() if batch.id]
-        name = model or book.about.title
+        name, at = model or book.about.title, book.about.identity
     if name is None:
         raise UsageError("whose batches? Name an OUTPUT, or a model with -m PROVIDER:MODEL")
     address, variable = resolved.options.base_url, resolved.options.api_key_env
     if isinstance(address, list) or isinstance(variable, list):
         raise UsageError("batches take one endpoint and one key; name them with --base-url and --api-key-env")
     made = open_provider(split_name(name)[0], base_url=address, api_key_env=variable, env=resolved.env)
-    if results is not None and book is not None and book.about is not None:
-        if book.about.identity != made.identity:
-            raise UsageError(f"the batches of {results} are at {book.about.identity}; say so with --base-url")
+    if at and at != made.identity:
+        raise UsageError(f"the batches of {results} are at {at}; say so with --base-url")
     return made, ids
 
 

@@ -30,7 +30,12 @@ def status_object(status: RunStatus, batches: Sequence[Submitted] = ()) -> str:
     for key, digits in (("began", 3), ("seen", 3), ("rows_per_s", 3), ("tokens_per_s", 3), ("eta", 1)):
         found[key] = None if found[key] is None else round(found[key], digits)
     found["batches"] = [
-        {"id": batch.id or None, "name": batch.name, "requests": batch.count, "submitted": round(batch.when, 3)}
+        {
+            "id": batch.id or None,
+            "name": batch.name,
+            "requests": batch.count,
+            "submitted": round(batch.when, 3),
+        }
         for batch in batches
     ]
     return orjson.dumps({**found, "done": status.done, "left": status.left}).decode()

@@ -46,9 +46,7 @@ class Account:
 
 
 @asynccontextmanager
-async def open_account(
-    provider: Provider[Any], transport: Callable[[], Transport]
-) -> AsyncIterator[Account]:
+async def open_account(provider: Provider[Any], transport: Callable[[], Transport]) -> AsyncIterator[Account]:
     """The account that a provider's key belongs to.
 
     Raises:

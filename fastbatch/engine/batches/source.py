@@ -30,6 +30,7 @@ ResponseT = TypeVar("ResponseT")
 
 _OFTEN, _SELDOM = 2.0, 60.0  # seconds between two looks
 _PART = 0.1  # of the time since the newest batch was submitted, until the next look
+_WORTH = 60.0  # seconds that a batch must have before it would be cancelled
 _CROWDED = 300.0  # seconds until a batch is tried again for which there was no room, if none of ours ends
 _BLOCK = 128  # jobs handed on at once, each with its answer
 
@@ -167,7 +168,7 @@ class BatchSource(Generic[ResponseT]):
             batch, place = found
             batch.attach(waiting._replace(place=place))
             return True
-        return not self._is_late and self._filling.add(waiting)
+        return not self._is_too_late and self._filling.add(waiting)
 
     # Batches going out
 
@@ -188,7 +189,7 @@ class BatchSource(Generic[ResponseT]):
 
     async def _submit(self) -> None:
         """Have batches begun, as many as may wait at once."""
-        while self._held and not self._is_late and not self._parts.caller.left:
+        while self._held and not self._is_too_late and not self._parts.caller.left:
             batch = self._held[0]
             if not self._has_room(batch):
                 return
@@ -250,7 +251,7 @@ class BatchSource(Generic[ResponseT]):
 
     async def _answers(self) -> AsyncGenerator[list[Job[ResponseT]], None]:
         """What the batches that have ended by now bring, and, at the deadline, what was never submitted."""
-        if self._is_late:
+        if self._is_too_late:
             held, self._held = self._held, []
             for batch in held:
                 for jobs in _in_blocks(self._put_back(batch)):
@@ -402,6 +403,12 @@ class BatchSource(Generic[ResponseT]):
     def _is_late(self) -> bool:
         late = self._parts.late
         return late is not None and self._parts.clock.time() >= late
+
+    @property
+    def _is_too_late(self) -> bool:
+        """Whether there is no time left for another batch."""
+        late = self._parts.late
+        return late is not None and self._parts.clock.time() + _WORTH >= late
 
     def _submitted(self) -> list[Batch]:
         """Batches that the provider has."""
