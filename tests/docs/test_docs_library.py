@@ -42,7 +42,7 @@ def run_python(*arguments: str, folder: Path, **variables: str) -> str:
     list(
         zip(
             SNIPPETS,
-            [3, 2, 2, 10, 0, 2],
+            [3, 2, 2, 10, 0, 2, 0],
             [
                 r"(?:\w+ \S.*\n){3}",
                 r"2 0 0 \d+\n",
@@ -50,11 +50,12 @@ def run_python(*arguments: str, folder: Path, **variables: str) -> str:
                 r"Counter\(\{(?:'.*': 1(?:, )?){10}\}\)\n",
                 r"\[\{'type'.*\n",
                 r"Ticket\(product=.*\) 0\nReply\(text=.*\) 0\n",
+                r"2 \d\d 80 0\.0000\d+\n",
             ],
             strict=True,
         )
     ),
-    ids=["stream", "run_file", "journal", "sampling", "parts", "shapes"],
+    ids=["stream", "run_file", "journal", "sampling", "parts", "shapes", "estimate"],
 )
 def test_the_python_of_the_page_runs(tmp_path: Path, code: str, requests: int, printed: str) -> None:
     """Each snippet runs as printed, sends what it says and prints what it should."""

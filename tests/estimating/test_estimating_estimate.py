@@ -150,7 +150,7 @@ def test_time_under_declared_limits(rows):
 
 
 def test_tokens_are_counted_as_the_limits_count_them(tmp_path):
-    """OpenAI counts max_tokens: ten thousand of a thousand a minute, the first ones at once; Gemini does not."""
+    """OpenAI counts max_tokens: ten thousand of a thousand a minute, the first at once; Gemini does not."""
     asks = [{"prompt": "a", "n": 1, "max_tokens": 1000, "user": str(number)} for number in range(10)]
     rows = write_rows(tmp_path / "rows.jsonl", *asks)
     found = one(rows, manager(limits=Limits(tpm=1000)))

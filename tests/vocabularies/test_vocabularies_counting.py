@@ -119,7 +119,7 @@ def test_a_picture_has_the_tokens_that_limits_take():
 
 
 def test_responses_are_about_what_a_chat_is():
-    """Instructions are a system message, inputs are messages; other endpoints are estimated by their bytes."""
+    """Instructions are a system message, inputs are messages; other endpoints go by their bytes."""
     count = counter_of("gpt-4o")
     chat = count(CHAT, {"messages": [{"role": "system", "content": "Be brief."}, *HELLO]}).tokens
     assert count(RESPONSES, {"input": "Hello", "instructions": "Be brief."}) == (chat, False)
