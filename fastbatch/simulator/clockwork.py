@@ -22,7 +22,7 @@ class BatchConfig:
         seconds: from a batch's creation to its completion: a tenth of it validating, a tenth finalizing, the
             rows answered at an even pace in between.
         expires: seconds after its creation at which a batch expires that is not done (24 hours at most APIs).
-        share: of the rows that are answered at all; below 1 a batch ends by expiring, or cancelled.
+        share: of the rows that are answered at all, rounded up; a batch with others ends by expiring.
         breaks: seconds after its creation at which a batch that is not done fails as a whole, by no fault of
             its rows; None: never. Nothing is said of the rows left undone, except at Anthropic, where batches
             do not fail and these rows do.

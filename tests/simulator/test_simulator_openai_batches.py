@@ -73,7 +73,7 @@ def test_a_batch_goes_through_its_states():
         batch = client.look(batch)
         seen.append((batch["status"], batch["request_counts"]["completed"]))
     assert seen == [
-        ("in_progress", 18), ("in_progress", 50), ("in_progress", 81), ("completed", 100), ("completed", 100)
+        ("in_progress", 19), ("in_progress", 50), ("in_progress", 82), ("completed", 100), ("completed", 100)
     ]  # fmt: skip
     assert batch["completed_at"] - batch["created_at"] == 10
     assert batch["finalizing_at"] - batch["created_at"] == 9
@@ -200,6 +200,17 @@ def test_an_expired_batch_has_what_was_done():
     assert {line["error"]["code"] for line in undone} == {"batch_expired"}
     assert not set(names(done)) & set(names(undone))
     assert client.stats.batches["answered"] == 30
+
+
+@pytest.mark.parametrize(("count", "done"), [(1, 1), (2, 2), (3, 2), (5, 3)])
+def test_shares_are_rounded_up(count, done):
+    """A single row is answered in the end: whoever asks for what is left over again and again is done."""
+    client = Client(share=0.6, expires=20)
+    batch = client.create(rows(count))
+    client.later(20)
+    batch = client.look(batch)
+    assert batch["request_counts"]["completed"] == done
+    assert batch["status"] == ("completed" if done == count else "expired")
 
 
 def test_a_cancelled_batch_has_what_was_done():

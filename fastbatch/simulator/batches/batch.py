@@ -158,20 +158,18 @@ class Batch:
         passed, span = min(now, self._stop) - self._validated, self._done - self._validated
         if passed < 0:
             return 0
-        # A billionth more, so that the last row's own moment is not missed by rounding.
-        return int(self._most * (min(1.0, passed / span) if span else 1.0) + 1e-9)
+        return _up(self._most * (min(1.0, passed / span) if span else 1.0))
 
     def _next(self, now: float) -> float:
         """When the next row is due."""
         if self._turn >= self._most:
             return self._stop
         span = self._done - self._validated
-        return max(now + _PULSE, self._validated + span * (self._turn + 1) / self._most)
+        return max(now + _PULSE, self._validated + span * self._turn / self._most)
 
     @property
     def _most(self) -> int:
-        share, count = self._config.share, len(self.lines)
-        return count if share == 1 else int(count * share + 1e-9)
+        return _up(len(self.lines) * self._config.share)
 
     def _answer_some(self, due: int) -> None:
         size = 0
@@ -205,3 +203,8 @@ class Batch:
                 self.results += line
             else:
                 self.errors += line
+
+
+def _up(rows: float) -> int:
+    """Rounded up, so that of a single row something is done, too, and who comes again gets to an end."""
+    return math.ceil(rows - 1e-9)  # 0.6 of 5 is 3, whatever floating point makes of it
