@@ -22,7 +22,8 @@ from fastbatch.config import Resolved
 from fastbatch.engine.bridge import new_loop
 from fastbatch.engine.manager import RequestManager
 from fastbatch.errors import ConfigError, UsageError
-from fastbatch.estimating.estimate import Offer, estimate_async
+from fastbatch.estimating.estimate import estimate_async
+from fastbatch.estimating.estimator import Offer
 from fastbatch.estimating.values import Estimate
 
 
@@ -142,7 +143,7 @@ def _offered(offer: Offer) -> str:
     if offer.unpriced == offer.rows:
         return f"{rows}, for which there is no price."
     assert offer.at_most.high is not None
-    least = f"{rows}, for {money(offer.at_most.high)} at most"
+    least = f"{rows}, for {money(offer.at_most.high)} at most (retries aside)"
     if offer.unbounded:
         least = (
             f"{rows}, for {money(offer.at_most.high)} and the answers of {offer.unbounded:,} that set no "

@@ -184,6 +184,15 @@ def test_a_pilot_is_not_begun_where_nobody_can_agree(tmp_path, rows, simulator):
     assert "add --yes" in ran.err
 
 
+def test_a_pilot_that_costs_nothing_asks_nobody(tmp_path, rows, simulator):
+    """What is priced at zero, as local models are, spends nothing."""
+    (tmp_path / "prices.toml").write_text('["openai:mine"]\ninput = 0\noutput = 0\n')
+    standard = ["-m", "openai:mine", "--base-url", simulator.base_url, "--prices", "prices.toml"]
+    ran = estimated(tmp_path, *standard, "--pilot", 6, "--progress", "off")
+    assert (ran.code, simulator.stats().requests) == (0, 6)
+    assert "$0 paid" in ran.out
+
+
 @pytest.mark.parametrize(("typed", "asked"), [(b"y\n", 10), (b"n\n", 0)])
 def test_a_pilot_asks_before_it_spends(tmp_path, rows, simulator, typed, asked):
     """With what it may cost at most; after a no there is the estimate without it."""
@@ -208,7 +217,7 @@ def test_a_pilot_asks_before_it_spends(tmp_path, rows, simulator, typed, asked):
     shown = b""
     while b"[y/N]" not in shown:
         shown += os.read(ours, 65536)
-    assert b" at most." in shown
+    assert b" at most (retries aside)." in shown
     assert simulator.stats().requests == 0
     os.write(ours, typed)
     out, _ = process.communicate(timeout=20)
