@@ -93,6 +93,9 @@ def test_openai_runs_a_batch(simulators, name):
         answer = openai.types.chat.ChatCompletion.model_validate(line["response"]["body"])
         assert line["custom_id"] in answer.choices[0].message.content
     assert {line["response"]["status_code"] for line in failed} == {500}
+    used = [line["response"]["body"]["usage"] for line in done]
+    assert batch.usage.input_tokens == sum(usage["prompt_tokens"] for usage in used)
+    assert batch.usage.output_tokens == sum(usage["completion_tokens"] for usage in used)
     assert [listed.id for listed in client.batches.list(limit=1)] == [batch.id]
     assert {listed.id for listed in client.files.list(purpose="batch_output")} == {
         batch.output_file_id,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Mapping
+from operator import add
 from typing import Any, Literal
 
+from fastbatch.simulator.answers import Usage
 from fastbatch.simulator.batches.forms import Form, Problem
 from fastbatch.simulator.batches.lines import Lines
 from fastbatch.simulator.batches.rows import RowAnswers
@@ -32,6 +34,7 @@ class Batch:
         moments: when each state began, in seconds of the clock.
         lines: its rows.
         answered, failed, undone: how many of them are so already.
+        usage: what the answers took.
         results: lines of answered rows, and `errors` those of the others; complete when it has ended.
         files: the ids of the files that these went to.
         problems: why it failed as a whole.
@@ -63,6 +66,7 @@ class Batch:
         self.state: State = "validating"
         self.moments: dict[State, float] = {"validating": now}
         self.answered = self.failed = self.undone = self.tokens = 0
+        self.usage = Usage(0, 0, 0, 0)
         self.results = bytearray()
         self.errors = bytearray()
         self.files: dict[str, str] = {}
@@ -184,6 +188,7 @@ class Batch:
             self._turn += 1
             if outcome.answered:
                 self.answered += 1
+                self.usage = Usage(*map(add, self.usage, outcome.usage))
                 self.results += line
             else:
                 self.failed += 1

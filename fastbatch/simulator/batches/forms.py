@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
+from fastbatch.simulator.answers import Usage
 from fastbatch.simulator.dialects.base import Dialect, Operation
 from fastbatch.simulator.incoming import Incoming
 
@@ -47,10 +48,13 @@ class Row(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What the endpoint answered to a row; `status` 0: nothing in time. `body` goes into JSON as it is."""
+    """What the endpoint answered to a row; `status` 0: nothing in time. `body` goes into JSON as it is, `usage`
+    is what is billed.
+    """
 
     status: int
     body: Any = None
+    usage: Usage = Usage(0, 0, 0, 0)
 
     @property
     def answered(self) -> bool:

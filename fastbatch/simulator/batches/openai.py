@@ -337,7 +337,19 @@ def _batch(batch: Batch, batches: Batches) -> dict[str, Any]:
             "completed": batch.answered,
             "failed": batch.failed,
         },
+        "usage": _usage(batch) if batch.ended else None,
         "metadata": batch.facts["metadata"] or None,
+    }
+
+
+def _usage(batch: Batch) -> dict[str, Any]:
+    usage = batch.usage
+    return {
+        "input_tokens": usage.prompt,
+        "input_tokens_details": {"cached_tokens": usage.cached},
+        "output_tokens": usage.completion,
+        "output_tokens_details": {"reasoning_tokens": usage.reasoning},
+        "total_tokens": usage.prompt + usage.completion,
     }
 
 

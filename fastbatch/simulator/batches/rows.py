@@ -72,9 +72,9 @@ class RowAnswers:
         if failure == "empty":
             tally.fail(row.name, failure)
             answer = answer._replace(ask=ask._replace(sources=()), passages=[])
-        else:
-            self._tally.promise_row(row.name, key, answer.usage, invalid=failure == "invalid")
-        return Outcome(200, form.operation.render(answer, config, number, self._created))
+            return Outcome(200, form.operation.render(answer, config, number, self._created))
+        self._tally.promise_row(row.name, key, answer.usage, invalid=failure == "invalid")
+        return Outcome(200, form.operation.render(answer, config, number, self._created), answer.usage)
 
 
 def _outcome(said: Said) -> Outcome:
