@@ -48,8 +48,12 @@ class Row(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What the endpoint answered to a row; `status` 0: nothing in time. `body` goes into JSON as it is, `usage`
-    is what is billed.
+    """What the endpoint answered to a row.
+
+    Attributes:
+        status: 0 where nothing came in time.
+        body: goes into JSON as it is.
+        usage: what is billed.
     """
 
     status: int
