@@ -214,9 +214,14 @@ def _legend(found: Estimate) -> Iterator[str]:
     slowest = {model.duration.slowest for model in models if model.duration is not None}
     if len(slowest) == 1:
         yield f"What takes the time: {slowest.pop()}."
-    if any(model.exact < model.plan.to_send for model in models):
+    about = sum(model.exact < model.plan.to_send for model in models)
+    if not about:
+        yield "Tokens in are exact: counted with the model's vocabulary."
+    else:
         why = "" if found.vocabularies else "; pip install 'fastbatch[tokens]' counts OpenAI's exactly"
         yield f"~ stands before tokens in that are, or are in part, estimated rather than counted{why}."
+        if about < len(models):
+            yield "Tokens in without it are exact."
     bounded = [model for model in models if not model.measured and model.tokens_out.high]
     if bounded:
         yield (

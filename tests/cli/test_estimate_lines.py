@@ -84,6 +84,7 @@ def test_one_model_that_is_bounded():
         "       300  10.6k  0–8.3k  $0.0016–0.0065  $0.00079–0.0033  1 min 00 s",
         "",
         "What takes the time: 200 requests a minute.",
+        "Tokens in are exact: counted with the model's vocabulary.",
         "Low is the prompts alone, high is every answer as long as its max_tokens allows;",
         "  --pilot 50 measures.",
         "Requests that are sent again (retries, answers that do not fit) come on top.",
@@ -140,6 +141,7 @@ def test_models_whose_plans_differ():
     assert "openai:nobody-knows: 1 request sets no max_tokens: there is no upper end." in said
     assert "openai:nobody-knows: 2 prompts longer than the model's context" in said
     assert "pip install 'fastbatch[tokens]'" in said
+    assert "Tokens in without it are exact." in told
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 120])

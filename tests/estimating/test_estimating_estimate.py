@@ -122,6 +122,18 @@ def test_models_are_compared(rows):
     assert found.stamps == (Prices.stamp,)
 
 
+def test_a_cheaper_one_of_those_that_were_named(rows):
+    """Stands first among the cheaper ones of the dearer one, and only once; the saving is of both ends."""
+    found = estimate(rows, ["openai:gpt-4o", "openai:gpt-4o-mini"], prices=None)
+    dear, cheap = found.models
+    names = [other.name for other in dear.cheaper]
+    assert names[0] == "openai:gpt-4o-mini"
+    assert len(set(names)) == len(names)
+    low, high = dear.cheaper[0].saving
+    assert low == pytest.approx(high) == pytest.approx(1 - float(cheap.cost.low / dear.cost.low))
+    assert "openai:gpt-4o" not in [other.name for other in cheap.cheaper]
+
+
 def test_a_provider_that_cannot_be_asked_has_bad_rows(tmp_path):
     """Anthropic wants max_tokens: all rows are bad for it, none of them identical to another."""
     rows = write_rows(tmp_path / "rows.jsonl", {"prompt": "a"}, {"prompt": "b"}, {"prompt": "c"})
