@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fastbatch.pricing.book import PriceBook, Stamp
-from fastbatch.pricing.listing import Entry, Listing
+from fastbatch.pricing.listing import BatchShare, Entry, Listing
 from fastbatch.pricing.rates import Rate
 
 # Dollars per million tokens are pico-dollars per token times a million: round ones, for sums by hand.
@@ -20,7 +20,7 @@ class Prices:
     def __init__(self, *models: str, context: int = 0) -> None:
         self._models = models
         rates = {"input": Rate(INPUT), "cached": Rate(CACHED), "output": Rate(OUTPUT)}
-        self._listing = Listing("all", (Entry(rates),), context=context)
+        self._listing = Listing("all", (Entry(rates),), context=context, batch_share=BatchShare(1, 2))
 
     def find(self, provider: str, model: str) -> Listing | None:
         return self._listing if not self._models or model in self._models else None

@@ -42,6 +42,11 @@ class Purse:
         with self._opened() as cap:
             return cap.hold(worst)
 
+    def insist(self, worst: int) -> None:
+        """Something is on its way already that costs at most so much, whatever is left."""
+        with self._opened() as cap:
+            cap.held += worst
+
     def fits_later(self, worst: int) -> bool:
         """Whether it would fit if all that is on its way cost nothing."""
         with self._opened() as cap:

@@ -15,7 +15,7 @@ from fastbatch.engine.lane import Group
 from fastbatch.engine.purse import Purse
 from fastbatch.errors import ConnectionLost, InvalidRequest, RunStopped
 from fastbatch.models.money import dollars
-from fastbatch.models.response import ResponseWrapper, Usage
+from fastbatch.models.response import Mode, ResponseWrapper, Usage
 from fastbatch.models.stats import Bill
 from fastbatch.pricing.book import PriceBook
 from fastbatch.pricing.bound import bound
@@ -163,13 +163,13 @@ class Till(Generic[ResponseT]):
 
     # The cap
 
-    def worst(self, job: Job[ResponseT]) -> int:
+    def worst(self, job: Job[ResponseT], mode: Mode = "online") -> int:
         """What a request of this job costs at most; 0 where it counts for nothing.
 
         Raises:
             InvalidRequest: nobody can say, and there is a cap; or it has no price, and such are refused.
         """
-        rates = self._rates_of(job)
+        rates = self._rates_of(job, mode)
         if not rates and self._unpriced == "deny":
             provider = self._groups[job.group].provider.name
             raise InvalidRequest(
@@ -189,12 +189,12 @@ class Till(Generic[ResponseT]):
             )
         return worst
 
-    def _rates_of(self, job: Job[ResponseT]) -> list[Rates]:
+    def _rates_of(self, job: Job[ResponseT], mode: Mode = "online") -> list[Rates]:
         """The rates that a job's request may be billed by."""
         body, book, now = job.asked.body, self.book, self._wall()
         provider, model = self._groups[job.group].provider.name, body.get("model")
         name = self._names.get((provider, model), model)
-        found = (book.rates(provider, name, now, served) for served in asked_for(provider, body))
+        found = (book.rates(provider, name, now, served) for served in asked_for(provider, body, mode))
         return [rates for rates in found if rates is not None]
 
     def _at_most(self, job: Job[ResponseT], rates: Sequence[Rates]) -> int | None:
@@ -250,7 +250,7 @@ class Till(Generic[ResponseT]):
             raise GateShut
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(job, worst, turn))
-        self._look()
+        self.look()
         try:
             await turn
         except asyncio.CancelledError:
@@ -281,7 +281,7 @@ class Till(Generic[ResponseT]):
         if self._purse is not None:
             # What has no price, or came without tokens, counts at its worst.
             self._purse.settle(held, held if cost is None else cost)
-            self._look()
+            self.look()
 
     def doubt(self, job: Job[ResponseT], *, told: bool = True) -> None:
         """A request was sent, and nobody will say whether it was billed; `told` has the bill say so."""
@@ -291,14 +291,14 @@ class Till(Generic[ResponseT]):
         held = self._taken(job)
         if self._purse is not None and held:
             self._purse.doubt(held)
-            self._look()
+            self.look()
 
     def release(self, job: Job[ResponseT]) -> None:
         """Nothing was sent, or nothing of it costs."""
         held = self._taken(job)
         if self._purse is not None and held:
             self._purse.release(held)
-            self._look()
+            self.look()
 
     def aside(self, job: Job[ResponseT]) -> RunStopped | None:
         """A row is left open for want of money; the word that ends the run, where that is all there is."""
@@ -349,7 +349,7 @@ class Till(Generic[ResponseT]):
         job.held = worst
         return True
 
-    def _look(self) -> None:
+    def look(self) -> None:
         """Let through whoever there is money for, in their order."""
         purse, waiting = self._purse, self._waiting
         while waiting and purse is not None:
@@ -365,4 +365,4 @@ class Till(Generic[ResponseT]):
         if self._timer is not None:
             self._timer.cancel()
         later = self._clock.time() + _LOOK_AGAIN
-        self._timer = self._clock.call_at(later, self._look) if waiting else None
+        self._timer = self._clock.call_at(later, self.look) if waiting else None

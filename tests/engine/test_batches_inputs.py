@@ -62,7 +62,7 @@ def filled(folder: Path, inputs: int | None, wanted: list[Any], endpoint: str = 
         row = SimpleNamespace(key=key, request=request)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Batch, "attach", lambda self, waiting: None)
-            assert filling.add(Waiting(0, 0, row))  # type: ignore[arg-type]
+            assert filling.add(Waiting(0, 0, 0, row))  # type: ignore[arg-type]
     return [batch.count for batch in filling.all()]
 
 

@@ -322,7 +322,7 @@ async def test_what_waits_is_told(tmp_path: Path, clock: ManualClock) -> None:
 
 @pytest.mark.parametrize(
     ("options", "why"),
-    [({"workers": 2}, "workers"), ({"streamed": True}, "stream"), ({"budget_usd": 5}, "budget")],
+    [({"workers": 2}, "workers"), ({"streamed": True}, "stream")],
 )
 def test_what_batches_cannot_do_is_refused(
     tmp_path: Path, clock: ManualClock, options: dict[str, Any], why: str

@@ -27,6 +27,8 @@ class Batch:
     Attributes:
         tokens: of its requests, estimated.
         inputs: what its requests want embedded.
+        worst: what its requests cost at most, in pico-dollars, under a budget.
+        held: as much as is set aside for it.
         size: bytes of what is uploaded.
         name: under which it was submitted last; "" before that.
         since: when, in seconds since 1970.
@@ -43,7 +45,7 @@ class Batch:
         self.number = number
         self.endpoint = endpoint
         self.model = model
-        self.count = self.tokens = self.inputs = 0
+        self.count = self.tokens = self.inputs = self.worst = self.held = 0
         self.name = self.id = ""
         self.candidates: list[str] | None = None
         self.tries = 0

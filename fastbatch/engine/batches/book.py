@@ -36,6 +36,7 @@ class Submitted:
         digest: of the hashes of its requests.
         when: seconds since 1970.
         id: the provider's; "" where it is not on record that there is one.
+        worst: what it costs at most, in pico-dollars; 0 where that was not asked.
     """
 
     number: int
@@ -47,6 +48,7 @@ class Submitted:
     tokens: int
     when: float
     id: str = ""
+    worst: int = 0
 
 
 @dataclass(frozen=True, slots=True)

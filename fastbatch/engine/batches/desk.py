@@ -63,6 +63,7 @@ class Desk:
                     model=batch.model,
                     tokens=batch.tokens,
                     when=since,
+                    worst=batch.worst,
                 )
             )
             steps = self._native.submit(

@@ -19,6 +19,11 @@ _SIZE = 64 * 1024 * 1024  # bytes of one upload at most, whatever the provider t
 _AT_ONCE = 64  # endpoints and models whose batches are being filled
 
 
+def free(job: Job[Any]) -> int:
+    """What a request costs at most where nobody asks."""
+    return 0
+
+
 class Filling:
     """Batches that are being filled, one for each endpoint and model.
 
@@ -26,6 +31,10 @@ class Filling:
         job: makes the job of a waiting row.
         most_tokens: of one batch, estimated; None where only the provider's bounds count.
         tell: shows people a sentence.
+        worst: what a request costs at most, in pico-dollars; raises `InvalidRequest` for one that is refused.
+
+    Attributes:
+        most_money: what a batch may cost at most; None where nobody asks.
     """
 
     def __init__(
@@ -37,6 +46,7 @@ class Filling:
         estimator: TokenEstimator,
         tell: Callable[[str], None],
         most_tokens: int | None = None,
+        worst: Callable[[Job[Any]], int] = free,
     ) -> None:
         self._native = native
         self._shelf = shelf
@@ -44,6 +54,8 @@ class Filling:
         self._estimator = estimator
         self._tell = tell
         self.most_tokens = most_tokens
+        self.most_money: int | None = None
+        self._worst = worst
         self._rows = native.bounds.rows
         self._size = min(native.bounds.size, _SIZE)
         self._inputs = native.bounds.inputs
@@ -62,8 +74,14 @@ class Filling:
         group = request.endpoint, model
         batch = self._open.get(group)
         try:
+            worst = self._worst(job)
+        except InvalidRequest:  # who sends it online says so
+            return False
+        if self.most_money is not None and worst > self.most_money:
+            return False
+        try:
             line = b"" if batch is None else self._line(batch, job)
-            if batch is None or self._is_full(batch, len(line), tokens, inputs):
+            if batch is None or self._is_full(batch, len(line), tokens, inputs, worst):
                 batch = self._next(group)
                 line = self._line(batch, job)
         except InvalidRequest as refused:
@@ -71,6 +89,7 @@ class Filling:
             return False
         place = batch.add(waiting.row.key, line, tokens)
         batch.inputs += inputs
+        batch.worst += worst
         self._shelf.note(batch, place, waiting.row.key)
         batch.attach(waiting._replace(place=place))
         return True
@@ -94,10 +113,12 @@ class Filling:
         batch = self._open[group] = self._shelf.begin(*group)
         return batch
 
-    def _is_full(self, batch: Batch, size: int, tokens: int, inputs: int) -> bool:
+    def _is_full(self, batch: Batch, size: int, tokens: int, inputs: int, worst: int) -> bool:
         if batch.count >= self._rows or batch.size + size > self._size:
             return True
         if self._inputs is not None and batch.inputs + inputs > self._inputs:
+            return True
+        if self.most_money is not None and batch.worst + worst > self.most_money:
             return True
         return self.most_tokens is not None and batch.tokens + tokens > self.most_tokens
 

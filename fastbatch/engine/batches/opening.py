@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fastbatch.engine.batches.caller import Caller
+from fastbatch.engine.batches.coffer import Coffer
 from fastbatch.engine.batches.deadline import given_up_after, seconds_left
 from fastbatch.engine.batches.desk import Desk
-from fastbatch.engine.batches.filling import Filling
+from fastbatch.engine.batches.filling import Filling, free
 from fastbatch.engine.batches.outcomes import Outcomes
 from fastbatch.engine.batches.rowlines import Waiting
 from fastbatch.engine.batches.shelf import Shelf
@@ -35,7 +36,6 @@ def native_batches(settings: Settings[Any]) -> NativeBatches:
     """
     for key, asked, why in (
         ("workers", settings.workers > 1, "batches are one process's work; leave out workers"),
-        ("budget", settings.purse is not None, "a cap is kept request by request; leave out the budget"),
         ("stream", settings.streamed, "a batch's answers come in one piece; leave out stream"),
     ):
         if asked:
@@ -78,13 +78,20 @@ def open_batches(
         return job_of(waiting, bulk)
 
     shelf = Shelf(folder, provider=provider.name, identity=provider.identity, title=title)
+    coffer = Coffer(session.till, settings.purse)
     caller = Caller(session.transport, provider, clock)
     return BatchSource(
         Parts(
             provider=provider.name,
             shelf=shelf,
             filling=Filling(
-                native, shelf, job=job, estimator=settings.estimator, tell=tell, most_tokens=tokens
+                native,
+                shelf,
+                job=job,
+                estimator=settings.estimator,
+                tell=tell,
+                most_tokens=tokens,
+                worst=coffer.worst if session.till.capped else free,
             ),
             desk=Desk(caller, native, shelf.book, time.time),
             caller=caller,
@@ -96,7 +103,9 @@ def open_batches(
                 reasks=settings.reasks,
                 job=job,
                 price=session.till.price,
+                worst=coffer.worst if session.till.capped else free,
             ),
+            coffer=coffer,
             cache=settings.cache,
             clock=clock,
             counters=session.counters,

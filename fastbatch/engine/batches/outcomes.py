@@ -43,7 +43,11 @@ class Outcomes(Generic[ResponseT]):
     Args:
         job: makes the job of a waiting row.
         price: what an outcome cost.
+        worst: what a request costs at most: what one counts for whose cost nobody knows.
         reasks: how often a row is asked again whose answer does not fit; that is done online.
+
+    Attributes:
+        cost: pico-dollars of all replies so far.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class Outcomes(Generic[ResponseT]):
         reasks: int,
         job: Callable[[Waiting], Job[ResponseT]],
         price: Callable[[ResponseWrapper[ResponseT]], int | None],
+        worst: Callable[[Job[ResponseT]], int],
     ) -> None:
         self._provider = provider
         self._retry = retry
@@ -62,6 +67,8 @@ class Outcomes(Generic[ResponseT]):
         self._reasks = reasks
         self._job = job
         self._price = price
+        self._worst = worst
+        self.cost = 0
 
     def parsed(self, reply: HTTPReply) -> ResponseWrapper[ResponseT]:
         """What a reply in a batch's results is, whoever it is for."""
@@ -83,6 +90,7 @@ class Outcomes(Generic[ResponseT]):
         first.outcome = outcome
         if outcome.error is None or any(outcome.tokens):
             outcome.picos = self._price(outcome)
+        self.cost += self._worst(first) if outcome.picos is None else outcome.picos
         pay(first, outcome)
         if outcome.error is not None:
             return self._failed(outcome.error, jobs, rows)

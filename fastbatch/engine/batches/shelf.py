@@ -126,7 +126,7 @@ class Shelf:
                     "was sent. Without the folder the rows of its batches are bought again"
                 )
             batch.id, batch.name, batch.tokens = submitted.id, submitted.name, submitted.tokens
-            batch.since = submitted.when
+            batch.since, batch.worst = submitted.when, submitted.worst
             self._batches[batch.number] = batch
             for place, key in enumerate(batch.keys()):
                 self.note(batch, place, key)

@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 from fastbatch.cache.base import CacheProvider
 from fastbatch.engine.batches.batch import Batch, WaitingRows
 from fastbatch.engine.batches.caller import Caller, Left
+from fastbatch.engine.batches.coffer import Coffer
 from fastbatch.engine.batches.desk import Desk
 from fastbatch.engine.batches.filling import Filling
 from fastbatch.engine.batches.outcomes import ROUNDS, Outcomes, Verdict
@@ -42,6 +43,7 @@ class Parts(Generic[ResponseT]):
     Attributes:
         bulk: makes jobs of rows.
         outcomes: says what results mean.
+        coffer: sets money aside under a budget.
         tell: shows people a sentence.
         late: when, by the clock, batches are cancelled and the rest is finished online; None: never.
         tokens: how many may wait at the provider at once; None where it says so itself.
@@ -54,6 +56,7 @@ class Parts(Generic[ResponseT]):
     caller: Caller
     bulk: Bulk[ResponseT]
     outcomes: Outcomes[ResponseT]
+    coffer: Coffer[ResponseT]
     cache: CacheProvider | None
     clock: Clock
     counters: Counters
@@ -71,6 +74,7 @@ class BatchSource(Generic[ResponseT]):
         self._desk = parts.desk
         self._filling = parts.filling
         self._counters = parts.counters
+        self._dear: list[Job[ResponseT]] = []  # may cost more than what is left, which is said online
         self._held: list[Batch] = []  # to be submitted, in this order
         self._owners: dict[int, Batch] = {}  # of a job that was handed on, by its index
         self._room_at = 0.0  # when there may be room again
@@ -103,6 +107,9 @@ class BatchSource(Generic[ResponseT]):
                 if not len(self._shelf):
                     break
                 await self._submit()
+                for jobs in _in_blocks(self._dear):
+                    yield jobs
+                self._dear = []
                 moved = False
                 async for jobs in self._answers():
                     moved = True
@@ -132,6 +139,8 @@ class BatchSource(Generic[ResponseT]):
 
     def close(self) -> None:
         """The run is over."""
+        for batch in self._submitted():
+            self._parts.coffer.leave(batch)
         self._shelf.close()
 
     def clear(self) -> None:
@@ -175,6 +184,7 @@ class BatchSource(Generic[ResponseT]):
     async def _find_lost(self) -> None:
         """Learn what became of batches whose submission an earlier run did not survive."""
         for batch in self._shelf:
+            self._parts.coffer.take_over(batch)
             if batch.id:
                 continue
             found = await self._desk.find(batch.name, batch.count, batch.since)
@@ -185,6 +195,7 @@ class BatchSource(Generic[ResponseT]):
                 batch.candidates = [status.id for status in found]
                 batch.id = batch.candidates.pop(0)
             else:
+                self._parts.coffer.release(batch)
                 self._shelf.drop(batch)
 
     async def _submit(self) -> None:
@@ -193,11 +204,20 @@ class BatchSource(Generic[ResponseT]):
             batch = self._held[0]
             if not self._has_room(batch):
                 return
+            if not self._parts.coffer.hold(batch):
+                if self._submitted():
+                    return  # what they leave over may be enough
+                self._held.pop(0)
+                self._filling.most_money = self._parts.coffer.left
+                self._dear += self._put_back(batch)
+                self._held += self._filling.all()
+                continue
             if await self._desk.submit(batch):
                 self._held.pop(0)
                 self._counters.sent += batch.count
                 self._since = self._parts.clock.time()
                 continue
+            self._parts.coffer.release(batch)
             self._no_room_for(batch)
             if not self._room_at:
                 self._held.pop(0)
@@ -230,6 +250,7 @@ class BatchSource(Generic[ResponseT]):
         """Put the requests of a batch that will not be answered into others; returns rows for which that
         cannot be.
         """
+        self._parts.coffer.release(batch)
         self._shelf.take(batch)
         rows = batch.waiting(self._parts.bulk.reads)
         try:
@@ -313,6 +334,7 @@ class BatchSource(Generic[ResponseT]):
         in_vain = status is not None and not status.answered
         self._shelf.take(batch)
         outcomes, reads = self._parts.outcomes, self._parts.bulk.reads
+        before = outcomes.cost
         rows = batch.waiting(reads)
         seen = bytearray(batch.count)
         block = _Block[ResponseT]()
@@ -347,6 +369,7 @@ class BatchSource(Generic[ResponseT]):
                 yield jobs
         finally:
             rows.close()
+        self._parts.coffer.settle(batch, outcomes.cost - before)
         batch.whole = self._stop is None
         self._held += self._filling.full()
         self._forget_done(batch)
