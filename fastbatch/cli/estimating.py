@@ -67,10 +67,10 @@ def execute(
         except typer.Abort:
             say("Nothing was sent.")
             return 130
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, asyncio.CancelledError) as interrupted:
             kept = "; answers that came are in the cache, and nobody pays for them again" if pilot else ""
             say(f"Interrupted{kept}.")
-            return 130
+            return 130 if isinstance(interrupted, KeyboardInterrupt) else 143
     if as_json:
         typer.echo(told(found))
     else:
@@ -90,6 +90,10 @@ async def _estimated(
     seed: int,
 ) -> Estimate:
     options = resolved.options
+    task = asyncio.current_task()
+    assert task is not None
+    # As Ctrl-C does already, so that what a pilot has bought comes into the cache.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     try:
         return await estimate_async(
             source,

@@ -257,8 +257,9 @@ def test_ctrl_c_at_the_question(tmp_path, rows, simulator):
     assert simulator.stats().requests == 0
 
 
-def test_ctrl_c_in_a_pilot_keeps_what_was_bought(tmp_path, rows):
-    """Exit 130 with a sentence, no traceback; the answers that came are in the cache."""
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_in_a_pilot_keep_what_was_bought(tmp_path, rows, number, code):
+    """The exit code with a sentence, no traceback; the answers that came are in the cache."""
     with SimulatorThread(SimulatorConfig(latency=0.2)) as simulator:
         standard = ["rows.jsonl", "-m", "openai:m", "--base-url", simulator.base_url, "--cache", "kept"]
         process = start(
@@ -267,9 +268,9 @@ def test_ctrl_c_in_a_pilot_keeps_what_was_bought(tmp_path, rows):
         )
         while json.loads(process.stderr.readline()).get("ok", 0) < 2:
             pass
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         out, err = process.communicate(timeout=20)
-        assert (process.returncode, out) == (130, "")
+        assert (process.returncode, out) == (code, "")
         assert "Interrupted; answers that came are in the cache" in err
         assert "Traceback" not in err
         sent = simulator.stats().requests

@@ -3,7 +3,9 @@
 import random
 
 import pytest
+from inputs import Given
 
+from fastbatch.estimating import tally
 from fastbatch.estimating.cheaper import cheaper
 from fastbatch.estimating.durations import duration
 from fastbatch.estimating.sampling import choose
@@ -52,6 +54,18 @@ def test_rows_of_a_larger_input_stand_for_more():
     """100 rows drawn from 1,000: ten of them stand for 990 others."""
     chosen = choose(rows(100), 1000, 10, random.Random(1))
     assert sum(each.stands_for for each in chosen) == pytest.approx(990)
+
+
+def test_a_large_input_is_drawn_from_at_random(monkeypatch):
+    """What is kept to choose from is bounded; what it says is said of all rows."""
+    monkeypatch.setattr(tally, "_KEPT", 50)
+    given = Given([(10 + number % 90, 20) for number in range(1000)])
+    assert (given.tally.rows, len(given.tally.kept)) == (1000, 50)
+    assert len({row.line for row in given.tally.kept}) == 50
+    assert max(row.line for row in given.tally.kept) > 500
+    found = given.pilot(20)
+    assert found.tokens_out == (20_000, 20_000, 20_000)
+    assert float(found.cost.expected) == pytest.approx(given.cost)
 
 
 # How long
