@@ -11,6 +11,7 @@ import typer
 from fastbatch import __version__
 from fastbatch.cli import cache
 from fastbatch.cli.batches import batches
+from fastbatch.cli.cost import cost
 from fastbatch.cli.estimate import estimate
 from fastbatch.cli.models import models
 from fastbatch.cli.repair import repair
@@ -21,7 +22,10 @@ from fastbatch.cli.status import status
 from fastbatch.errors import FastbatchError, mask_secrets
 
 # As they are needed, not as they are made.
-_ORDER = ("estimate", "run", "retry", "status", "repair", "batches", "models", "cache", "simulate")
+_ORDER = (
+    *("estimate", "run", "retry", "status", "repair", "batches", "cost", "reprice"),
+    *("models", "cache", "simulate"),
+)
 
 
 class _Commands(typer.core.TyperGroup):
@@ -47,7 +51,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (estimate, run, retry, status, repair):
+for command in (estimate, run, retry, status, repair, cost):
     app.command(no_args_is_help=True)(command)
 app.command()(batches)
 app.command()(models)

@@ -6,18 +6,23 @@ with answers and errors as its API writes them.
 
 from __future__ import annotations
 
+from typing import Any
+
 import anthropic_examples
 import gemini_examples
 import ollama_examples
 import openai_examples
+import pytest
 
 from fastbatch import OpenAIProvider, registry
+from fastbatch.models.response import Usage
 from fastbatch.providers.anthropic import AnthropicProvider
 from fastbatch.providers.azure import AzureProvider
 from fastbatch.providers.gemini import GeminiProvider
 from fastbatch.providers.gemini_vertex import VertexProvider
 from fastbatch.providers.ollama import OllamaProvider
 from fastbatch.providers.presets import PRESETS
+from fastbatch.providers.recorded import recorded_usage
 from fastbatch.testing import ProviderContract
 
 
@@ -166,6 +171,19 @@ for row in PRESETS:
             },
         },
     )
+
+
+@pytest.mark.parametrize(
+    ("body", "usage"),
+    [
+        pytest.param(answer.body, answer.usage, id=f"{case.__name__}-{kind}")
+        for case in (TestOpenAI, TestAnthropic, TestGemini, TestVertex, TestOllamaNative)
+        for kind, answer in case.answers.items()
+    ],
+)
+def test_recorded_replies_tell_what_their_provider_has_read(body: Any, usage: Usage) -> None:
+    """The tokens of a reply on file are those of the answer, in every dialect."""
+    assert recorded_usage(body) == usage
 
 
 def test_every_provider_of_the_registry_is_under_contract() -> None:

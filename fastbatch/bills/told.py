@@ -1,0 +1,164 @@
+"""What one line tells of its row's bill: an answer's, a failed row's, or one of OpenAI's batch output."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import orjson
+from xxhash import xxh3_64_intdigest
+
+from fastbatch.bills.days import moment_of
+from fastbatch.formats.results import cost_of, scan_result
+from fastbatch.models.response import Usage
+from fastbatch.pricing.money import picos
+from fastbatch.providers.recorded import recorded_usage
+
+BOUGHT, CACHED, SHARED, FAILED = "bought", "cached", "shared", "failed"
+
+_LAST = 32_503_680_000  # seconds: the year 3000
+_DIGITS = 12  # behind the point of a dollar
+
+
+class Told(NamedTuple):
+    """What a line says.
+
+    Attributes:
+        number: 64 bits that stand for this answer to this row, the same in every copy of the line.
+        kind: how the row came by its answer.
+        provider, model, mode, at: whose it is, how it was asked and when; "" where that is not known.
+        picos: what it cost then, in pico-dollars; None where it had no price.
+        prices: the list that it was priced by; "" where none is told.
+        usage: the tokens that its reply states.
+        summed: whether the cost is that of several replies.
+        record: the whole line, as JSON.
+        foreign: whether another program has written it.
+    """
+
+    number: int
+    kind: str
+    provider: str
+    model: str
+    mode: str
+    at: str
+    picos: int | None
+    prices: str
+    usage: Usage
+    summed: bool
+    record: dict[str, Any]
+    foreign: bool = False
+
+
+_NONE = Usage()
+
+
+def read_told(line: bytes) -> Told | None:
+    """What a line of an output says; None for one damaged, or of no such file."""
+    scanned = scan_result(line)
+    try:
+        record = orjson.loads(line)
+        if scanned is None:
+            return None if "fastbatch" in record else _foreign(record)
+        ours = record["fastbatch"]
+        at = ours.get("at", "")
+        kind = CACHED if ours["cached"] else SHARED if ours["shared"] else BOUGHT
+        cost = cost_of(line) if kind == BOUGHT else "0"  # older lines have null for these, too
+        return Told(
+            number_of(record["id"], at),
+            kind,
+            ours["provider"],
+            ours["model"] or "",
+            ours.get("mode", "online"),
+            at,
+            None if cost is None else exactly(cost),
+            ours.get("prices", ""),
+            recorded_usage(record["response"]["body"]) if kind == BOUGHT else _NONE,
+            ours.get("summed", False),
+            record,
+        )
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def read_failed(line: bytes) -> Told | None:
+    """What a line of an errors file says; None for one that is no record of it."""
+    try:
+        record = orjson.loads(line)
+        ours = record["fastbatch"]
+        at = ours.get("at", "")
+        cost = cost_of(line) if "cost_usd" in ours else "0"
+        return Told(
+            number_of(f"{record['custom_id']}\0failed", at) if at else 0,
+            FAILED,
+            ours.get("provider", ""),
+            ours.get("model") or "",
+            "online" if at else "",
+            at,
+            None if cost is None else exactly(cost),
+            ours.get("prices", ""),
+            _NONE,
+            False,
+            record,
+        )
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, ValueError):
+        return None
+
+
+def _foreign(record: Any) -> Told | None:
+    """A line of the output or error file of OpenAI's batch API."""
+    response = record.get("response") or {}
+    body = response.get("body") or {}
+    if not isinstance(record.get("custom_id"), str) or not ("response" in record or "error" in record):
+        return None
+    ok = record.get("error") is None and response.get("status_code") == 200
+    created = body.get("created", body.get("created_at"))
+    at = ""
+    if isinstance(created, int | float) and 0 < created < _LAST:
+        at = moment_of(int(created))
+    return Told(
+        number_of(str(record.get("id")) + record["custom_id"], at),
+        BOUGHT if ok else FAILED,
+        "openai",
+        str(body.get("model") or ""),
+        "batch",
+        at,
+        None if ok else 0,
+        "",
+        recorded_usage(body) if ok else _NONE,
+        False,
+        record,
+        True,
+    )
+
+
+def number_of(identity: str, at: str) -> int:
+    """64 bits that stand for one answer."""
+    return xxh3_64_intdigest((identity + at).encode("utf-8", "surrogatepass")) or 1
+
+
+@lru_cache(maxsize=4096)
+def exactly(cost: str) -> int:
+    """Dollars in plain digits as pico-dollars.
+
+    Raises:
+        ValueError: that is no number.
+    """
+    whole, _, rest = cost.partition(".")
+    if len(rest) <= _DIGITS and rest.isdigit() and whole.isdigit():
+        return int(whole + rest.ljust(_DIGITS, "0"))
+    return picos(cost)
+
+
+def carried(told: Told, key: str) -> str | None:
+    """What the row carries under a key, as text; None where it carries nothing there."""
+    metadata = told.record.get("metadata")
+    if isinstance(metadata, Mapping) and key in metadata:
+        return _text(metadata[key])
+    if told.kind == FAILED and not told.foreign and key in told.record:  # the row as it was
+        return _text(told.record[key])
+    return None
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
