@@ -61,9 +61,10 @@ class Given:
                 body["max_tokens"] = bound
             request = LLMRequest(CHAT, body, checked=True)
             self.tally.sends(Row(number, str(number), {}, request, None, number, 0, 0))
-            assert self.tally.kept[-1].tokens == tokens_in
             usage = None if tokens_out is None else Usage(round(billed * tokens_in), 0, tokens_out)
             self.usages.append(usage)
+
+        assert self.tally.tokens == sum(tokens_in for tokens_in, _ in rows)
 
     @property
     def cost(self):
