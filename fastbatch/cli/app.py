@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from fastbatch import __version__
-from fastbatch.cli import cache
+from fastbatch.cli import cache, prices
 from fastbatch.cli.batches import batches
 from fastbatch.cli.cost import cost
 from fastbatch.cli.estimate import estimate
@@ -24,7 +24,7 @@ from fastbatch.errors import FastbatchError, mask_secrets
 # As they are needed, not as they are made.
 _ORDER = (
     *("estimate", "run", "retry", "status", "repair", "batches", "cost", "reprice"),
-    *("models", "cache", "simulate"),
+    *("models", "prices", "cache", "simulate"),
 )
 
 
@@ -56,6 +56,7 @@ for command in (estimate, run, retry, status, repair, cost):
 app.command()(batches)
 app.command()(models)
 app.command()(simulate)
+app.add_typer(prices.app, name="prices")
 app.add_typer(cache.app, name="cache")
 
 

@@ -1,6 +1,6 @@
 """A price list in the form that all lists are brought into: plain data, made into listings when asked for.
 
-    {"form": 1, "days": [20605], "providers": {"openai": {
+    {"form": 2, "days": [20605], "providers": {"openai": {
         "fallback": ["mistral"], "batch": [1, 2, ["cached"]],
         "models": [[name, condition, context, deprecated, entries, entries of other ways to be served]]}}}
 
@@ -23,8 +23,8 @@ from fastbatch.pricing.listing import BatchShare, Entry, Hours, Listing
 from fastbatch.pricing.matching import matches
 from fastbatch.pricing.rates import Rate
 
-FORM = 1
-"""Changes with the form, so that tables kept by another version are made anew."""
+FORM = 2
+"""Changes with the form, and with what is made of genai-prices, so that kept tables are made anew."""
 
 _EPOCH = date(1970, 1, 1).toordinal()
 _COMPACT_DAY = re.compile(r"(?<=[-@])(20\d\d)([01]\d)([0-3]\d)(?!\d)")
@@ -53,6 +53,11 @@ class PriceTable:
         self.stamp = stamp
         self._providers: dict[str, Any] = form["providers"]
         self._names = names
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """Whose models it has, by its own names."""
+        return tuple(self._providers)
 
     def find(self, provider: str, model: str) -> Listing | None:
         """What it says of a model; None: nothing.
