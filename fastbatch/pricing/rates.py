@@ -82,8 +82,12 @@ class Rates:
         costs = any(rate is not None and rate.most(_ENDLESS) for rate in every)
         object.__setattr__(self, "costs", costs)
 
+    def covers(self, details: UsageDetails) -> bool:
+        """Whether all that a reply was served with has a price: searches are a part of nothing else."""
+        return not details.searches or self.search is not None or not self.costs
+
     def price(self, usage: Usage) -> int:
-        """What one reply costs, in pico-dollars."""
+        """What one reply costs, in pico-dollars; of what these rates do not cover, the tokens."""
         if self._flat is not None and type(usage) is Usage:  # nearly all
             fresh, read, written, thought = self._flat
             prompt, cached, completion, reasoning = usage

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from fastbatch.models.response import UsageDetails
 from fastbatch.pricing.book import BATCH, PriceBook, Stamp
 from fastbatch.pricing.listing import DAY, BatchShare, Entry, Hours, Listing
-from fastbatch.pricing.rates import FREE, Rate
+from fastbatch.pricing.rates import FREE, Rate, Rates
 
 
 def at(rate: int, **more: object) -> Entry:
@@ -87,3 +88,11 @@ def test_a_listing_without_rates_for_tokens_has_no_price() -> None:
     """An empty entry, and one with a price for searches alone, are unpriced and not free."""
     for rates in ({}, {"search": Rate(5)}):
         assert base(PriceBook([Fixed(Listing("m", (Entry(rates),)))]), 0) is None
+
+
+def test_searches_are_no_part_of_anything_else() -> None:
+    """A reply that took searches is covered by rates that price them, or where nothing costs anything."""
+    searched, quiet = UsageDetails(searches=1), UsageDetails(written=5, audio=5)
+    silent, priced = Rates(Rate(1), Rate(1)), Rates(Rate(1), Rate(1), search=Rate(7))
+    assert [rates.covers(searched) for rates in (silent, priced, FREE)] == [False, True, True]
+    assert all(rates.covers(quiet) for rates in (silent, priced, FREE))
