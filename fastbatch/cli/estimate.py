@@ -42,7 +42,8 @@ def estimate(
 ) -> None:
     """Say what INPUT would take of tokens, dollars and time; nothing is sent, unless --pilot asks some rows.
 
-    Rows are read and counted as `run` does it with the same options. No key is needed.
+    Rows are read and counted as `run` does it with the same options. No key is
+    needed, but for --pilot.
     """
     import os
     from pathlib import Path
