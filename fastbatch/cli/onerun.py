@@ -7,11 +7,13 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from fastbatch.assembly import open_book, split_name
 from fastbatch.cli.remembered import to_remember
 from fastbatch.cli.signals import Signals
 from fastbatch.cli.summary import cut_short_lines, plan_lines, summary_lines
@@ -25,6 +27,7 @@ from fastbatch.engine.journal.places import journal_path, real_file
 from fastbatch.engine.journal.status import RunStatus, read_status
 from fastbatch.engine.manager import RequestManager
 from fastbatch.errors import OutputError, RunStopped
+from fastbatch.models.money import dollars
 
 
 class OneRun:
@@ -55,6 +58,7 @@ class OneRun:
             ask=self._ask if self._asks and options.on_uncertain == "ask" else None,
             quiet=self._quiet,
             now=time.time(),
+            price=self._price,
         )
         self._file_run = manager.file_run(
             source,
@@ -135,6 +139,14 @@ class OneRun:
             "endpoint or parameters before."
         )
         return self._ask(lambda: typer.confirm("Send them and replace those answers?", err=True))
+
+    def _price(self, tokens: int) -> Decimal | None:
+        """Dollars of so many tokens in at the run's model; None where nobody knows."""
+        assert self._options.model is not None
+        own = self._options.prices
+        book = open_book(None if own is None else Path(own).expanduser())
+        rates = book.rates(*split_name(self._options.model), time.time())
+        return dollars(tokens * rates.input.base) if rates is not None and rates.costs else None
 
     def _ask(self, question: Callable[[], bool]) -> bool:
         """Put a question; Ctrl-C at it ends the run, as at any question.

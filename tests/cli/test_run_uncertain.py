@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import time
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -260,3 +261,12 @@ def test_who_left_them_and_when() -> None:
         r".* begun at \d{4}-\d\d-\d\d \d\d:\d\d, last heard of at \d{4}-\d\d-\d\d \d\d:\d\d\.",
         list(uncertain_lines(ROWS[:1], "o", left_by=past, now=now))[1],
     )
+
+
+def test_what_prompts_may_have_cost_is_told():
+    """Where the model has a price; what the answers took nobody knows."""
+    rows = [UncertainRow("a", 1, 1, 8_000, "k")]
+    (first, *_) = uncertain_lines(rows, "out", left_by=None, now=0.0, cost=Decimal("0.0012"))
+    assert "about 8,000 tokens in ($0.001200, and as many answers), and may have been paid for." in first
+    (first, *_) = uncertain_lines(rows, "out", left_by=None, now=0.0)
+    assert "about 8,000 tokens in, and may have been paid for." in first

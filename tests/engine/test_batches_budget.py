@@ -31,7 +31,7 @@ def rows(count: int, most: int = 50) -> list[dict[str, Any]]:
 
 
 def worst(number: int, most: int = 50) -> int:
-    """What so many of these rows cost at most in a batch: some 90 bytes and 80 around them, and the answer."""
+    """What so many of these rows cost at most in a batch: 90 bytes, 80 around them, and the answer."""
     return number * (175 * 100 + most * 1000) // 2
 
 
@@ -55,7 +55,7 @@ async def test_the_bill_is_that_of_the_provider(tmp_path: Path, clock: ManualClo
 
 
 async def test_what_does_not_fit_stays_open(tmp_path: Path, clock: ManualClock) -> None:
-    """As many rows as their worst case allows are asked at once, more with what those leave over; never more."""
+    """As many rows as their worst case allows are asked at once, and more with what those leave over."""
     office, bureau = Office(tmp_path, rows(60)), Bureau(clock, **PRICES)
     with pytest.raises(RunStopped, match="the budget of") as stopped:
         await office.run(bureau, prices=book(), budget_usd=worst(20) * PICO)
