@@ -201,7 +201,8 @@ def _speeds(snapshot: Snapshot) -> Table:
         lines.append(_entry("p50, p99  ", f"{half:>5}{most:>8}"))
     bill = snapshot.bill
     if bill.cost or bill.budget is not None:
-        lines.append(_entry("cost, all", f"{money(bill.cost):>7}{money(snapshot.projected):>7}"))
+        lines.append(_entry("cost           ", f"{money(bill.cost):>8}"))
+        lines.append(_entry("  of about     ", f"{money(snapshot.projected):>8}"))
     if bill.budget is not None:
         lines.append(_entry("budget         ", f"{money(bill.budget):>8}"))
     if bill.unpriced:

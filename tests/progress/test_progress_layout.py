@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from decimal import Decimal
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from progress_samples import picture
 from rich.console import Console
 
-from fastbatch.models.stats import Saturation, Snapshot
+from fastbatch.models.stats import Bill, Saturation, Snapshot
 from fastbatch.progress.layout import State, fetch_line, run_lines
 
 NARROW = """
@@ -197,3 +198,26 @@ def test_a_file_on_its_way() -> None:
     assert fetch_line("SmolLM2-135M-Instruct", 43_120_000, None, 80).plain == (
         "fetching SmolLM2-135M-Instruct  43.1 MB"
     )
+
+
+PRICED = """
+openai:gpt-4o-mini                                               elapsed     12s
+━━━━━━━╸──────────────────────────────────────   17%   1,704/10,000  eta     34s
+
+ok       1,200             in flight    256              rows              240/s
+failed       4             retries        3              tokens in  120k 9.80k/s
+cached     310             to retry       2                    out 48.2k 3.92k/s
+shared      12                                           p50, p99  842ms    3.1s
+skipped    500                                           cost              $1.23
+                                                           of about        $8.97
+                                                         budget             $120
+                                                         unpriced             12
+"""
+
+
+def test_the_bill_so_far() -> None:
+    """Where anything costs something, or there is a budget: what it has cost, and what all of it will."""
+    bill = Bill(cost=Decimal("1.2345"), budget=Decimal(120), unpriced=12)
+    priced = picture(bill=bill, projected=Decimal("8.9684"), saturation=(), waiting_for="")
+    assert shown(priced, 80)[:-1] == [line.rstrip() for line in PRICED.splitlines()]
+    assert "cost" not in "\n".join(shown(picture(), 80))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from decimal import Decimal
 
 from progress_samples import picture
 
 from fastbatch.engine.events import Fetching, Notice, Progressed, RunFinished, RunStarted
+from fastbatch.models.stats import Bill
 from fastbatch.progress.plain import PlainProgress, progress_line
 
 
@@ -125,3 +127,12 @@ def test_a_closed_stream_silences_it() -> None:
     stream.close()
     display.notify(RunStarted("run", 1))
     display.notify(RunFinished(picture()))
+
+
+def test_the_bill_so_far() -> None:
+    """Its cost, what all of it will cost, and the budget; the last line says what it was."""
+    bill = Bill(cost=Decimal("0.0123"), budget=Decimal(5), unpriced=2)
+    priced = picture(bill=bill, projected=Decimal("0.1"), saturation=(), waiting_for="")
+    assert "  cost $0.0123 of about $0.1000 budget $5.00  unpriced 2" in progress_line(priced)
+    assert "  cost $0.0123 budget $5.00  unpriced 2" in progress_line(priced, last=True)
+    assert "cost" not in progress_line(picture())
