@@ -72,6 +72,7 @@ def test_the_pages_come_with_the_package() -> None:
         "faults.md",
         "library.md",
         "limits.md",
+        "prices.md",
         "providers",
         "providers.md",
         "reliability.md",
