@@ -194,9 +194,10 @@ class Tally:
         self._repeated += times == 2
 
     def _bill(self, key: int) -> None:
-        before = len(self._billed)
-        self._billed.add(key)
-        self.billed_again += len(self._billed) == before
+        if key in self._billed:
+            self.billed_again += 1
+        else:
+            self._billed.add(key)
 
     @property
     def bill(self) -> Decimal:
