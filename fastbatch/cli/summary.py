@@ -90,10 +90,8 @@ def _bill_lines(summary: Summary) -> list[str]:
         has = "has no price and is" if bill.unpriced == 1 else "have no price and are"
         lines.append(f"{counted(bill.unpriced, 'answer')} {has} not in the cost; see fastbatch prices show")
     if bill.doubts:
-        most = f" {shown(bill.doubtful)} at most," if bill.doubtful else ""
-        lines.append(
-            f"beside it,{most} if they were billed: {counted(bill.doubts, 'request')} without an answer"
-        )
+        most = f", for {shown(bill.doubtful)} at most" if bill.doubtful else ""
+        lines.append(f"{counted(bill.doubts, 'request')} without an answer may have been billed{most}")
     if bill.budget is not None:
         used = bill.before + bill.cost + bill.doubtful
         before = f", {shown(bill.before)} of it before this run" if bill.before else ""
