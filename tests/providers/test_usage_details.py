@@ -6,7 +6,7 @@ import orjson
 import pytest
 from replybodies import chat, generated, kinds, message, response
 
-from fastbatch import registry
+from fastbatch import LLMRequest, registry
 from fastbatch.models.http import HTTPReply
 from fastbatch.models.response import Usage, UsageDetails
 
@@ -177,3 +177,69 @@ def test_counts_stay_what_they_were() -> None:
     assert usage_of("anthropic", told) == Usage(12312, 5, 550, 0)
     said = {"promptTokenCount": 9, "candidatesTokenCount": 4, "thoughtsTokenCount": 6, "serviceTier": "flex"}
     assert usage_of("gemini", generated(said)) == Usage(9, 0, 10, 6)
+
+
+def streamed(provider: str, *events: dict[str, Any]) -> Usage:
+    """What a provider reads in a stream of these events, put together as it comes."""
+    made = registry.find("providers", provider)("key-1", env={})
+    fold = made.build(LLMRequest.from_prompt("Hi?", model="m", max_tokens=9), stream=True).fold()
+    for event in events:
+        name = f"event: {event['type']}\n".encode() if "type" in event else b""
+        fold.feed(name + b"data: " + orjson.dumps(event) + b"\n\n")
+    if provider == "openai":
+        fold.feed(b"data: [DONE]\n\n")
+    whole = fold.end(200, {})
+    assert whole is not None
+    outcome = made.parse(whole)
+    assert outcome.error is None, outcome.error
+    found: Usage = outcome.tokens
+    return found
+
+
+def test_a_stream_of_openais_tells_the_same() -> None:
+    """The tier stands in every chunk, the counts in the last."""
+    usage = {
+        **ZEROS,
+        "prompt_tokens_details": {"cached_tokens": 1, "audio_tokens": 7, "cache_write_tokens": 2},
+    }
+    choice = {"index": 0, "delta": {"content": "a"}, "finish_reason": "stop"}
+    found = streamed(
+        "openai",
+        {"choices": [choice], "service_tier": "flex"},
+        {"choices": [], "usage": usage, "service_tier": "flex"},
+    )
+    assert found == Usage(9, 1, 5, 0)
+    assert found.details == UsageDetails(audio=7, written=2, tier="flex")
+
+
+def test_a_stream_of_anthropics_tells_the_same() -> None:
+    """The first event has the prompt's counts and the tier, a later one the sums."""
+    creation = {"ephemeral_5m_input_tokens": 3, "ephemeral_1h_input_tokens": 4}
+    begun = {"input_tokens": 9, "cache_creation_input_tokens": 7, "cache_creation": creation, "speed": "fast"}
+    told = {"type": "message", "role": "assistant", "content": [], "usage": {**begun, "output_tokens": 1}}
+    found = streamed(
+        "anthropic",
+        {"type": "message_start", "message": told},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "a"}},
+        {"type": "content_block_stop", "index": 0},
+        {
+            "type": "message_delta",
+            "delta": {"stop_reason": "end_turn"},
+            "usage": {"output_tokens": 5, "server_tool_use": {"web_search_requests": 2}},
+        },
+        {"type": "message_stop"},
+    )
+    assert found == Usage(16, 0, 5, 0)
+    assert found.details == UsageDetails(written=3, written_1h=4, searches=2, tier="fast")
+
+
+def test_a_stream_of_geminis_tells_the_same() -> None:
+    """Every event tells all counts so far, the last is right; what it searched for stands in one of them."""
+    first = generated(
+        {"promptTokenCount": 9, "promptTokensDetails": kinds(TEXT=2, AUDIO=7)}, queries=("a", "b")
+    )
+    del first["candidates"][0]["finishReason"]
+    last = {"promptTokenCount": 9, "promptTokensDetails": kinds(TEXT=2, AUDIO=7), "candidatesTokenCount": 4}
+    found = streamed("gemini", first, generated({**last, "serviceTier": "priority"}))
+    assert found == Usage(9, 0, 4, 0)
+    assert found.details == UsageDetails(audio=7, searches=2, tier="priority")
