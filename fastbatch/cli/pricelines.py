@@ -127,14 +127,16 @@ def stamp_lines(stamps: Iterable[Stamp]) -> list[str]:
     return [f"from {stamp}" for stamp in stamps]
 
 
-def change_lines(changes: Sequence[Change]) -> list[str]:
-    """What changes, and in the last line how much of it there is."""
+def change_lines(changes: Sequence[Change], most: int | None = None) -> list[str]:
+    """What changes, the first `most` of it, and in the last line how much of it there is."""
     lines = []
-    for change in changes:
+    for change in changes[:most]:
         lines.append(f"{change.verdict:<8} {change.name}")
         if change.verdict != "gone":
             rows = [[_step_label(step), _step_money(step), _step_percent(step)] for step in change.steps]
             lines += [f"         {line}" for line in _table(rows)]
+    if most is not None and len(changes) > most:
+        lines.append(f"… and {len(changes) - most:,} more models; fastbatch prices diff shows them all.")
     verdicts = [change.verdict for change in changes]
     counts = [f"{verdicts.count(verdict)} {verdict}" for verdict in dict.fromkeys(verdicts)]
     lines.append((", ".join(counts) or "nothing changes") + ".")

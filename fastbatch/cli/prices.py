@@ -126,6 +126,7 @@ def import_(
     kept as prices.toml in your configuration folder, and goes before the prices that come with fastbatch.
     """
     from fastbatch.assembly import open_book
+    from fastbatch.cli.pricelines import change_lines
     from fastbatch.errors import StorageError, UsageError
     from fastbatch.folders import own_prices
     from fastbatch.pricelists.imports import read_any
@@ -142,7 +143,9 @@ def import_(
     table = table_of(document, file)
     if given.left_out:
         _say([f"{given.left_out:,} models have no place in a table and are left out."])
-    _say_changes(_against(open_book(), [table]), False)
+    if not table.providers:
+        raise UsageError(f"{file} holds no prices")
+    _say(change_lines(_against(open_book(), [table]), _MOST))
     if not yes:
         if not sys.stdin.isatty():
             raise UsageError("not imported: nobody can be asked here; say --yes")

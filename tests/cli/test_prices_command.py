@@ -124,6 +124,24 @@ def test_a_wrong_table_is_not_imported(prices: Callable[..., Ran], tmp_path: Pat
     assert not kept(tmp_path).exists()
 
 
+@pytest.mark.parametrize("text", ["", "date = 2026-11-01", "# nothing"])
+def test_an_empty_table_is_not_imported(prices: Callable[..., Ran], tmp_path: Path, text: str) -> None:
+    """It would take the place of the prices there are."""
+    ran = prices("import", own(tmp_path, text), "--yes")
+    assert (ran.code, "holds no prices" in ran.err) == (2, True)
+    assert not kept(tmp_path).exists()
+
+
+def test_a_long_list_of_changes_is_cut(prices: Callable[..., Ran], tmp_path: Path) -> None:
+    """An import shows forty models and counts the others."""
+    many = own(tmp_path, "".join(f'["openai:m{number}"]\ninput = 1\n' for number in range(50)))
+    ran = prices("import", many, "--yes")
+    assert ran.code == 0, ran.err
+    assert ran.out.count("new      openai:m") == 40
+    assert "… and 10 more models" in ran.out
+    assert "\n50 new.\n" in ran.out
+
+
 def test_litellms_list_can_be_imported(prices: Callable[..., Ran], tmp_path: Path) -> None:
     """Its JSON becomes a table that can be edited; what has no place is counted."""
     told = {
