@@ -37,7 +37,7 @@ def bill_of(
     """
     keys = keys_of(by)
     bill = Bill(tuple(by))
-    changes = _adjustments(sources, bill) if adjusted else Adjusted()
+    changes = adjusted_of(sources, bill) if adjusted else Adjusted()
     # One file has each answer once; several may share some.
     seen = NumberTable() if len(sources.lines) > 1 else None
     first, last = days
@@ -76,7 +76,12 @@ def bill_of(
     return bill
 
 
-def _adjustments(sources: Sources, bill: Bill) -> Adjusted:
+def adjusted_of(sources: Sources, bill: Bill) -> Adjusted:
+    """What the adjustments of some results say; `bill` hears of damaged lines.
+
+    Raises:
+        InputError: they cannot be read.
+    """
     found = Adjusted()
     for path in sources.adjustments:
         for number in found.read(path):

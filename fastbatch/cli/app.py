@@ -15,6 +15,7 @@ from fastbatch.cli.cost import cost
 from fastbatch.cli.estimate import estimate
 from fastbatch.cli.models import models
 from fastbatch.cli.repair import repair
+from fastbatch.cli.reprice import reprice
 from fastbatch.cli.retry import retry
 from fastbatch.cli.run import run
 from fastbatch.cli.simulate import simulate
@@ -51,7 +52,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (estimate, run, retry, status, repair, cost):
+for command in (estimate, run, retry, status, repair, cost, reprice):
     app.command(no_args_is_help=True)(command)
 app.command()(batches)
 app.command()(models)
