@@ -120,7 +120,7 @@ def _agreed(offers: Sequence[Offer]) -> bool:
         UsageError: there is nobody to ask.
         typer.Abort: by Ctrl-C.
     """
-    if all(not offer.at_most.high and not offer.unbounded and not offer.unpriced for offer in offers):
+    if all(offer.at_most.high == 0 and not offer.unpriced for offer in offers):
         return True
     for offer in offers:
         say(_offered(offer))
@@ -146,13 +146,14 @@ def _offered(offer: Offer) -> str:
     rows = f"The pilot asks {counted(offer.rows, 'row')} of {offer.name}"
     if offer.unpriced == offer.rows:
         return f"{rows}, for which there is no price."
-    assert offer.at_most.high is not None
-    least = f"{rows}, for {money(offer.at_most.high)} at most (retries aside)"
-    if offer.unbounded:
-        least = (
-            f"{rows}, for {money(offer.at_most.high)} and the answers of {offer.unbounded:,} that set no "
-            "max_tokens, which may be as long as the model likes"
+    long = f"{offer.unbounded:,} of them set no max_tokens, and might fill the model's context"
+    if offer.at_most.high is None:
+        said = (
+            f"{rows}, for {money(offer.at_most.low)} and what their answers cost: {long}, which nobody knows"
         )
+    else:
+        but = f"retries aside; {long}" if offer.unbounded else "retries aside"
+        said = f"{rows}, for {money(offer.at_most.high)} at most ({but})"
     if offer.unpriced:
-        least += f"; {offer.unpriced:,} of them have no price"
-    return f"{least}."
+        said += f"; {offer.unpriced:,} of them have no price"
+    return f"{said}."

@@ -18,7 +18,7 @@ from fastbatch.models.money import dollars
 from fastbatch.models.response import Mode, ResponseWrapper, Usage
 from fastbatch.models.stats import Bill
 from fastbatch.pricing.book import PriceBook
-from fastbatch.pricing.bound import bound
+from fastbatch.pricing.bound import at_most
 from fastbatch.pricing.rates import Rates
 from fastbatch.pricing.served import asked_for, served_by
 
@@ -202,20 +202,10 @@ class Till(Generic[ResponseT]):
 
     def _at_most(self, job: Job[ResponseT], rates: Sequence[Rates]) -> int | None:
         """What a job's request costs at most by these rates; None where nobody can say."""
-        if not any(each.costs for each in rates):
-            return 0
         body = job.asked.body
         provider, model = self._groups[job.group].provider.name, body.get("model")
         listing = self.book.find(provider, self._names.get((provider, model), model) or "")
-        context = 0 if listing is None else listing.context
-        prompt, completion = bound(job.asked.endpoint, body)
-        if context and (prompt is None or prompt > context):
-            prompt = context
-        if completion is None:
-            completion = context or None
-        if prompt is None or completion is None:
-            return None
-        return max(each.worst(prompt, completion) for each in rates)
+        return at_most(job.asked.endpoint, body, rates, 0 if listing is None else listing.context)
 
     def try_hold(self, job: Job[ResponseT]) -> bool:
         """Set the worst case of a job aside, where there is money for it and nobody waits.

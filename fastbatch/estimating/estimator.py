@@ -25,7 +25,7 @@ from fastbatch.limits.options import Limits
 from fastbatch.models.request import LLMRequest
 from fastbatch.models.response import Usage
 from fastbatch.pricing.book import PriceBook
-from fastbatch.pricing.bound import bound
+from fastbatch.pricing.bound import at_most, most_completion
 from fastbatch.pricing.money import dollars
 from fastbatch.pricing.served import asked_for
 
@@ -33,8 +33,9 @@ from fastbatch.pricing.served import asked_for
 class Offer(NamedTuple):
     """What one model's pilot would do.
 
-    `at_most` bounds its bill, retries aside, and of rows that nothing bounds only their prompts; `unbounded`
-    is how many of them there are, and `unpriced` how many have no price.
+    `at_most` bounds its bill, retries aside, from the prompts alone to the longest answers; its high end is
+    None where nobody knows that. `unbounded` is how many rows set no maximum of tokens out, so that they
+    might fill the model's context, and `unpriced` how many have no price.
     """
 
     name: str
@@ -130,24 +131,22 @@ class Estimator:
         chosen = {each.row.line: each for each in choose(self.tally.kept, self.tally.rows, rows, self._dice)}
         asking = await self._run.picked(chosen.keys())
         self._asking = [(chosen[line], request) for line, request in asking]
-        low = at_most = unbounded = unpriced = 0
+        low = high = unbounded = unpriced = endless = 0
         for each, request in self._asking:
             low += each.row.prompt_cost
-            limit = bound(request.endpoint, request.body)
+            unbounded += most_completion(request.endpoint, request.body) is None
             ways = asked_for(self._provider, request.body)
             rates = [self._book.rates(self._provider, each.row.model, self._moment, way) for way in ways]
             known = [rate for rate in rates if rate is not None]
-            if not known:
-                unpriced += 1
-            elif limit.prompt is None or limit.completion is None:
-                unbounded += 1
-                at_most += each.row.prompt_cost
-            else:
-                at_most += max(rate.worst(limit.prompt, limit.completion) for rate in known)
+            listing = self._book.find(self._provider, each.row.model)
+            worst = at_most(request.endpoint, request.body, known, 0 if listing is None else listing.context)
+            unpriced += not known
+            endless += worst is None
+            high += worst or 0
         return Offer(
             self.name,
             len(self._asking),
-            Dollars(dollars(low), None, dollars(at_most)),
+            Dollars(dollars(low), None, None if endless else dollars(high)),
             unbounded,
             unpriced,
         )

@@ -6,12 +6,14 @@ UTF-8 bytes; what is no text has a bound of its own, or the model's whole contex
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import orjson
 
 from fastbatch.limits.tokens import output_allowance
 from fastbatch.models.params import EMBEDDINGS, MODERATIONS
+from fastbatch.pricing.rates import Rates
 
 # The largest picture is 48,169 tokens (gpt-4o-mini at high detail: 2,833 and eight tiles of 5,667).
 _PICTURE = 50_000
@@ -36,6 +38,23 @@ class Bound(NamedTuple):
 def bound(endpoint: str, body: dict[str, Any]) -> Bound:
     """The bound of one request."""
     return Bound(_prompt(body), most_completion(endpoint, body))
+
+
+def at_most(endpoint: str, body: dict[str, Any], rates: Sequence[Rates], context: int) -> int | None:
+    """What one request costs at most by any of these rates, in pico-dollars; None where nobody can say.
+
+    What has no bound of its own has the model's `context`, as far as that is known (not 0).
+    """
+    if not any(each.costs for each in rates):
+        return 0
+    prompt, completion = bound(endpoint, body)
+    if context and (prompt is None or prompt > context):
+        prompt = context
+    if completion is None:
+        completion = context or None
+    if prompt is None or completion is None:
+        return None
+    return max(each.worst(prompt, completion) for each in rates)
 
 
 def most_completion(endpoint: str, body: dict[str, Any]) -> int | None:

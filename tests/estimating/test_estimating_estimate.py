@@ -253,6 +253,18 @@ def test_what_a_pilot_may_cost_is_said_before(tmp_path, rows, simulator):
     assert found.pilot.cost <= offers[1].at_most.high
 
 
+def test_a_pilot_without_bounds_may_fill_the_context(tmp_path, simulator):
+    """The worst case of a request without max_tokens is the model's context, 100,000 tokens at $0.000004."""
+    rows = write_rows(tmp_path / "rows.jsonl", {"prompt": "a"}, {"prompt": "b", "max_tokens": 1})
+    offers = []
+    asks = manager(simulator, DiskCache(tmp_path / "cache"))
+    one(rows, asks, pilot=2, agree=offers.extend)
+    (offer,) = offers
+    assert (offer.rows, offer.unbounded) == (2, 1)
+    assert Decimal("0.4") < offer.at_most.high < Decimal("0.401")
+    assert offer.at_most.low < Decimal("0.0001")
+
+
 def test_rows_that_fail_are_told_and_taken_into_account(tmp_path, rows):
     """The low end takes them to cost nothing, the high end as much as others; they are not in the cache."""
 
