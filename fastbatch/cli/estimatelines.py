@@ -162,6 +162,9 @@ def _about(model: ModelEstimate, of: str) -> Iterator[str]:
     send = model.plan.to_send
     if 0 < model.exact < send:
         yield f"{of}{send - model.exact:,} requests have tools, formats or pictures, which nobody can count."
+    if model.named:
+        names = ", ".join(name or "no name" for name in model.named_models)
+        yield f"{of}{counted(model.named, 'request')} with a model of the row's own, priced as that: {names}."
     if model.unpriced:
         names = ", ".join(name or "no name" for name in model.unpriced_models)
         what = (

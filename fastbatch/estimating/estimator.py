@@ -200,6 +200,8 @@ class Estimator:
             duration=self._duration(tokens_in, tokens_out),
             unpriced=tally.unpriced,
             unpriced_models=tuple(tally.unpriced_models),
+            named=tally.named,
+            named_models=tuple(tally.named_models),
             unbounded=tally.unbounded,
             too_long=tally.too_long,
             per_hundred=dollars(tally.usual.per_hundred),

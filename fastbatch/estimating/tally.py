@@ -18,7 +18,7 @@ from fastbatch.vocabularies.counting import Counter, counter_of
 
 _KEPT = 1 << 16  # rows that a pilot's are chosen from, themselves drawn at random from a larger input
 _SHORTEST = 2_000  # tokens: every model's context is longer, so that nearly no row is looked up
-_SHOWN = 3  # kinds of bad rows, models without a price
+_SHOWN = 3  # kinds of bad rows, models
 
 
 class Drawn(NamedTuple):
@@ -75,6 +75,7 @@ class Tally:
             requests that say so; how many say nothing.
         limited: tokens as the provider's limits count them: where no answer has any, and where all are as
             long as they may be (OpenAI counts `max_tokens` whatever comes, Gemini the prompts alone).
+        named, named_models: requests that name another model than `model`, and the first of those.
         usual, batch: what they cost.
         sizes: requests to `model` by the number of binary digits of their tokens in.
         longest: tokens of the longest prompt with its answer.
@@ -103,6 +104,8 @@ class Tally:
         self.rows = self.tokens = self.exact = self.most = self.unbounded = 0
         self.longest = self.too_long = 0
         self.limited = (0, 0)
+        self.named = 0
+        self.named_models: dict[str, None] = {}
         self.usual, self.batch = Sums(), Sums()
         self.unpriced = 0
         self.unpriced_models: dict[str, None] = {}
@@ -137,6 +140,10 @@ class Tally:
             self.sizes[tokens.bit_length()] = Size(
                 size.rows + 1, size.tokens + tokens, size.most + (most or 0), size.unbounded + (most is None)
             )
+        else:
+            self.named += 1
+            if len(self.named_models) < _SHOWN:
+                self.named_models[model] = None
         rates, batch = self._rates_of(model, body)
         prompt_cost = batch_prompt_cost = 0
         if rates is None:

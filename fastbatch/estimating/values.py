@@ -100,6 +100,8 @@ class ModelEstimate:
         batch: by the provider's batch API; None where it has none.
         duration: under the declared limits; None where nothing is declared or measured.
         unpriced: requests to models without a price, which are in no sum, and the names of those models.
+        named: requests that name a model of their own, and are counted and priced as that one's.
+        named_models: some of those models.
         unbounded: requests that set no maximum of tokens out.
         too_long: requests whose prompt alone is more than the model's context, so that it will refuse them.
         per_hundred: what a hundred tokens of answer more from each of those cost.
@@ -119,6 +121,8 @@ class ModelEstimate:
     duration: Duration | None
     unpriced: int = 0
     unpriced_models: tuple[str, ...] = ()
+    named: int = 0
+    named_models: tuple[str, ...] = ()
     unbounded: int = 0
     too_long: int = 0
     per_hundred: Decimal = Decimal(0)

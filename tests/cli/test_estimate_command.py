@@ -113,6 +113,17 @@ def test_options_decide_what_is_asked(tmp_path):
     assert other["tokens_out"]["high"] == 12
 
 
+def test_rows_that_name_their_model_are_priced_as_that(tmp_path):
+    """The row of the table would mislead without a word."""
+    write_rows(tmp_path / "rows.jsonl", {"prompt": "a", "model": "gpt-4o-mini", "max_tokens": 5})
+    dear = estimated(tmp_path, "-m", "openai:gpt-4o")
+    assert "1 request with a model of the row's own, priced as that: gpt-4o-mini." in dear.out
+    assert "Cheaper" not in dear.out
+    own = json.loads(estimated(tmp_path, "-m", "openai:gpt-4o-mini", "--json").out)["models"][0]
+    other = json.loads(estimated(tmp_path, "-m", "openai:gpt-4o", "--json").out)["models"][0]
+    assert (own["cost"], own["named"], other["named"]) == (other["cost"], 0, 1)
+
+
 def test_stdin(tmp_path):
     """`-` reads it."""
     ran = estimated(tmp_path, "-m", "openai:gpt-4o", given="-", stdin=b'{"prompt": "a"}\n{"prompt": "b"}\n')

@@ -112,6 +112,7 @@ def test_rows_with_models_of_their_own(tmp_path):
     )
     found = one(rows, manager())
     assert (found.unpriced, found.unpriced_models) == (1, ("other",))
+    assert (found.named, found.named_models) == (1, ("other",))
     assert found.cost.low == Decimal(found.tokens_in.low // 2) / 10**6
 
 
