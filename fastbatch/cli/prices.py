@@ -131,7 +131,8 @@ def import_(
     from fastbatch.folders import own_prices
     from fastbatch.pricelists.imports import read_any
     from fastbatch.pricelists.userfile import read_document, table_of
-    from fastbatch.pricelists.writing import as_toml, put
+    from fastbatch.pricelists.wholefile import put
+    from fastbatch.pricelists.writing import as_toml
 
     own = own_prices()
     if replace and merge:
@@ -152,7 +153,7 @@ def import_(
         typer.confirm(f"Use these prices from now on ({own})?", abort=True)
     as_is = file.suffix != ".json" and not merge  # with its comments
     try:
-        put(own, file.read_text(encoding="utf-8-sig") if as_is else as_toml(document))
+        put(own, file.read_bytes() if as_is else as_toml(document).encode())
     except OSError as error:
         raise StorageError(f"{own} cannot be written: {error.strerror or error}") from None
     _say([f"Kept as {own}."])

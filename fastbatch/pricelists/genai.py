@@ -15,27 +15,8 @@ from genai_prices import types
 from genai_prices.data import providers
 
 from fastbatch.pricelists.table import FORM, day
+from fastbatch.pricelists.units import PIECES, TOKENS, UNCOUNTED
 from fastbatch.pricing.money import per_token, picos
-
-_KINDS = {
-    "input_mtok": "input",
-    "output_mtok": "output",
-    "cache_read_mtok": "cached",
-    "cache_write_mtok": "written",
-    "cache_write_1h_mtok": "written_1h",
-    "output_reasoning_mtok": "reasoning",
-    "input_audio_mtok": "audio",
-    "cache_audio_read_mtok": "cached_audio",
-    "output_audio_mtok": "spoken",
-    "input_image_mtok": "image",
-    "cache_image_read_mtok": "cached_image",
-    "output_image_mtok": "drawn",
-    "input_video_mtok": "video",
-    "output_video_mtok": "filmed",
-}
-_PER_THOUSAND = {"requests_kcount": "request", "web_searches_kcount": "search"}
-# Units beside tokens that a reply's usage does not count: a model that is paid by them is not priced.
-_UNCOUNTED = ("_hours", "_kpages", "_mchars", "_gpixels", "_messages_kcount")
 
 # A batch is half price where no rates of its own are listed (they are since autumn 2026), but for what is
 # named here. OpenAI's table of batches has no cached rate for many models
@@ -108,14 +89,14 @@ def _entry(
 
 def _rates(prices: types.ModelPrice) -> dict[str, Any]:
     stated = {key: price for key, price in vars(prices).items() if price is not None}
-    if any(key.endswith(_UNCOUNTED) for key in stated):
+    if any(key.endswith(UNCOUNTED) for key in stated):
         return {}
     found: dict[str, Any] = {}
     for key, price in stated.items():
-        if key in _KINDS:
-            found[_KINDS[key]] = _rate(price)
-        elif key in _PER_THOUSAND and isinstance(price, Decimal):
-            found[_PER_THOUSAND[key]] = picos(price / 1000)
+        if key in TOKENS:
+            found[TOKENS[key]] = _rate(price)
+        elif key in PIECES and isinstance(price, Decimal):
+            found[PIECES[key]] = picos(price / 1000)
     return found
 
 

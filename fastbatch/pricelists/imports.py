@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fastbatch.errors import ConfigError
+from fastbatch.pricelists.units import PIECES, TOKENS, UNCOUNTED
 from fastbatch.pricelists.userfile import Document, read_document
 
 _FINEST = Decimal("0.000001")
@@ -61,23 +62,6 @@ _ABOVE = re.compile(r"(.+)_above_(\d+)k_tokens")
 
 _THEIR_PROVIDERS = {"google": ("gemini", "vertex"), "x-ai": ("xai",)}
 _OURS = frozenset((*_PROVIDERS.values(), "gemini"))
-_UNITS = {
-    "input_mtok": "input",
-    "output_mtok": "output",
-    "cache_read_mtok": "cached",
-    "cache_write_mtok": "written",
-    "cache_write_1h_mtok": "written_1h",
-    "output_reasoning_mtok": "reasoning",
-    "input_audio_mtok": "audio",
-    "cache_audio_read_mtok": "cached_audio",
-    "output_audio_mtok": "spoken",
-    "input_image_mtok": "image",
-    "cache_image_read_mtok": "cached_image",
-    "output_image_mtok": "drawn",
-    "input_video_mtok": "video",
-    "output_video_mtok": "filmed",
-}
-_PIECES = {"requests_kcount": "request", "web_searches_kcount": "search"}
 
 
 class Imported(NamedTuple):
@@ -228,14 +212,16 @@ def _genai_rates(model: Mapping[str, Any]) -> dict[str, Any]:
 
 def _rates(prices: Mapping[str, Any]) -> dict[str, Any]:
     rates: dict[str, Any] = {}
+    if any(key.endswith(UNCOUNTED) for key in prices):
+        return rates
     for key, price in prices.items():
-        if key in _PIECES and _is_price(price):
-            rates[_PIECES[key]] = _trimmed(Decimal(price) / 1000)
-        elif key in _UNITS and _is_price(price):
-            rates[_UNITS[key]] = _trimmed(Decimal(price).quantize(_FINEST))
-        elif key in _UNITS and isinstance(price, dict):
+        if key in PIECES and _is_price(price):
+            rates[PIECES[key]] = _trimmed(Decimal(price) / 1000)
+        elif key in TOKENS and _is_price(price):
+            rates[TOKENS[key]] = _trimmed(Decimal(price).quantize(_FINEST))
+        elif key in TOKENS and isinstance(price, dict):
             steps = [{"above": tier["start"], "price": tier["price"]} for tier in price["tiers"]]
-            rates[_UNITS[key]] = [price["base"], *steps]
+            rates[TOKENS[key]] = [price["base"], *steps]
     return rates
 
 

@@ -7,8 +7,6 @@ that is damaged is made anew; where none can be written, the list is made anew e
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from contextlib import suppress
 from datetime import date
 from importlib.metadata import version
@@ -20,6 +18,7 @@ import orjson
 from fastbatch.folders import prices_folder
 from fastbatch.pricelists.digests import digest
 from fastbatch.pricelists.table import FORM, PriceTable, as_date, day
+from fastbatch.pricelists.wholefile import put
 from fastbatch.pricing.book import Stamp
 
 _DIGEST = 64  # hex digits
@@ -42,7 +41,7 @@ def genai_list(today: date, folder: Path | None = None) -> PriceTable:
 
         content = orjson.dumps(convert())
         with suppress(OSError):  # a cache that cannot be written costs time, no more
-            _write(path, content)
+            put(path, hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
     form: dict[str, Any] = orjson.loads(content)
     begun = [each for each in form["days"] if each <= day(today)]
     newest = as_date(begun[-1]).isoformat() if begun else ""
@@ -57,16 +56,3 @@ def _read(path: Path) -> bytes | None:
         return None
     told, content = found[:_DIGEST], found[_DIGEST + 1 :]
     return content if told == hashlib.sha256(content).hexdigest().encode() else None
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Whole or not at all: other processes may be reading, or writing the same."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
-        Path(name).replace(path)
-    except OSError:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 from fastbatch.pricelists.userfile import Document
@@ -28,23 +25,6 @@ def as_toml(document: Document) -> str:
         parts.append(f"[{_text(name)}]\n{_lines(told)}")
         parts += [f"[[{_text(name)}.history]]\n{_lines(each)}" for each in told.get("history", [])]
     return "\n".join(parts)
-
-
-def put(path: Path, text: str) -> None:
-    """Write a table, whole or not at all.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(name).replace(path)
-    except OSError:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def _lines(told: Mapping[str, Any]) -> str:
