@@ -11,27 +11,21 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import orjson
-from xxhash import xxh3_64_intdigest
 
 from fastbatch.simulator.asks import Rejected, load, mapping, objects
 from fastbatch.simulator.batches.batch import Batch
 from fastbatch.simulator.batches.desks import Desk, Document, Visit, bounded, document, page
-from fastbatch.simulator.batches.forms import Outcome, Row, WrongLine
+from fastbatch.simulator.batches.gemini_lines import BROKEN, CANCELLED, FAMILY, LATE, WRONG, GeminiForm
 from fastbatch.simulator.batches.lines import FileSource, ListSource, Source
 from fastbatch.simulator.batches.multipart import parts
 from fastbatch.simulator.batches.shelf import Stored, Upload
 from fastbatch.simulator.batches.work import Batches
-from fastbatch.simulator.dialects.base import Dialect
 from fastbatch.simulator.dialects.gemini import GEMINI
-from fastbatch.simulator.dialects.gemini_content import GENERATE
 from fastbatch.simulator.headers import rfc3339
-from fastbatch.simulator.incoming import NONE_KEPT, Incoming
 
-_FAMILY = "gemini"
 _TYPE = "type.googleapis.com/google.ai.generativelanguage.v1main."
-_MOST_ROWS = 1_000_000  # Google names no bound
 _MOST_INLINE_BYTES = 20 * 1024 * 1024
-_WEEK_HALF = 48 * 3600  # seconds that an uploaded file is kept
+_KEPT_SECONDS = 48 * 3600  # of an uploaded file
 
 _STATES = {
     "validating": "PENDING",
@@ -40,62 +34,6 @@ _STATES = {
     "cancelled": "CANCELLED",
     "expired": "EXPIRED",
 }
-# An error in a line or an operation is a google.rpc.Status, whose codes are those of gRPC.
-_CODES = {0: 4, 400: 3, 401: 16, 403: 7, 404: 5, 405: 12, 429: 8, 500: 13, 503: 14}
-_CANCELLED, _WRONG, _LATE, _BROKEN = 1, 3, 4, 13
-
-
-class GeminiForm:
-    """The lines of Gemini's batch files, or requests inside a batch, see `Form`."""
-
-    family = _FAMILY
-    dialect: Dialect = GEMINI
-    operation = GENERATE
-    one_model = True
-    one_file = True
-    counts_at_once = True
-    most_rows = _MOST_ROWS
-    prefix = "files/batch-"
-    request = Incoming("POST", "", None, b"", 0.0, NONE_KEPT)
-
-    def __init__(self, version: str, model: str, *, inline: bool) -> None:
-        self._model = model
-        self.purpose = "" if inline else "GENERATED"
-        self._salt = xxh3_64_intdigest(f"/{version}/models/{model}:generateContent".encode())
-
-    def read(self, line: bytes | Mapping[str, Any]) -> Row:
-        """`{key, request}`; a model in the request must be the batch's."""
-        try:
-            said = orjson.loads(line) if isinstance(line, bytes) else line
-        except orjson.JSONDecodeError:
-            said = None
-        if not isinstance(said, dict) or not isinstance(said.get("request"), dict):
-            raise WrongLine("INVALID_ARGUMENT", "A line must be an object with a key and a request.")
-        if not isinstance(said.get("key"), str) or not said["key"]:
-            raise WrongLine("INVALID_ARGUMENT", "A line must have a key.")
-        model = said["request"].get("model", f"models/{self._model}")
-        if model != f"models/{self._model}":
-            raise WrongLine("INVALID_ARGUMENT", f"The model {model} is not that of the batch.")
-        return Row(said["key"], self._model, said["request"], self._salt)
-
-    def result(self, name: str, outcome: Outcome, number: str) -> bytes:
-        """`{key, response}` or `{key, error}`."""
-        if outcome.answered:
-            return _line({"key": name, "response": outcome.body})
-        message = "Deadline exceeded."
-        if outcome.status:
-            message = orjson.loads(orjson.dumps(outcome.body))["error"]["message"]
-        return _line({"key": name, "error": {"code": _CODES[outcome.status], "message": message}})
-
-    def undone(self, name: str, state: str, number: str) -> bytes:
-        """An error where it was cancelled; another batch says nothing of what it left undone."""
-        if state != "cancelled":
-            return b""
-        return _line({"key": name, "error": {"code": _CANCELLED, "message": "The batch was cancelled."}})
-
-
-def _line(said: Any) -> bytes:
-    return orjson.dumps(said, option=orjson.OPT_APPEND_NEWLINE)
 
 
 class GeminiDesks:
@@ -173,7 +111,7 @@ class GeminiDesks:
 
     def _files(self, visit: Visit) -> Document:
         query = _query(visit)
-        files, limit = visit.batches.shelf.listed(_FAMILY), bounded(query, "pageSize", 10, 100)
+        files, limit = visit.batches.shelf.listed(FAMILY), bounded(query, "pageSize", 10, 100)
         some, more = page(files, lambda stored: stored.id, query.get("pageToken"), limit)
         listed = {"files": [_file(stored, visit) for stored in some]} if some else {}
         return document({**listed, **({"nextPageToken": some[-1].id} if more else {})})
@@ -182,7 +120,7 @@ class GeminiDesks:
         return document(_file(_kept(visit), visit))
 
     def _forget(self, visit: Visit) -> Document:
-        visit.batches.shelf.remove(_FAMILY, _kept(visit).id)
+        visit.batches.shelf.remove(FAMILY, _kept(visit).id)
         return document({})
 
     def _download(self, visit: Visit) -> Document:
@@ -206,7 +144,7 @@ class GeminiDesks:
             source: Source = ListSource(requests)
         else:
             file = config.get("fileName")
-            stored = batches.shelf.find(_FAMILY, file) if isinstance(file, str) else None
+            stored = batches.shelf.find(FAMILY, file) if isinstance(file, str) else None
             if stored is None:
                 raise Rejected(f"File {file} not found.", status=404)
             source = FileSource(stored.content)
@@ -230,7 +168,7 @@ class GeminiDesks:
     def _listed(self, visit: Visit) -> Document:
         query, batches = _query(visit), visit.batches
         some, more = page(
-            batches.listed(_FAMILY),
+            batches.listed(FAMILY),
             lambda batch: batch.id,
             query.get("pageToken"),
             bounded(query, "pageSize", 10, 1000),
@@ -255,7 +193,7 @@ def _query(visit: Visit) -> dict[str, str]:
 
 def _found(visit: Visit) -> Batch:
     (name,) = visit.names
-    batch = visit.batches.find(_FAMILY, f"batches/{name}")
+    batch = visit.batches.find(FAMILY, f"batches/{name}")
     if batch is None:
         raise Rejected(f"batches/{name} was not found.", status=404)
     return batch
@@ -263,7 +201,7 @@ def _found(visit: Visit) -> Batch:
 
 def _kept(visit: Visit) -> Stored:
     (name,) = visit.names
-    stored = visit.batches.shelf.find(_FAMILY, f"files/{name}")
+    stored = visit.batches.shelf.find(FAMILY, f"files/{name}")
     if stored is None:
         # Google does not tell a file that is not there from one that is another's.
         message = f"You do not have permission to access files/{name} or it may not exist."
@@ -287,7 +225,7 @@ def _stored(visit: Visit, about: Mapping[str, Any], content: bytes) -> Document:
     name, kind = about.get("displayName"), about.get("mimeType")
     stored = visit.batches.shelf.add(
         content,
-        owner=_FAMILY,
+        owner=FAMILY,
         prefix="files/",
         name=name if isinstance(name, str) else "",
         purpose="UPLOADED",
@@ -306,9 +244,8 @@ def _inlined(body: bytes, config: Mapping[str, Any]) -> tuple[list[Any], list[An
     for place, said in enumerate(requests):
         about = mapping(said, "metadata")
         key = about.get("key")
-        lines.append(
-            _line({"key": key if isinstance(key, str) else str(place), "request": said.get("request")})
-        )
+        name = key if isinstance(key, str) else str(place)
+        lines.append({"key": name, "request": said.get("request")})
         metadata.append(about)
     return lines, metadata
 
@@ -323,7 +260,7 @@ def _file(stored: Stored, visit: Visit) -> dict[str, Any]:
         "sizeBytes": str(len(stored.content)),
         "createTime": created,
         "updateTime": created,
-        "expirationTime": rfc3339(stored.created + _WEEK_HALF),
+        "expirationTime": rfc3339(stored.created + _KEPT_SECONDS),
         "uri": uri,
         **({"downloadUri": f"{uri}:download?alt=media"} if stored.purpose == "GENERATED" else {}),
         "state": "ACTIVE",
@@ -368,10 +305,10 @@ def _error(batch: Batch) -> dict[str, Any]:
             f"line {problem.line}: {problem.message}" if problem.line else problem.message
             for problem in batch.problems
         )
-        return {"code": _BROKEN if batch.problems[0].code == "server_error" else _WRONG, "message": told}
+        return {"code": BROKEN if batch.problems[0].code == "server_error" else WRONG, "message": told}
     if batch.state == "expired":
-        return {"code": _LATE, "message": "The batch expired."}
-    return {"code": _CANCELLED, "message": "The batch was cancelled."}
+        return {"code": LATE, "message": "The batch expired."}
+    return {"code": CANCELLED, "message": "The batch was cancelled."}
 
 
 def _output(batch: Batch) -> dict[str, Any]:
