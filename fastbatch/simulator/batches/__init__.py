@@ -11,7 +11,7 @@
 
 `work` has the batches, `batch` is the life of one, `lines` are its rows, `rows` answers one of them; `shelf`
 keeps files and `multipart` reads how they come. How an API writes rows and results is a form (`forms` is the
-promise of it, `openai_lines` is one), what it says at each of its paths a desk (`desks`, `openai`).
+promise of it, `openai_lines` is one); what it says at each of its paths, a desk (`desks`, `openai`).
 
 What comes in one document is read in one go: 50 MB in Anthropic's form hold the loop for a fifth of a second.
 
