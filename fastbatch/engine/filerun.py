@@ -144,7 +144,9 @@ class FileRun(Generic[ResponseT]):
         self._refuse_impossible()
         journal = self._journal()
         try:
-            answers, _ = await self._in_thread(lambda: self._look(journal))
+            # The rows are read one time less where none of them has to be refused before the others.
+            look = self._look if self._options.on_bad_row == "fail" else self._take
+            answers, _ = await self._in_thread(lambda: look(journal))
             return await self._planned(answers, journal.uncertain, onlooker)
         finally:
             journal.undo()
@@ -214,11 +216,7 @@ class FileRun(Generic[ResponseT]):
 
     def _look(self, journal: Journal) -> tuple[Answers, int]:
         """Take the output, read what is answered, look through the input: the answers, and how many rows."""
-        journal.open(input=self._input.identity, model=self._title)
-        if self._options.mode == "online":
-            refuse_open(self._output)
-        answers = Answers(journal.files, RowTable(self._input.expected()))
-        answers.read(lambda: self._interrupted)
+        answers, _ = self._take(journal)
         total = self._input.check(
             answers,
             self._options.on_bad_row,
@@ -226,6 +224,15 @@ class FileRun(Generic[ResponseT]):
             answered=None if self._errors.touched is None else self._errors.touch,
         )
         return answers, total
+
+    def _take(self, journal: Journal) -> tuple[Answers, int]:
+        """Take the output and read what is answered: the answers, and how many."""
+        journal.open(input=self._input.identity, model=self._title)
+        if self._options.mode == "online":
+            refuse_open(self._output)
+        answers = Answers(journal.files, RowTable(self._input.expected()))
+        answers.read(lambda: self._interrupted)
+        return answers, answers.count
 
     async def _planned(
         self, answers: Answers, uncertain: Sequence[UncertainRow], onlooker: Onlooker | None = None
