@@ -53,6 +53,7 @@ _COSTS = {
     "cache_creation_input_token_cost_above_1hr": "written_1h",
     "output_cost_per_reasoning_token": "reasoning",
     "input_cost_per_audio_token": "audio",
+    "cache_read_input_audio_token_cost": "cached_audio",
     "output_cost_per_audio_token": "spoken",
     "input_cost_per_image_token": "image",
     "output_cost_per_image_token": "drawn",
@@ -157,9 +158,9 @@ def _litellm_rates(told: Mapping[str, Any]) -> dict[str, Any]:
     medium = searches.get("search_context_size_medium") if isinstance(searches, dict) else None
     if medium is not None and _is_price(medium):
         rates["search"] = _trimmed(Decimal(medium))
-    context = told.get("max_input_tokens")
-    if type(context) is int and context > 0:
-        rates["context"] = context
+    most = [told.get(key) for key in ("max_input_tokens", "max_output_tokens")]
+    if all(type(each) is int and each > 0 for each in most):
+        rates["context"] = sum(most)
     return rates
 
 

@@ -35,6 +35,16 @@ class Rate(NamedTuple):
         return max(self.base, *(rate for above, rate in self.steps if prompt_tokens > above), 0)
 
 
+class _Flat(NamedTuple):
+    """Pico-dollars for the tokens that every reply counts, and once for the request."""
+
+    fresh: int
+    read: int
+    written: int
+    thought: int
+    once: int
+
+
 @dataclass(frozen=True, slots=True)
 class Rates:
     """What a model costs; what has no rate of its own is paid at that of which it is a part.
@@ -71,13 +81,20 @@ class Rates:
     search: Rate | None = None
     costs: bool = field(init=False, repr=False, compare=False, default=True)
     """Whether anything of it costs anything."""
-    _flat: tuple[int, int, int, int] | None = field(init=False, repr=False, compare=False, default=None)
+    _flats: tuple[tuple[int, _Flat], ...] = field(init=False, repr=False, compare=False, default=())
+    """What a usage without details is paid at, for the longest prompts first: `(above, rates)`."""
 
     def __post_init__(self) -> None:
-        usual = self.input, self.cached or self.input, self.output, self.reasoning or self.output
-        if self.request is None and not any(rate.steps for rate in usual):
-            flat = usual[0].base, usual[1].base, usual[2].base, usual[3].base
-            object.__setattr__(self, "_flat", flat)
+        plain = (
+            self.input,
+            self.cached or self.input,
+            self.output,
+            self.reasoning or self.output,
+            self.request or Rate(0),
+        )
+        edges = sorted({above for rate in plain for above, _ in rate.steps}, reverse=True)
+        flats = [(above, _Flat(*(rate.at(above + 1) for rate in plain))) for above in edges]
+        object.__setattr__(self, "_flats", (*flats, (-1, _Flat(*(rate.base for rate in plain)))))
         every = (getattr(self, kind) for kind in KINDS)
         costs = any(rate is not None and rate.most(_ENDLESS) for rate in every)
         object.__setattr__(self, "costs", costs)
@@ -88,16 +105,18 @@ class Rates:
 
     def price(self, usage: Usage) -> int:
         """What one reply costs, in pico-dollars; of what these rates do not cover, the tokens."""
-        if self._flat is not None and type(usage) is Usage:  # nearly all
-            fresh, read, written, thought = self._flat
+        if type(usage) is Usage:  # nearly all
             prompt, cached, completion, reasoning = usage
             if cached <= prompt and reasoning <= completion:
-                return (
-                    (prompt - cached) * fresh
-                    + cached * read
-                    + (completion - reasoning) * written
-                    + reasoning * thought
-                )
+                for above, (fresh, read, written, thought, once) in self._flats:
+                    if prompt > above:
+                        return (
+                            (prompt - cached) * fresh
+                            + cached * read
+                            + (completion - reasoning) * written
+                            + reasoning * thought
+                            + once
+                        )
         return self._detailed(usage, usage.details or _NONE)
 
     def _detailed(self, usage: Usage, details: UsageDetails) -> int:

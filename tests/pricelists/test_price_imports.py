@@ -19,7 +19,7 @@ LITELLM = """{
   "sample_spec": {"litellm_provider": "one of ...", "input_cost_per_token": 0.0},
   "fallback_generalizations": {"rules": []},
   "gpt-4o-mini": {
-    "litellm_provider": "openai", "mode": "chat", "max_input_tokens": 128000,
+    "litellm_provider": "openai", "mode": "chat", "max_input_tokens": 111616, "max_output_tokens": 16384,
     "input_cost_per_token": 1.5e-07, "output_cost_per_token": 6e-07, "cache_read_input_token_cost": 7.5e-08,
     "input_cost_per_token_batches": 7.5e-08, "output_cost_per_token_batches": 3e-07,
     "input_cost_per_token_priority": 2.5e-07,
@@ -93,6 +93,7 @@ def test_litellms_file_becomes_a_table(tmp_path: Path) -> None:
     ]
     assert left_out == 2
     assert document["openai:gpt-4o-mini"]["search"] == Decimal("0.0275")
+    assert document["openai:gpt-4o-mini"]["context"] == 128_000
     assert document["gemini:gemini-x"] == {"input": Decimal("0.3")}
     mini = ("openai", "gpt-4o-mini", Usage(1000, 400, 100, 0))
     assert price(table, *mini) == 600 * 150_000 + 400 * 75_000 + 100 * 600_000
