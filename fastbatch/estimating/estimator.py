@@ -212,15 +212,19 @@ class Estimator:
         model = self._manager.model
         if model is None or not tally.sizes:
             return said
-        answer = None
-        if measured and tokens_out.expected is not None:
+        answer, sizes = None, tally.sizes
+        if measured and tokens_out.expected is not None and tokens_in.expected is not None:
             answer = tokens_out.expected / tally.rows
+            billed = tokens_in.expected / tally.tokens
+            sizes = {
+                digits: size._replace(tokens=round(size.tokens * billed)) for digits, size in sizes.items()
+            }
         others = cheaper(
             model,
             self._provider,
             self._book,
             self._moment,
-            tally.sizes,
+            sizes,
             answer=answer,
             embeds=not tally.most and not tally.unbounded,
             longest=tally.longest,

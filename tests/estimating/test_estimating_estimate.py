@@ -238,6 +238,26 @@ def test_the_same_seed_asks_the_same_rows(tmp_path, rows, simulator):
     assert simulator.stats().repeated_bodies < 12
 
 
+def test_cheaper_models_cost_what_was_measured(tmp_path, rows):
+    """Where fewer tokens are billed than were counted, other models are billed for as many."""
+
+    def answer(request):
+        message = {"role": "assistant", "content": "a"}
+        usage = {"prompt_tokens": 1, "completion_tokens": 2}
+        return 200, {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage}
+
+    with Recorder(answer) as server:
+        asks = RequestManager(
+            OpenAIProvider(base_url=server.url), model="gpt-4o", cache=DiskCache(tmp_path / "cache")
+        )
+        (found,) = estimate(rows, asks, pilot=10).models
+    assert (found.tokens_in.expected, found.tokens_out.expected) == (40, 80)
+    for other in found.cheaper:
+        assert float(other.cost.high) == pytest.approx(
+            float(found.cost.expected) * (1 - other.saving[0]), rel=0.05
+        )
+
+
 def test_what_a_pilot_may_cost_is_said_before(tmp_path, rows, simulator):
     """`agree` is told, and its no sends nothing; the bound holds."""
     asks = manager(simulator, DiskCache(tmp_path / "cache"))
