@@ -7,12 +7,13 @@ UTF-8 bytes; what is no text has a bound of its own, or the model's whole contex
 from __future__ import annotations
 
 from collections.abc import Sequence
+from mimetypes import guess_type
 from typing import Any, NamedTuple
 
 import orjson
 
 from fastbatch.limits.tokens import output_allowance
-from fastbatch.models.params import EMBEDDINGS, MODERATIONS
+from fastbatch.models.params import COMPLETIONS, EMBEDDINGS, MODERATIONS
 from fastbatch.pricing.rates import Rates
 
 # The largest picture is 48,169 tokens (gpt-4o-mini at high detail: 2,833 and eight tiles of 5,667).
@@ -20,12 +21,18 @@ _PICTURE = 50_000
 # What a provider writes around a request: roles, separators, its own words about tools (Anthropic's: 700).
 _AROUND, _AROUND_MESSAGE, _AROUND_TOOLS = 64, 16, 1000
 _BLOBS = ("image_url", "input_image", "image")  # types of parts that are pictures
-_DOCUMENTS = ("file", "input_file", "document")  # a page of a few bytes may be read as a picture
+# A page of a few bytes may be read as a picture, a link to a film as thousands of them.
+_DOCUMENTS = ("file", "input_file", "document", "video_url", "input_video", "video", "audio_url")
+_FILMS = ("gs://", "https://youtu.be/", "https://www.youtube.com/", "https://youtube.com/")
+# Keys of endpoints that ask about several texts at once, each as long as the model can read.
+_TEXTS = {COMPLETIONS: "prompt", EMBEDDINGS: "input", MODERATIONS: "input"}
 # What stands for something that is not in the body: a file, a page, a conversation that is kept elsewhere.
 _REFERENCES = frozenset(
     ("file_id", "file_url", "file_uri", "fileUri", "previous_response_id", "conversation", "container",
      "cached_content", "cachedContent", "vector_store_ids")
 )  # fmt: skip
+# Parameters by which the provider reads what it likes.
+_READS = frozenset(("mcp_servers", "plugins", "search_parameters", "web_search_options"))
 
 
 class Bound(NamedTuple):
@@ -48,10 +55,11 @@ def at_most(endpoint: str, body: dict[str, Any], rates: Sequence[Rates], context
     if not any(each.costs for each in rates):
         return 0
     prompt, completion = bound(endpoint, body)
-    if context and (prompt is None or prompt > context):
-        prompt = context
+    longest = context * _texts(endpoint, body)
+    if longest and (prompt is None or prompt > longest):
+        prompt = longest
     if completion is None:
-        completion = context or None
+        completion = longest * _answers(body) or None
     if prompt is None or completion is None:
         return None
     return max(each.worst(prompt, completion) for each in rates)
@@ -59,16 +67,42 @@ def at_most(endpoint: str, body: dict[str, Any], rates: Sequence[Rates], context
 
 def most_completion(endpoint: str, body: dict[str, Any]) -> int | None:
     """The bound of the answer alone."""
-    return 0 if endpoint in (EMBEDDINGS, MODERATIONS) else _completion(body)
+    if endpoint in (EMBEDDINGS, MODERATIONS):
+        return 0
+    most = _completion(body)
+    return None if most is None else most * _texts(endpoint, body)
+
+
+def _texts(endpoint: str, body: dict[str, Any]) -> int:
+    """How many texts a request asks about; one may be given as a list of its tokens."""
+    given = body.get(_TEXTS.get(endpoint, ""))
+    return len(given) if isinstance(given, list) and given and not isinstance(given[0], int) else 1
+
+
+def _answers(body: dict[str, Any]) -> int:
+    """How many answers a request may be billed for, for each of its texts."""
+    answers = 1
+    for count in (body.get("n"), body.get("best_of"), _candidates(body)):
+        if isinstance(count, int) and count > 1:
+            answers *= count
+    return answers
+
+
+def _candidates(body: dict[str, Any]) -> Any:
+    """Gemini's own word for `n`, which its part of a body may hold instead."""
+    config = body.get("generationConfig") or body.get("generation_config")
+    if not isinstance(config, dict):
+        return None
+    return config.get("candidateCount") or config.get("candidate_count")
 
 
 def _completion(body: dict[str, Any]) -> int | None:
-    most = output_allowance(body)
+    most = output_allowance(body)  # for all of `n`
     if not most:
         return None
-    best = body.get("best_of")
-    if isinstance(best, int) and best > 1:
-        most *= best
+    for count in (body.get("best_of"), _candidates(body)):
+        if isinstance(count, int) and count > 1:
+            most *= count
     prediction = body.get("prediction")  # what is predicted wrongly is paid as if it had been written
     return most if prediction is None else most + _size(prediction)
 
@@ -77,6 +111,8 @@ def _prompt(body: dict[str, Any]) -> int | None:
     tools = body.get("tools")
     if isinstance(tools, list) and not all(map(_is_function, tools)):
         return None  # the provider's own read who knows what
+    if not _READS.isdisjoint(body):
+        return None
     blobs: list[int] = []
     if not _find(body, blobs):
         return None
@@ -90,7 +126,7 @@ def _find(given: Any, blobs: list[int]) -> bool:
     """Note the bytes of each picture; False where something is only referred to."""
     if isinstance(given, dict):
         if given.get("type") in _BLOBS or "inline_data" in given or "inlineData" in given:
-            if not _REFERENCES.isdisjoint(given):
+            if not _REFERENCES.isdisjoint(given) or not _is_picture(given):
                 return False
             blobs.append(_size(given))
             return True
@@ -102,9 +138,26 @@ def _find(given: Any, blobs: list[int]) -> bool:
     return True
 
 
+def _is_picture(part: dict[str, Any]) -> bool:
+    """Whether it is one, as far as it says: films, sounds and documents come in the same parts."""
+    blob = part.get("inlineData") or part.get("inline_data")
+    if isinstance(blob, dict):
+        kind = blob.get("mimeType") or blob.get("mime_type")
+        return isinstance(kind, str) and kind.startswith("image/")
+    given = part.get("image_url")
+    url = given.get("url") if isinstance(given, dict) else given
+    if not isinstance(url, str):
+        return True
+    if url.startswith("data:"):
+        return url.startswith("data:image/")
+    return not url.startswith(_FILMS) and (guess_type(url.partition("?")[0])[0] or "image/").startswith(
+        "image/"
+    )
+
+
 def _is_function(tool: Any) -> bool:
     return isinstance(tool, dict) and (
-        tool.get("type") in ("function", "custom", None) or "input_schema" in tool
+        tool.get("type") in ("function", "custom") or "function" in tool or "input_schema" in tool
     )
 
 

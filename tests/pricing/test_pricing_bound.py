@@ -6,7 +6,8 @@ import orjson
 import pytest
 
 from fastbatch.models.params import CHAT, COMPLETIONS, EMBEDDINGS, MODERATIONS, RESPONSES
-from fastbatch.pricing.bound import bound
+from fastbatch.pricing.bound import at_most, bound
+from fastbatch.pricing.rates import Rate, Rates
 
 
 def chat(content="Hi", **more):
@@ -25,6 +26,10 @@ PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + 
         (RESPONSES, {"max_output_tokens": 7}, 7),
         (COMPLETIONS, {"max_tokens": 5, "best_of": 4}, 20),
         (COMPLETIONS, {"max_tokens": 5, "best_of": 4, "n": 2}, 40),
+        (COMPLETIONS, {"max_tokens": 5, "prompt": ["a", "b", "c"]}, 15),
+        (COMPLETIONS, {"max_tokens": 5, "prompt": [17, 4, 9]}, 5),
+        (CHAT, {"max_tokens": 5, "generationConfig": {"candidateCount": 8}}, 40),
+        (CHAT, {"max_tokens": 5, "generation_config": {"candidate_count": 2}}, 10),
         (CHAT, {}, None),
         (CHAT, {"max_tokens": -1}, None),
         (CHAT, {"max_tokens": 0}, None),
@@ -53,6 +58,16 @@ def test_what_is_predicted_wrongly_is_paid_for():
         chat(previous_response_id="resp_1"),
         chat(conversation="conv_1"),
         chat(cachedContent="cachedContents/1"),
+        chat(tools=[{"urlContext": {}}]),
+        chat(tools=[{"googleSearch": {}}]),
+        chat(mcp_servers=[{"type": "url", "url": "https://tools.test", "name": "t"}]),
+        chat(web_search_options={}),
+        chat([{"type": "video_url", "video_url": {"url": "https://films.test/a.mp4"}}]),
+        chat([{"type": "image_url", "image_url": {"url": "gs://bucket/film"}}]),
+        chat([{"type": "image_url", "image_url": {"url": "https://films.test/a.mp4?key=1"}}]),
+        chat([{"type": "image_url", "image_url": {"url": "https://www.youtube.com/watch?v=1"}}]),
+        chat([{"type": "image_url", "image_url": {"url": "data:video/mp4;base64,AA"}}]),
+        chat([{"inlineData": {"mimeType": "application/pdf", "data": "AA"}}]),
     ],
 )
 def test_what_is_elsewhere_has_no_bound(body):
@@ -67,6 +82,25 @@ def test_pictures_count_as_pictures():
     assert 49_990 < two - one < 50_010
     sound = chat([{"type": "input_audio", "input_audio": {"data": "A" * 9_000, "format": "wav"}}])
     assert 9_000 < bound(CHAT, sound).prompt < 9_500
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "more", "cost"),
+    [
+        (EMBEDDINGS, {"input": ["x" * 2_000] * 50}, 50 * 1_000),
+        (EMBEDDINGS, {"input": ["x" * 5] * 50}, None),
+        (EMBEDDINGS, {"input": [17] * 5_000}, 1_000),
+        (EMBEDDINGS, {"input": "x" * 2_000}, 1_000),
+        (COMPLETIONS, {"prompt": ["x" * 2_000] * 3}, 3 * 1_000 + 3 * 1_000 * 100),
+        (CHAT, {"messages": [{"role": "user", "content": "x" * 2_000}], "n": 4}, 1_000 + 4 * 1_000 * 100),
+    ],
+)
+def test_each_text_may_fill_the_context(endpoint, more, cost):
+    """Several texts of one request, and several answers to it, are each as long as the model has them."""
+    rates = Rates(Rate(1), Rate(100))
+    if cost is None:
+        cost = bound(endpoint, {"model": "m", **more}).prompt
+    assert at_most(endpoint, {"model": "m", **more}, [rates], context=1_000) == cost
 
 
 def test_functions_are_read_too():
