@@ -40,16 +40,18 @@ def bill_of(
     changes = adjusted_of(sources, bill) if adjusted else Adjusted()
     # One file has each answer once; several may share some.
     seen = NumberTable() if len(sources.lines) > 1 else None
+    wanted = seen is not None or len(changes) > 0
     first, last = days
     groups, prices = bill.groups, bill.prices
     matched = 0
     for told in told_lines(sources.lines, bill):
-        if seen is not None and told.number:
-            if seen.get(told.number) is not None:
+        number = told.number if wanted else 0
+        if seen is not None and number:
+            if seen.get(number) is not None:
                 bill.twice += 1
                 continue
-            seen.put(told.number, 1)
-        change = changes.get(told.number) if len(changes) and told.kind == BOUGHT else None
+            seen.put(number, 1)
+        change = changes.get(number) if number and told.kind == BOUGHT else None
         matched += change is not None
         if first or last:
             day = told.at[:10]

@@ -129,10 +129,10 @@ def _changes(sources: Sources, pricer: Pricer, found: Repricing) -> Iterator[_Ch
     adjusted = adjusted_of(sources, found.bill)
     seen = NumberTable() if len(sources.lines) > 1 else None
     for told in told_lines(sources.lines, found.bill):
-        if seen is not None and told.number:
-            if seen.get(told.number) is not None:
+        if seen is not None and (number := told.number):
+            if seen.get(number) is not None:
                 continue
-            seen.put(told.number, 1)
+            seen.put(number, 1)
         if told.kind == FAILED:
             found.failed += told.picos != 0
         if told.kind != BOUGHT:

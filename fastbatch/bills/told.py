@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import orjson
@@ -12,20 +11,20 @@ from xxhash import xxh3_64_intdigest
 from fastbatch.bills.days import moment_of
 from fastbatch.formats.results import cost_of, scan_result
 from fastbatch.models.response import Usage
-from fastbatch.pricing.money import picos
+from fastbatch.pricing.money import PICOS, picos
 from fastbatch.providers.recorded import recorded_usage
 
 BOUGHT, CACHED, SHARED, FAILED = "bought", "cached", "shared", "failed"
 
 _LAST = 32_503_680_000  # seconds: the year 3000
 _DIGITS = 12  # behind the point of a dollar
+_SURE = 1000  # dollars
 
 
 class Told(NamedTuple):
     """What a line says.
 
     Attributes:
-        number: 64 bits that stand for this answer to this row, the same in every copy of the line.
         kind: how the row came by its answer.
         provider, model, mode, at: whose it is, how it was asked and when; "" where that is not known.
         picos: what it cost then, in pico-dollars; None where it had no price.
@@ -36,7 +35,6 @@ class Told(NamedTuple):
         foreign: whether another program has written it.
     """
 
-    number: int
     kind: str
     provider: str
     model: str
@@ -48,6 +46,13 @@ class Told(NamedTuple):
     summed: bool
     record: dict[str, Any]
     foreign: bool = False
+
+    @property
+    def number(self) -> int:
+        """64 bits that stand for this answer to this row, the same in every copy of the line; 0 for none."""
+        if self.kind == FAILED and not self.foreign:
+            return number_of(f"{self.record['custom_id']}\0failed", self.at) if self.at else 0
+        return number_of(str(self.record.get("id")) + self.record["custom_id"] * self.foreign, self.at)
 
 
 _NONE = Usage()
@@ -63,15 +68,13 @@ def read_told(line: bytes) -> Told | None:
         ours = record["fastbatch"]
         at = ours.get("at", "")
         kind = CACHED if ours["cached"] else SHARED if ours["shared"] else BOUGHT
-        cost = cost_of(line) if kind == BOUGHT else "0"  # older lines have null for these, too
         return Told(
-            number_of(record["id"], at),
             kind,
             ours["provider"],
             ours["model"] or "",
             ours.get("mode", "online"),
             at,
-            None if cost is None else exactly(cost),
+            _cost(line, ours.get("cost_usd")) if kind == BOUGHT else 0,  # older lines have null for all
             ours.get("prices", ""),
             recorded_usage(record["response"]["body"]) if kind == BOUGHT else _NONE,
             ours.get("summed", False),
@@ -87,15 +90,15 @@ def read_failed(line: bytes) -> Told | None:
         record = orjson.loads(line)
         ours = record["fastbatch"]
         at = ours.get("at", "")
-        cost = cost_of(line) if "cost_usd" in ours else "0"
+        if "custom_id" not in record:
+            return None
         return Told(
-            number_of(f"{record['custom_id']}\0failed", at) if at else 0,
             FAILED,
             ours.get("provider", ""),
             ours.get("model") or "",
             "online" if at else "",
             at,
-            None if cost is None else exactly(cost),
+            _cost(line, ours.get("cost_usd", 0)),
             ours.get("prices", ""),
             _NONE,
             False,
@@ -117,7 +120,6 @@ def _foreign(record: Any) -> Told | None:
     if isinstance(created, int | float) and 0 < created < _LAST:
         at = moment_of(int(created))
     return Told(
-        number_of(str(record.get("id")) + record["custom_id"], at),
         BOUGHT if ok else FAILED,
         "openai",
         str(body.get("model") or ""),
@@ -137,7 +139,17 @@ def number_of(identity: str, at: str) -> int:
     return xxh3_64_intdigest((identity + at).encode("utf-8", "surrogatepass")) or 1
 
 
-@lru_cache(maxsize=4096)
+def _cost(line: bytes, parsed: float | None) -> int | None:
+    """What a line tells as `cost_usd`, of which `parsed` is what JSON's readers make, in pico-dollars."""
+    if parsed is None:
+        return None
+    # A double below that is nearer to its own pico-dollar than to any other, by a factor of two.
+    if parsed < _SURE:
+        return round(parsed * PICOS)
+    cost = cost_of(line)
+    return None if cost is None else exactly(cost)
+
+
 def exactly(cost: str) -> int:
     """Dollars in plain digits as pico-dollars.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import random
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -15,6 +16,7 @@ from fastbatch.bills.cost import bill_of
 from fastbatch.bills.days import days_named
 from fastbatch.bills.places import sources_of
 from fastbatch.bills.tally import Bill, Tally
+from fastbatch.bills.told import read_failed, read_told
 from fastbatch.errors import ConfigError, InputError
 
 
@@ -46,6 +48,20 @@ def test_each_way_to_an_answer_counts_for_itself(tmp_path: Path) -> None:
         summed=1,
     )
     assert total.rows == 5
+
+
+def test_costs_are_read_to_the_last_digit(tmp_path: Path) -> None:
+    """However large they are, where a double could not hold them, too; another program may write exponents."""
+    dice = random.Random(7)
+    costs = [1, 999_999_999_999_999, 10**15, 10**15 + 1, 10**18 + 1, 123_456_789_012_345_678_901]
+    costs += [dice.randrange(10 ** dice.randrange(1, 18)) for _ in range(2000)]
+    for number, cost in enumerate(costs):
+        told = read_told(line("a", cost)[:-1])
+        assert told is not None
+        assert told.picos == cost, number
+    failure = read_failed(failed("f", "2.3e-9"))
+    assert failure is not None
+    assert failure.picos == 2300
 
 
 def test_failed_rows_and_unfinished_runs_count(tmp_path: Path) -> None:
