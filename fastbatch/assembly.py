@@ -13,15 +13,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from fastbatch import registry
 from fastbatch.cache.base import CacheProvider
 from fastbatch.engine.endpoint import Route
 from fastbatch.errors import ConfigError, UsageError, did_you_mean
 from fastbatch.folders import answers_folder, own_prices
+from fastbatch.models.http import HTTPReply
+from fastbatch.models.response import Usage
 from fastbatch.pricelists.kept import genai_list
 from fastbatch.pricelists.userfile import read_prices
 from fastbatch.pricing.book import PriceBook, PriceList
 from fastbatch.providers.base import Provider
+from fastbatch.providers.recorded import recorded_usage
 
 _NAME = re.compile(r"([A-Za-z0-9_.-]+)[:~](.+)", re.DOTALL)
 
@@ -112,6 +117,33 @@ def open_provider(
         )
     made: Provider[Any] = registry.find("providers", name)(_key(api_key_env, env), base_url=base_url, env=env)
     return made
+
+
+def recorded_usage_of(env: Mapping[str, str] | None = None) -> Callable[[str, Any], Usage]:
+    """Reads the tokens of recorded replies, by the name of their provider and their JSON.
+
+    The dialects of our own providers are told by their form; a plug-in reads its own replies, without a key.
+    """
+    readers: dict[str, Callable[[Any], Usage]] = {}
+    env = os.environ if env is None else env
+
+    def reader(name: str) -> Callable[[Any], Usage]:
+        known = registry.BUILT_IN["providers"].keys() | registry.BUILT_IN["services"].keys()
+        if name in known or name not in registry.names("providers"):
+            return recorded_usage
+        try:
+            make = registry.find("providers", name)
+            provider: Provider[Any] = make(None, base_url=None, env=_with_a_key(make, env))
+        except UsageError:  # it needs more than a key, or cannot be loaded
+            return recorded_usage
+        return lambda body: provider.parse(HTTPReply(200, {}, orjson.dumps(body))).tokens
+
+    def read(name: str, body: Any) -> Usage:
+        if name not in readers:
+            readers[name] = reader(name)
+        return readers[name](body)
+
+    return read
 
 
 def models_of_service(name: str) -> Mapping[str, int]:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import orjson
 import pytest
 
 from fastbatch import DiskCache, InMemoryCache, LLMRequest, OpenAIProvider, registry
-from fastbatch.assembly import open_cache, open_route, split_name
+from fastbatch.assembly import open_cache, open_route, recorded_usage_of, split_name
 from fastbatch.cache.diskcache import DiskCacheBackend
 from fastbatch.errors import ConfigError
+from fastbatch.models.http import HTTPReply
+from fastbatch.models.response import Usage
 
 
 @pytest.mark.parametrize(
@@ -183,3 +187,28 @@ def test_home_is_understood_in_a_cache_directory(monkeypatch: pytest.MonkeyPatch
     """`~` works where no shell expanded it, as in the settings file."""
     monkeypatch.setenv("HOME", str(tmp_path))
     assert open_cache("~/kept")[1] == str(tmp_path / "kept")
+
+
+class Foreign(OpenAIProvider):
+    """A provider of another package, whose replies state their tokens in a way of their own."""
+
+    def parse(self, reply: HTTPReply) -> Any:
+        outcome = super().parse(HTTPReply(200, {}, b'{"choices":[{"message":{}}]}'))
+        outcome.tokens = Usage(*orjson.loads(reply.body)["counted"])
+        return outcome
+
+
+def test_recorded_replies_are_read_by_whoever_gave_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plug-in reads its own, without a key; what is known, or not installed, is read by its form."""
+    points = {"fastbatch.providers": [SimpleNamespace(name="acme", load=lambda: Foreign)]}
+    monkeypatch.setattr(registry, "entry_points", lambda group: points.get(group, []))
+    registry._plug_ins.cache_clear()
+    try:
+        read = recorded_usage_of({})
+        assert read("acme", {"counted": [3, 0, 2, 0]}) == Usage(3, 0, 2, 0)
+        usual = {"usage": {"prompt_tokens": 5, "completion_tokens": 1}}
+        for name in ("openai", "local", "gone"):
+            assert read(name, usual) == Usage(5, 0, 1, 0)
+        assert read("gone", {"counted": [3, 0, 2, 0]}) == Usage()
+    finally:
+        registry._plug_ins.cache_clear()

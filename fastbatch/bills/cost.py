@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from fastbatch.bills.adjustments import Adjusted
 from fastbatch.bills.places import Source, Sources
 from fastbatch.bills.tally import Bill, Priced, Tally, keys_of
-from fastbatch.bills.told import BOUGHT, Told, read_failed, read_told
+from fastbatch.bills.told import BOUGHT, Told, UsageOf, by_form, read_failed, read_told
 from fastbatch.engine.index import NumberTable
 from fastbatch.errors import InputError
 from fastbatch.formats.lines import numbered_blocks
@@ -22,6 +22,7 @@ def bill_of(
     by: Sequence[str] = (),
     days: tuple[str, str] = ("", ""),
     adjusted: bool = True,
+    usage_of: UsageOf = by_form,
 ) -> Bill:
     """The bill of some files.
 
@@ -30,6 +31,7 @@ def bill_of(
         by: what to group by: `model`, `provider`, `day`, `mode`, `metadata.KEY`.
         days: the first and the last that count, both included; "" for no end.
         adjusted: whether adjustments count.
+        usage_of: reads the tokens of replies.
 
     Raises:
         ConfigError: there is nothing such to group by.
@@ -44,7 +46,7 @@ def bill_of(
     first, last = days
     groups, prices = bill.groups, bill.prices
     matched = 0
-    for told in told_lines(sources.lines, bill):
+    for told in told_lines(sources.lines, bill, usage_of):
         number = told.number if wanted else 0
         if seen is not None and number:
             if seen.get(number) is not None:
@@ -91,7 +93,7 @@ def adjusted_of(sources: Sources, bill: Bill) -> Adjusted:
     return found
 
 
-def told_lines(sources: Sequence[Source], bill: Bill) -> Iterator[Told]:
+def told_lines(sources: Sequence[Source], bill: Bill, usage_of: UsageOf = by_form) -> Iterator[Told]:
     """What the lines of files tell, one after the other; `bill` hears of those that tell nothing.
 
     Raises:
@@ -102,7 +104,7 @@ def told_lines(sources: Sequence[Source], bill: Bill) -> Iterator[Told]:
         good, bad, last, torn = 0, 0, 0, 0
         for block in numbered_blocks(source.path):
             for number, line in block:
-                told = read(line)
+                told = read(line, usage_of)
                 if told is not None:
                     good += 1
                     yield told

@@ -12,7 +12,7 @@ from fastbatch.bills.cost import adjusted_of, told_lines
 from fastbatch.bills.places import Sources, adjustments_path, sources_of
 from fastbatch.bills.pricer import Pricer
 from fastbatch.bills.tally import Bill
-from fastbatch.bills.told import BOUGHT, FAILED, Told
+from fastbatch.bills.told import BOUGHT, FAILED, Told, UsageOf, by_form
 from fastbatch.engine.index import NumberTable
 from fastbatch.engine.journal.lines import Held, LineFile
 from fastbatch.engine.journal.places import real_file
@@ -72,19 +72,19 @@ class _Changed(NamedTuple):
     after: Adjustment
 
 
-def repriced(sources: Sources, pricer: Pricer) -> Repricing:
+def repriced(sources: Sources, pricer: Pricer, usage_of: UsageOf = by_form) -> Repricing:
     """What other prices make of some files; nothing is written.
 
     Raises:
         InputError: a file cannot be read, or holds no line of results.
     """
     found = Repricing()
-    for _ in _changes(sources, pricer, found):
+    for _ in _changes(sources, pricer, found, usage_of):
         pass
     return found
 
 
-def write_adjustments(results: str, pricer: Pricer, at: str) -> int:
+def write_adjustments(results: str, pricer: Pricer, at: str, usage_of: UsageOf = by_form) -> int:
     """Append the changes to the adjustments of `results`, `at` some moment; how many there were.
 
     What is there is looked at once more, so that nothing is adjusted twice.
@@ -102,7 +102,7 @@ def write_adjustments(results: str, pricer: Pricer, at: str) -> int:
     try:
         _cut_torn(file)
         written, block = 0, []
-        for told, before, prices, after in _changes(sources_of([results]), pricer, Repricing()):
+        for told, before, prices, after in _changes(sources_of([results]), pricer, Repricing(), usage_of):
             block.append(adjustment_line(told, before, prices, after, at))
             written += 1
             if len(block) == _BLOCK:
@@ -124,11 +124,11 @@ def _cut_torn(file: LineFile) -> None:
     file.cut(end)
 
 
-def _changes(sources: Sources, pricer: Pricer, found: Repricing) -> Iterator[_Changed]:
+def _changes(sources: Sources, pricer: Pricer, found: Repricing, usage_of: UsageOf) -> Iterator[_Changed]:
     """The rows whose cost changes; `found` counts all."""
     adjusted = adjusted_of(sources, found.bill)
     seen = NumberTable() if len(sources.lines) > 1 else None
-    for told in told_lines(sources.lines, found.bill):
+    for told in told_lines(sources.lines, found.bill, usage_of):
         if seen is not None and (number := told.number):
             if seen.get(number) is not None:
                 continue

@@ -21,6 +21,7 @@ class Tally:
         picos: pico-dollars of all that has a price, failed rows included.
         unpriced: rows that cost something of which nobody knows how much.
         prompt_tokens, cached_tokens, completion_tokens, reasoning_tokens: of what was bought.
+        silent: rows whose replies state no tokens that can be read here.
         summed: rows whose cost is that of several replies; only the last one's tokens are on file.
         failed_paid: failed rows whose answers cost something, whose tokens are not on file.
         adjusted: rows whose cost is another one by an adjustment.
@@ -37,6 +38,7 @@ class Tally:
     cached_tokens: int = 0
     completion_tokens: int = 0
     reasoning_tokens: int = 0
+    silent: int = 0
     summed: int = 0
     failed_paid: int = 0
     adjusted: int = 0
@@ -57,6 +59,7 @@ class Tally:
             self.cached_tokens += cached
             self.completion_tokens += completion
             self.reasoning_tokens += reasoning
+            self.silent += not (prompt or completion)
         elif kind == CACHED:
             self.cached += 1
         elif kind == SHARED:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import orjson
@@ -58,7 +58,16 @@ class Told(NamedTuple):
 _NONE = Usage()
 
 
-def read_told(line: bytes) -> Told | None:
+UsageOf = Callable[[str, Any], Usage]
+"""Reads the tokens of a recorded reply: by its provider's name and its JSON."""
+
+
+def by_form(provider: str, body: Any) -> Usage:
+    """A reply's tokens, whoever's it is."""
+    return recorded_usage(body)
+
+
+def read_told(line: bytes, usage_of: UsageOf = by_form) -> Told | None:
     """What a line of an output says; None for one damaged, or of no such file."""
     scanned = scan_result(line)
     try:
@@ -76,7 +85,7 @@ def read_told(line: bytes) -> Told | None:
             at,
             _cost(line, ours.get("cost_usd")) if kind == BOUGHT else 0,  # older lines have null for all
             ours.get("prices", ""),
-            recorded_usage(record["response"]["body"]) if kind == BOUGHT else _NONE,
+            usage_of(ours["provider"], record["response"]["body"]) if kind == BOUGHT else _NONE,
             ours.get("summed", False),
             record,
         )
@@ -84,7 +93,7 @@ def read_told(line: bytes) -> Told | None:
         return None
 
 
-def read_failed(line: bytes) -> Told | None:
+def read_failed(line: bytes, usage_of: UsageOf = by_form) -> Told | None:
     """What a line of an errors file says; None for one that is no record of it."""
     try:
         record = orjson.loads(line)

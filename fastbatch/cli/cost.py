@@ -38,6 +38,7 @@ def cost(
 
     The records of failed rows and the adjustments beside RESULTS count, too. Nothing is sent or written.
     """
+    from fastbatch.assembly import recorded_usage_of
     from fastbatch.bills.cost import bill_of
     from fastbatch.bills.days import days_named
     from fastbatch.bills.places import sources_of
@@ -47,7 +48,13 @@ def cost(
 
     if as_json and as_csv:
         raise UsageError("say --json or --csv, not both")
-    bill = bill_of(sources_of(results), by=by or (), days=days_named(first, last), adjusted=not unadjusted)
+    bill = bill_of(
+        sources_of(results),
+        by=by or (),
+        days=days_named(first, last),
+        adjusted=not unadjusted,
+        usage_of=recorded_usage_of(),
+    )
     if as_json:
         typer.echo(bill_object(bill))
     elif as_csv:

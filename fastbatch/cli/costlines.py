@@ -31,6 +31,10 @@ def bill_lines(bill: Bill, width: int) -> Iterator[str]:
     tokens_in = f"{total.prompt_tokens:,} in" + _part(total.cached_tokens, "cached")
     tokens_out = f"{total.completion_tokens:,} out" + _part(total.reasoning_tokens, "reasoning")
     yield _fact("tokens", f"{tokens_in}, {tokens_out}")
+    if total.silent:
+        yield _fact(
+            "", f"{counted(total.silent, 'row')} in it whose replies state no tokens that are known here"
+        )
     yield _fact("cost", f"${grouped(total.picos)}")
     if total.failed_paid:
         yield _fact("", f"{counted(total.failed_paid, 'failed row')} in it, whose tokens are not on file")

@@ -29,7 +29,7 @@ def reprice(
     import time
     from pathlib import Path
 
-    from fastbatch.assembly import open_book
+    from fastbatch.assembly import open_book, recorded_usage_of
     from fastbatch.bills.days import day_named, seconds
     from fastbatch.bills.places import adjustments_path, sources_of
     from fastbatch.bills.pricer import Pricer
@@ -45,8 +45,8 @@ def reprice(
     options = resolve(flags, os.environ, Path.cwd()).options
     book = open_book(None if options.prices is None else Path(options.prices).expanduser())
     pricer = Pricer(book, None if at is None else seconds(day_named(at, "at")))
-    sources = sources_of([results])
-    found = repriced(sources, pricer)
+    sources, usage_of = sources_of([results]), recorded_usage_of()
+    found = repriced(sources, pricer, usage_of)
     if as_json:
         typer.echo(reprice_object(found))
     else:
@@ -62,7 +62,7 @@ def reprice(
                 )
             typer.confirm(f"Write {name}?", abort=True, err=True)
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        written = write_adjustments(results, pricer, now)
+        written = write_adjustments(results, pricer, now, usage_of)
         say(f"{counted(written, 'adjustment')} written to {adjustments_path(Path(results))}.")
     if found.bill.damages:
         raise typer.Exit(1)

@@ -35,6 +35,7 @@ def test_each_way_to_an_answer_counts_for_itself(tmp_path: Path) -> None:
         line("e", 500, summed=True),
     )
     total = bill(name).total
+    assert bill(written(tmp_path / "silent", line("f", body=reply(0, 0)))).total.silent == 1
     assert total == Tally(
         bought=3,
         cached=1,
@@ -51,7 +52,7 @@ def test_each_way_to_an_answer_counts_for_itself(tmp_path: Path) -> None:
 
 
 def test_costs_are_read_to_the_last_digit(tmp_path: Path) -> None:
-    """However large they are, where a double could not hold them, too; another program may write exponents."""
+    """Where a double cannot hold them, too; another program may write exponents."""
     dice = random.Random(7)
     costs = [1, 999_999_999_999_999, 10**15, 10**15 + 1, 10**18 + 1, 123_456_789_012_345_678_901]
     costs += [dice.randrange(10 ** dice.randrange(1, 18)) for _ in range(2000)]
