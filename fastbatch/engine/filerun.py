@@ -8,7 +8,7 @@ of them in the order of the input.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,13 +152,15 @@ class FileRun(Generic[ResponseT]):
             journal.undo()
             journal.close()
 
-    async def picked(self, numbers: Collection[int]) -> list[tuple[int, LLMRequest]]:
+    async def picked(self, numbers: Collection[int]) -> AsyncGenerator[tuple[int, LLMRequest], None]:
         """What the good rows on these lines ask, each with its line, in the order of the input.
 
         Raises:
             InputError: the input cannot be read any more.
         """
-        return await self._in_thread(lambda: [*self._input.picked(numbers)])
+        rows = self._input.picked(numbers)
+        while (row := await self._in_thread(lambda: next(rows, None))) is not None:
+            yield row
 
     async def run(self, confirm: Callable[[Plan], bool] | None = None) -> Summary | None:
         """Do it.

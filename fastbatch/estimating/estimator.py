@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -82,7 +82,7 @@ class Estimator:
         self._provider = self._settings.provider.name
         self._run: FileRun[Any] | None = None
         self._plan: Plan | None = None
-        self._asking: list[tuple[Chosen, LLMRequest]] = []
+        self._asking: list[Chosen] = []
         self._found: Findings | None = None
         self.tally = Tally(self._settings.provider, manager.model, book, moment=moment, dice=self._dice)
 
@@ -129,10 +129,11 @@ class Estimator:
         """Choose the rows of a pilot, and say what they may cost."""
         assert self._run is not None
         chosen = {each.row.line: each for each in choose(self.tally.kept, self.tally.rows, rows, self._dice)}
-        asking = await self._run.picked(chosen.keys())
-        self._asking = [(chosen[line], request) for line, request in asking]
+        self._asking = []
         low = high = unbounded = unpriced = endless = 0
-        for each, request in self._asking:
+        async for line, request in self._run.picked(chosen):
+            each = chosen[line]
+            self._asking.append(each)
             low += each.row.prompt_cost
             unbounded += most_completion(request.endpoint, request.body) is None
             ways = asked_for(self._provider, request.body)
@@ -158,10 +159,10 @@ class Estimator:
             RunStopped: they cannot be asked: the key, the quota, the endpoint.
         """
         asked = []
-        stream = self._manager.stream([request for _, request in self._asking])
+        stream = self._manager.stream(self._requests())
         async with aclosing(stream):
             async for outcome in stream:
-                asked.append(Asked(self._asking[outcome.index][0], outcome))
+                asked.append(Asked(self._asking[outcome.index], outcome))
         asked.sort(key=lambda each: each.chosen.row.line)
         self._found = findings(
             asked,
@@ -171,6 +172,13 @@ class Estimator:
             moment=self._moment,
             seed=self._seed,
         )
+
+    async def _requests(self) -> AsyncGenerator[LLMRequest, None]:
+        """The rows that were chosen, read once more: pictures of all of them might not fit into memory."""
+        assert self._run is not None
+        async with aclosing(self._run.picked({each.row.line for each in self._asking})) as rows:
+            async for _, request in rows:
+                yield request
 
     @property
     def name(self) -> str:
