@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -52,10 +53,15 @@ class Bureau(FakeTransport):
         self.clock = clock
         self.before: Callable[[HTTPCall], None] = lambda call: None
         self.after: Callable[[HTTPCall], None] = lambda call: None
-        self.provider = SimulatedProvider(SimulatorConfig(batches=BatchConfig(**batches), **config))
+        self.changes: Callable[[HTTPCall], HTTPCall] = lambda call: call
+        # Batches are dated by the wall: what a run remembers of its own is as old.
+        epoch = time.time() - clock.time()
+        config["batches"] = BatchConfig(**batches)
+        self.provider = SimulatedProvider(SimulatorConfig(**config), epoch=epoch)
 
     def _ask(self, call: HTTPCall) -> HTTPReply:
         self.before(call)
+        call = self.changes(call)
         now = self.clock.time()
         while self.provider.work(now) == 0.0:
             pass

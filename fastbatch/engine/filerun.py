@@ -86,6 +86,9 @@ class FileOptions:
         ):
             if value not in known and not (name == "on_uncertain" and callable(value)):
                 raise ConfigError(f"must be one of {', '.join(known)}", key=name, value=value)
+        for name in ("deadline", "batch_tokens"):
+            if self.mode != "batch" and getattr(self, name) is not None:
+                raise ConfigError("means something in mode batch only", key=name, value=getattr(self, name))
         if self.limit is not None and (type(self.limit) is not int or self.limit < 0):
             raise ConfigError("must be a whole number from 0 up", key="limit", value=self.limit)
 
@@ -123,9 +126,9 @@ class FileRun(Generic[ResponseT]):
         self._jobs = FileJobs(settings, self._input, self._errors, options.on_bad_row)
         self._batches: BatchSource[ResponseT] | None = None
         if options.mode == "batch":
-            from fastbatch.engine.batches.opening import native_batches
+            from fastbatch.engine.batches.opening import check_batches
 
-            native_batches(settings)
+            check_batches(settings, options.deadline, options.batch_tokens)
 
     def drain(self) -> None:
         """Send nothing more; finish and save what is in flight."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from itertools import count
 from pathlib import Path
@@ -15,6 +16,8 @@ from fakes import Collected, SharedCache
 from fastbatch import OpenAIProvider, RetryPolicy
 from fastbatch.engine.batches import filling
 from fastbatch.errors import ConfigError, ConnectFailed, ConnectionLost, OutputError, RunStopped
+from fastbatch.models.http import HTTPCall
+from fastbatch.providers.anthropic import AnthropicProvider
 from fastbatch.simulator.incoming import Incoming
 from fastbatch.testing import ManualClock
 
@@ -155,10 +158,16 @@ async def test_expired_rows_go_into_another_batch(tmp_path: Path, clock: ManualC
     summary = await office.run(bureau)
     assert summary.ok == 100
     assert office.ids == names(100)
-    # 60, then 60 % of what is left; the last row is asked by three batches in vain.
-    assert office.modes["online"] == 1
-    assert bureau.stats.batches["created"] > 4
+    assert bureau.stats.batches["created"] > 2
     assert bureau.stats.billed_again == 0
+
+
+async def test_rows_that_nobody_answers_go_online(tmp_path: Path, clock: ManualClock) -> None:
+    """After three batches that expire without one answer."""
+    office, bureau = Office(tmp_path, rows(10)), Bureau(clock, seconds=1000, share=0.0, expires=2000)
+    await office.run(bureau)
+    assert office.modes == {"online": 10}
+    assert bureau.stats.batches["created"] == 3
 
 
 @pytest.mark.parametrize("missing", [("output",), ("errors",)])
@@ -318,6 +327,68 @@ async def test_what_waits_is_told(tmp_path: Path, clock: ManualClock) -> None:
     await office.run(bureau, progress=heard)
     told = {event.snapshot.waiting_for for event in heard.events if hasattr(event, "snapshot")}
     assert any("1 batch at openai, 0 of 20 requests done" in each for each in told)
+
+
+async def test_a_batch_refused_as_a_whole_is_cut_in_two(tmp_path: Path, clock: ManualClock) -> None:
+    """Until the line at fault stands alone; here nothing is, once they are short enough."""
+    office, bureau = Office(tmp_path, rows(40)), Bureau(clock, rows=10)
+    summary = await office.run(bureau)
+    assert (summary.ok, summary.failed) == (40, 0)
+    assert bureau.stats.billed_again == 0
+
+
+async def test_a_line_that_its_batch_is_refused_for_fails_alone(tmp_path: Path, clock: ManualClock) -> None:
+    """The others are answered by batches that do not hold it."""
+    office, bureau = Office(tmp_path, rows(40)), Bureau(clock)
+
+    def spoil(call: HTTPCall) -> HTTPCall:
+        body = call.body.replace(b'"method":"POST"', b'"method":"GET"') if b"What is 7?" in call.body else b""
+        if not body:
+            return call
+        lines = [
+            line if b"What is 7?" in line else line.replace(b'"method":"GET"', b'"method":"POST"')
+            for line in body.split(b"\n")
+        ]
+        return call._replace(body=b"\n".join(lines))
+
+    bureau.changes = spoil
+    summary = await office.run(bureau)
+    assert (summary.ok, summary.failed) == (39, 1)
+    assert [record["custom_id"] for record in office.errors] == ["row-0007"]
+    assert bureau.stats.billed_again == 0
+
+
+async def test_what_every_batch_is_refused_for_fails_all_rows(tmp_path: Path, clock: ManualClock) -> None:
+    """After a few that were refused as a whole nobody looks for a single line at fault any more."""
+    office, bureau = Office(tmp_path, rows(300)), Bureau(clock)
+    bureau.changes = lambda call: call._replace(body=call.body.replace(b'"method":"POST"', b'"method":"GET"'))
+    summary = await office.run(bureau)
+    assert (summary.ok, summary.failed) == (0, 300)
+    assert bureau.stats.batches["created"] < 20
+
+
+async def test_where_no_names_are_kept_answers_tell_whose_a_batch_is(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    """Somebody else's batch of as many requests is looked at, and left alone."""
+    bureau = Bureau(clock, lose_replies=1, seconds=30)
+    office = Office(tmp_path, [{**row, "max_tokens": 9} for row in rows(3)])
+    others = count(1)
+
+    def another(call: HTTPCall) -> None:
+        if call.method == "POST" and call.url.endswith("/batches") and next(others) == 1:
+            bureau.after = lambda call: None
+            clock.advance(1.0)
+            params = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Mine?"}]}
+            body = {"requests": [{"custom_id": f"x{n}", "params": params} for n in range(3)]}
+            bureau._ask(call._replace(body=json.dumps(body).encode()))
+
+    bureau.after = another
+    provider = AnthropicProvider("key", base_url="http://fake.test", env={})
+    summary = await office.run(bureau, provider=provider)
+    assert summary.ok == 3
+    assert bureau.stats.batches["created"] == 2
+    assert bureau.stats.batches["answered"] == 6
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -79,7 +79,8 @@ class Desk:
                         return False
                     await self._again(patience, error, f"a batch of {batch.count:,} requests was refused")
                     continue
-                begun = found[0].id
+                self.adopt(batch, found)
+                return True
             batch.id = begun
             self._book.sent(batch.number, begun)
             batch.sent()
@@ -94,6 +95,14 @@ class Desk:
             if found := await self._listed(name, count, since - _SLACK):
                 return found
         return []
+
+    def adopt(self, batch: Batch, found: Sequence[BatchStatus]) -> None:
+        """It is what was found under its name; else what has been answered will tell which of them it is."""
+        batch.id = found[0].id
+        if found[0].name == batch.name:
+            self._book.sent(batch.number, batch.id)
+        else:
+            batch.candidates = [status.id for status in found[1:]]
 
     async def _listed(self, name: str, count: int, since: float) -> list[BatchStatus]:
         candidates: list[BatchStatus] = []

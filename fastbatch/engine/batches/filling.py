@@ -34,6 +34,7 @@ class Filling:
         worst: what a request costs at most, in pico-dollars; raises `InvalidRequest` for one that is refused.
 
     Attributes:
+        most_rows: of one batch.
         most_money: what a batch may cost at most; None where nobody asks.
     """
 
@@ -56,7 +57,7 @@ class Filling:
         self.most_tokens = most_tokens
         self.most_money: int | None = None
         self._worst = worst
-        self._rows = native.bounds.rows
+        self.most_rows = native.bounds.rows
         self._size = min(native.bounds.size, _SIZE)
         self._inputs = native.bounds.inputs
         self._open: dict[tuple[str, str], Batch] = {}
@@ -114,7 +115,7 @@ class Filling:
         return batch
 
     def _is_full(self, batch: Batch, size: int, tokens: int, inputs: int, worst: int) -> bool:
-        if batch.count >= self._rows or batch.size + size > self._size:
+        if batch.count >= self.most_rows or batch.size + size > self._size:
             return True
         if self._inputs is not None and batch.inputs + inputs > self._inputs:
             return True

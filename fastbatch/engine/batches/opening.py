@@ -49,6 +49,19 @@ def native_batches(settings: Settings[Any]) -> NativeBatches:
     return native
 
 
+def check_batches(settings: Settings[Any], deadline: str | float | None, tokens: int | None) -> None:
+    """Refuse what a run by batch cannot do, or be told, before anything is looked at.
+
+    Raises:
+        ConfigError: with what it is.
+    """
+    native_batches(settings)
+    if deadline is not None:
+        seconds_left(deadline, time.time())
+    if tokens is not None and (type(tokens) is not int or tokens < 1):
+        raise ConfigError("must be a whole number of 1 or more", key="batch_tokens", value=tokens)
+
+
 def open_batches(
     settings: Settings[ResponseT],
     session: Session[ResponseT],

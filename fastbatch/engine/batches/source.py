@@ -33,6 +33,7 @@ _OFTEN, _SELDOM = 2.0, 60.0  # seconds between two looks
 _PART = 0.1  # of the time since the newest batch was submitted, until the next look
 _WORTH = 60.0  # seconds that a batch must have before it would be cancelled
 _CROWDED = 300.0  # seconds until a batch is tried again for which there was no room, if none of ours ends
+_HOPELESS = 8  # batches refused in a row, each as a whole: it is no single line's fault
 _BLOCK = 128  # jobs handed on at once, each with its answer
 
 
@@ -74,13 +75,14 @@ class BatchSource(Generic[ResponseT]):
         self._desk = parts.desk
         self._filling = parts.filling
         self._counters = parts.counters
-        self._dear: list[Job[ResponseT]] = []  # may cost more than what is left, which is said online
+        self._online: list[Job[ResponseT]] = []  # no batch can have them
         self._held: list[Batch] = []  # to be submitted, in this order
         self._owners: dict[int, Batch] = {}  # of a job that was handed on, by its index
         self._room_at = 0.0  # when there may be room again
         self._since = parts.clock.time()
         self._cancelling = False
         self._said = False
+        self._refused = 0  # batches in a row, each as a whole
         self._unwanted = 0
         self._stop: RunStopped | None = None
 
@@ -107,9 +109,9 @@ class BatchSource(Generic[ResponseT]):
                 if not len(self._shelf):
                     break
                 await self._submit()
-                for jobs in _in_blocks(self._dear):
+                for jobs in _in_blocks(self._online):
                     yield jobs
-                self._dear = []
+                self._online = []
                 moved = False
                 async for jobs in self._answers():
                     moved = True
@@ -188,12 +190,8 @@ class BatchSource(Generic[ResponseT]):
             if batch.id:
                 continue
             found = await self._desk.find(batch.name, batch.count, batch.since)
-            if found and found[0].name == batch.name:
-                batch.id = found[0].id
-                self._shelf.book.sent(batch.number, batch.id)
-            elif found:
-                batch.candidates = [status.id for status in found]
-                batch.id = batch.candidates.pop(0)
+            if found:
+                self._desk.adopt(batch, found)
             else:
                 self._parts.coffer.release(batch)
                 self._shelf.drop(batch)
@@ -209,7 +207,7 @@ class BatchSource(Generic[ResponseT]):
                     return  # what they leave over may be enough
                 self._held.pop(0)
                 self._filling.most_money = self._parts.coffer.left
-                self._dear += self._put_back(batch)
+                self._online += self._put_back(batch)
                 self._held += self._filling.all()
                 continue
             if await self._desk.submit(batch):
@@ -221,7 +219,7 @@ class BatchSource(Generic[ResponseT]):
             self._no_room_for(batch)
             if not self._room_at:
                 self._held.pop(0)
-                self._put_back(batch)
+                self._online += self._put_back(batch)
                 self._held += self._filling.all()
 
     def _has_room(self, batch: Batch) -> bool:
@@ -300,6 +298,13 @@ class BatchSource(Generic[ResponseT]):
                 yield jobs
             return
         self._room_at = 0.0
+        self._refused = 0 if problem is None else self._refused + 1
+        if problem is not None and not problem.retriable and batch.count > 1 and self._refused < _HOPELESS:
+            # One line of many may be at fault: halves are tried until it stands alone.
+            self._filling.most_rows = (batch.count + 1) // 2
+            for jobs in _in_blocks(self._put_back(batch)):
+                yield jobs
+            return
         await self._desk.fetch(batch, status)
         if batch.candidates is not None and not self._is_ours(batch):
             for jobs in _in_blocks(self._another(batch)):
