@@ -53,6 +53,8 @@ class Pricer:
             rates: Rates | None = self._book.rates(provider, model, moment, served) if served else usual
             if rates is None or not (usage.prompt_tokens or usage.completion_tokens or not usual.costs):
                 return None
+            if not rates.covers(usage):
+                return None
             return Price(rates.price(usage), self._stamp(provider, model))
         return None
 

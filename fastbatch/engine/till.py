@@ -118,12 +118,11 @@ class Till(Generic[ResponseT]):
             stamp = self.book.stamp_of(outcome.provider, self._names.get(key, outcome.model))
             rates, outcome.prices = self._rates[key] = found, "" if stamp is None else str(stamp)
         if type(tokens) is not Usage or outcome.mode != "online":
-            details = tokens.details
-            served = served_by(outcome.provider, details, outcome.mode)
+            served = served_by(outcome.provider, tokens.details, outcome.mode)
             if served and rates is not None:
                 provider, model = key
                 rates = self.book.rates(provider, self._names.get(key, model), now, served)
-            if rates is not None and details is not None and not rates.covers(details):
+            if rates is not None and not rates.covers(tokens):
                 return None
         if rates is None:
             return None

@@ -79,7 +79,7 @@ def _priced(asked: Sequence[Asked], book: PriceBook, provider: str, moment: floa
         by = each.outcome.provider or provider  # a fallback, perhaps
         model = each.outcome.model or each.chosen.row.model
         rates = book.rates(by, model, moment, served) if each.answered else None
-        found.append(0 if rates is None else rates.price(usage))
+        found.append(rates.price(usage) if rates is not None and rates.covers(usage) else 0)
     return found
 
 

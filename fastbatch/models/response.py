@@ -36,6 +36,7 @@ class UsageDetails(NamedTuple):
         spoken, drawn, filmed: tokens of the completion that are sound, pictures, films.
         searches: searches of the web that the provider made.
         tier: how it was served where that was not the usual way: `flex`, `priority`, `fast`; else "".
+        place: where, if it had to be there and that is dearer: `us`; else "".
     """
 
     written: int = 0
@@ -50,6 +51,7 @@ class UsageDetails(NamedTuple):
     filmed: int = 0
     searches: int = 0
     tier: str = ""
+    place: str = ""
 
 
 class Usage(NamedTuple):

@@ -31,6 +31,9 @@ _HALF = {
     "google": [1, 2, _ONCE + _CACHED],
     "anthropic": [1, 2, _ONCE],
 }
+# Since Claude Opus 4.6 all tokens are a tenth dearer in the United States alone; older models refuse a place
+# (https://platform.claude.com/docs/en/about-claude/pricing#data-residency-pricing).
+_UPLIFTS = {"anthropic": {"us": [11, 10]}}
 
 
 def convert() -> dict[str, Any]:
@@ -44,6 +47,8 @@ def _provider(provider: types.Provider, days: set[int]) -> dict[str, Any]:
     told: dict[str, Any] = {"models": [_model(each, days) for each in provider.models]}
     if provider.fallback_model_providers:
         told["fallback"] = provider.fallback_model_providers
+    if provider.id in _UPLIFTS:
+        told["uplifts"] = _UPLIFTS[provider.id]
     if provider.id in _HALF:
         told["batch"] = _HALF[provider.id]
     return told

@@ -1,7 +1,7 @@
 """A price list in the form that all lists are brought into: plain data, made into listings when asked for.
 
-    {"form": 2, "days": [20605], "providers": {"openai": {
-        "fallback": ["mistral"], "batch": [1, 2, ["cached"]],
+    {"form": 3, "days": [20605], "providers": {"openai": {
+        "fallback": ["mistral"], "batch": [1, 2, ["cached"]], "uplifts": {"us": [11, 10]},
         "models": [[name, condition, context, deprecated, entries, entries of other ways to be served]]}}}
 
 An entry is `{"rates": {"input": 150000, "output": [600000, [[200000, 900000]]]}, "since": 20605, "hours":
@@ -23,7 +23,7 @@ from fastbatch.pricing.listing import BatchShare, Entry, Hours, Listing
 from fastbatch.pricing.matching import matches
 from fastbatch.pricing.rates import Rate
 
-FORM = 2
+FORM = 3
 """Changes with the form, and with what is made of genai-prices, so that kept tables are made anew."""
 
 _EPOCH = date(1970, 1, 1).toordinal()
@@ -102,6 +102,7 @@ def _listing(row: list[Any], told: dict[str, Any]) -> Listing:
         None if share is None else BatchShare(share[0], share[1], frozenset(share[2])),
         context,
         bool(deprecated),
+        {place: (part, whole) for place, (part, whole) in told.get("uplifts", {}).items()},
     )
 
 

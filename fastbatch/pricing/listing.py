@@ -12,6 +12,8 @@ from fastbatch.pricing.rates import Rate, Rates
 DAY = 86_400
 """Seconds."""
 
+_ONCE = frozenset(("request", "search"))  # what is no token
+
 
 class Hours(NamedTuple):
     """A part of each day, in seconds of UTC; it may go over midnight."""
@@ -50,14 +52,14 @@ class Entry:
 
 
 class BatchShare(NamedTuple):
-    """What a batch pays of each rate, as a fraction, where none is listed for it; some are paid in full."""
+    """What is paid of each rate, as a fraction, where none is listed for a batch; some are paid in full."""
 
     part: int
     whole: int
     full: frozenset[str] = frozenset()
 
     def of(self, kind: str, rate: Rate) -> Rate:
-        """What a batch pays where this is the usual rate."""
+        """What is paid where this is the usual rate."""
         if kind in self.full:
             return rate
         return Rate(self._of(rate.base), tuple((above, self._of(each)) for above, each in rate.steps))
@@ -83,6 +85,8 @@ class Listing:
     """Tokens of a prompt and its answer together at most; 0 where that is not known."""
     deprecated: bool = False
     """Whether its provider wants it to be used no more."""
+    uplifts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """What tokens cost of the usual where they are served in a place that was asked for, as a fraction."""
 
     def rates(self, moment: float, served: Mapping[str, str]) -> Rates | None:
         """The rates at a moment for requests served like this; None where there is no price for that."""
@@ -96,13 +100,19 @@ class Listing:
                 for kind, rate in entry.rates.items():
                     told.setdefault(kind, rate)
         found |= told
-        missing = served.keys() - known
+        place = served.get("place", "")
+        if place and place not in self.uplifts:
+            return None
+        missing = served.keys() - known - {"place"}
         if missing == {"processing"} and served["processing"] == "batch" and self.batch_share is not None:
             found = {kind: self.batch_share.of(kind, rate) for kind, rate in found.items()}
         elif missing:
             return None
         if not {"input", "output"} & found.keys():
             return None
+        if place:
+            uplift = BatchShare(*self.uplifts[place], _ONCE)
+            found = {kind: uplift.of(kind, rate) for kind, rate in found.items()}
         nothing = Rate(0)  # embeddings have no output, and some models list none
         return Rates(**{"input": nothing, "output": nothing, **found})
 

@@ -99,9 +99,10 @@ class Rates:
         costs = any(rate is not None and rate.most(_ENDLESS) for rate in every)
         object.__setattr__(self, "costs", costs)
 
-    def covers(self, details: UsageDetails) -> bool:
+    def covers(self, usage: Usage) -> bool:
         """Whether all that a reply was served with has a price: searches are a part of nothing else."""
-        return not details.searches or self.search is not None or not self.costs
+        details = usage.details
+        return details is None or not details.searches or self.search is not None or not self.costs
 
     def price(self, usage: Usage) -> int:
         """What one reply costs, in pico-dollars; of what these rates do not cover, the tokens."""

@@ -8,6 +8,7 @@ from typing import Any
 from fastbatch.models.response import Mode, UsageDetails
 from fastbatch.pricing.book import AS_USUAL, BATCH
 
+_PLACES = ("anthropic",)  # whose replies say where they come from
 _SPEEDS = ("anthropic",)  # whose faster tier is asked for by `speed`
 # Tiers that a request may end up in without a dearer price: the usual one, and cheaper ones.
 _USUAL = ("default", "standard", "standard_only", "flex", "batch")
@@ -15,18 +16,31 @@ _USUAL = ("default", "standard", "standard_only", "flex", "batch")
 
 def served_by(provider: str, details: UsageDetails | None, mode: Mode = "online") -> Mapping[str, str]:
     """How a reply was served, as price lists have it; empty for the usual way."""
-    tier = "" if details is None else details.tier
-    if not tier:
-        return BATCH if mode == "batch" else AS_USUAL
-    served = {"speed": tier} if provider in _SPEEDS and tier == "fast" else {"service_tier": tier}
-    return {**BATCH, **served} if mode == "batch" else served
+    usual = BATCH if mode == "batch" else AS_USUAL
+    if details is None or not (details.tier or details.place):
+        return usual
+    served = dict(usual)
+    if details.tier:
+        served["speed" if provider in _SPEEDS and details.tier == "fast" else "service_tier"] = details.tier
+    if details.place:
+        served["place"] = details.place
+    return served
 
 
 def asked_for(provider: str, body: Mapping[str, Any], mode: Mode = "online") -> tuple[Mapping[str, str], ...]:
     """All the ways in which a request may be served, so that the dearest of them can be set aside.
 
-    One that names no tier is served in the usual way; a project whose settings say otherwise is dearer.
+    One that names no tier is served in the usual way; a project whose settings say otherwise is dearer. A
+    workspace of Anthropic's may have a place for requests that name none.
     """
+    ways = _tiers(body, mode)
+    if provider not in _PLACES:
+        return ways
+    place = body.get("inference_geo")
+    return (*ways, *({**way, "place": place if isinstance(place, str) else "us"} for way in ways))
+
+
+def _tiers(body: Mapping[str, Any], mode: Mode) -> tuple[Mapping[str, str], ...]:
     if mode == "batch":
         return (BATCH,)
     tier = body.get("service_tier")

@@ -9,8 +9,8 @@ from fastbatch.providers.hosted import NO_USAGE, count_of, tier_of
 
 _USUAL_TIERS = frozenset(("standard", "batch"))
 _USUAL_SPEEDS = frozenset(("standard",))
-# Where it was served: only the United States, when asked for, cost more than anywhere (a tenth, since
-# Claude Opus 4.6; https://platform.claude.com/docs/en/about-claude/pricing).
+# Where a reply comes from anywhere; one from a place that was asked for says so
+# (https://platform.claude.com/docs/en/build-with-claude/data-residency).
 _USUAL_PLACES = frozenset(("global", "not_available"))
 
 
@@ -45,11 +45,11 @@ def _details(usage: dict[str, Any], written: int) -> UsageDetails:
     ways = (
         tier_of(usage.get("service_tier"), _USUAL_TIERS),
         tier_of(usage.get("speed"), _USUAL_SPEEDS),
-        tier_of(usage.get("inference_geo"), _USUAL_PLACES),
     )
     return UsageDetails(
         written=written - hour,
         written_1h=hour,
         searches=count_of(tools.get("web_search_requests")) if isinstance(tools, dict) else 0,
         tier="-".join(filter(None, ways)),
+        place=tier_of(usage.get("inference_geo"), _USUAL_PLACES),
     )

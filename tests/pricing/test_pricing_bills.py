@@ -467,10 +467,34 @@ ANTHROPIC = [
         "",
     ),
     Bill("priority", HAIKU, message(input_tokens=9, output_tokens=5, service_tier="priority"), "", ""),
+    # In the United States alone all tokens are a tenth dearer, searches are not:
+    # https://platform.claude.com/docs/en/build-with-claude/data-residency
     Bill(
-        "in one country only, a tenth dearer, which is not listed",
+        "in one country only",
         "anthropic:claude-opus-5",
-        message(input_tokens=9, output_tokens=5, inference_geo="us"),
+        message(
+            input_tokens=90,
+            cache_creation_input_tokens=100,
+            output_tokens=50,
+            inference_geo="us",
+            server_tool_use={"web_search_requests": 1},
+        ),
+        "90*5.50 + 100*6.875 + 50*27.50 + 1*10000",
+        "0.0125575",
+    ),
+    Bill(
+        "in one country, fast, in a batch before those were listed",
+        "anthropic:claude-opus-5",
+        message(input_tokens=100, output_tokens=100, inference_geo="us", speed="fast"),
+        "100*5.50 + 100*27.50",
+        "0.0033",
+        "2026-10-13",
+        "batch",
+    ),
+    Bill(
+        "in a country of which nothing is listed",
+        "anthropic:claude-opus-5",
+        message(input_tokens=9, output_tokens=5, inference_geo="mars"),
         "",
         "",
     ),

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from fastbatch.models.response import UsageDetails
+from fastbatch.models.response import Usage, UsageDetails
 from fastbatch.pricing.book import BATCH, PriceBook, Stamp
 from fastbatch.pricing.listing import DAY, BatchShare, Entry, Hours, Listing
 from fastbatch.pricing.rates import FREE, Rate, Rates
+from fastbatch.pricing.served import asked_for
 
 
 def at(rate: int, **more: object) -> Entry:
@@ -92,7 +93,30 @@ def test_a_listing_without_rates_for_tokens_has_no_price() -> None:
 
 def test_searches_are_no_part_of_anything_else() -> None:
     """A reply that took searches is covered by rates that price them, or where nothing costs anything."""
-    searched, quiet = UsageDetails(searches=1), UsageDetails(written=5, audio=5)
+    searched = Usage(9, 0, 5, 0).detailed(UsageDetails(searches=1))
+    quiet = Usage(9, 0, 5, 0).detailed(UsageDetails(written=5, audio=5))
     silent, priced = Rates(Rate(1), Rate(1)), Rates(Rate(1), Rate(1), search=Rate(7))
     assert [rates.covers(searched) for rates in (silent, priced, FREE)] == [False, True, True]
-    assert all(rates.covers(quiet) for rates in (silent, priced, FREE))
+    assert all(
+        rates.covers(usage) for rates in (silent, priced, FREE) for usage in (quiet, Usage(9, 0, 5, 0))
+    )
+
+
+def test_the_worst_case_knows_that_a_workspace_may_have_a_place() -> None:
+    """A request to Anthropic that names no place may be served in one that is dearer."""
+    assert asked_for("anthropic", {}) == ({}, {"place": "us"})
+    assert asked_for("anthropic", {"inference_geo": "eu"}) == ({}, {"place": "eu"})
+    assert asked_for("openai", {}) == ({},)
+    assert asked_for("anthropic", {"speed": "fast"})[-1] == {"speed": "fast", "place": "us"}
+
+
+def test_a_place_makes_tokens_dearer_but_not_searches() -> None:
+    """By the fraction that is listed, on top of every other way of being served; else there is no price."""
+    entry = Entry({"input": Rate(10, ((5, 20),)), "output": Rate(30), "search": Rate(7)})
+    listing = Listing("m", (entry,), batch_share=BatchShare(1, 2), uplifts={"us": (11, 10)})
+    book = PriceBook([Fixed(listing)])
+    rates = book.rates("openai", "m", 0, {"place": "us"})
+    assert rates is not None
+    assert (rates.input, rates.output, rates.search) == (Rate(11, ((5, 22),)), Rate(33), Rate(7))
+    assert base(book, 0, {"place": "us", "processing": "batch"}) == 5  # 5.5 is no whole pico-dollar
+    assert base(book, 0, {"place": "mars"}) is None

@@ -47,7 +47,7 @@ def random_usage(dice: random.Random) -> Usage:
     cached = dice.choice((0, 0, prompt // 3, prompt))
     reasoning = dice.choice((0, 0, completion // 2, completion))
     left = prompt - cached
-    marks = {name: 0 for name in UsageDetails._fields if name != "tier"}
+    marks = {name: 0 for name in UsageDetails._fields if name not in ("tier", "place")}
     for name in dice.sample(("written", "written_1h", "audio", "image", "video"), dice.choice((0, 0, 1, 2))):
         marks[name] = dice.randint(0, left)
         left -= marks[name]

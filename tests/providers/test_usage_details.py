@@ -118,7 +118,7 @@ ZEROS = {
         (
             "anthropic",
             message(input_tokens=9, output_tokens=5, speed="fast", inference_geo="us"),
-            UsageDetails(tier="fast-us"),
+            UsageDetails(tier="fast", place="us"),
         ),
         ("gemini", generated({"promptTokenCount": 9, "promptTokensDetails": kinds(TEXT=9)}), None),
         (
