@@ -93,3 +93,13 @@ def test_too_much_for_its_numbers(tmp_path):
     """More than four million dollars are refused with a sentence."""
     with pytest.raises(ConfigError, match="leave workers out"):
         SharedPurse.create(tmp_path / "purse", 1 << 63)
+
+
+def test_a_reply_that_cannot_be_true_spends_everything(tmp_path):
+    """A cost that no number here holds leaves nothing, for this process and for all others."""
+    path = tmp_path / "purse"
+    purse = SharedPurse.create(path, 100)
+    assert purse.hold(40)
+    purse.settle(40, 1 << 80)
+    assert SharedPurse(path).look() == Spent(100, (1 << 63) - 1, 0, 0)
+    assert not SharedPurse(path).hold(1)

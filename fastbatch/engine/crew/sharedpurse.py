@@ -25,6 +25,7 @@ _HEAD = struct.Struct("<4q")
 _SLOT = struct.Struct("<2q")
 _SLOTS = 1100  # as many workers as there may be, and some parents
 _MOST = 1 << 62
+_FULL = (1 << 63) - 1  # what a reply says that it cost may be more than a number here holds; no limit is
 
 
 class SharedPurse(Purse):
@@ -65,7 +66,7 @@ class SharedPurse(Purse):
             cap.held = held = sum(self._held(slot) for slot in range(slots))
             yield cap
             if (cap.spent, cap.doubtful) != (spent, doubtful):
-                _HEAD.pack_into(self._map, 0, limit, cap.spent, cap.doubtful, slots)
+                self._write_head(limit, cap.spent, cap.doubtful, slots)
             if cap.held != held:
                 self._put(self._mine(), cap.held - held)
 
@@ -76,7 +77,7 @@ class SharedPurse(Purse):
             for slot in range(slots):
                 owner, held = self._read(slot)
                 if owner == process:
-                    _HEAD.pack_into(self._map, 0, limit, spent + held, doubtful + held, slots)
+                    self._write_head(limit, spent + held, doubtful + held, slots)
                     self._write(slot, 0, 0)
                     return held
         return 0
@@ -100,6 +101,9 @@ class SharedPurse(Purse):
                 _HEAD.pack_into(self._map, 0, limit, spent, doubtful, slots + 1)
             self._write(self._slot, os.getpid(), 0)
         return self._slot
+
+    def _write_head(self, limit: int, spent: int, doubtful: int, slots: int) -> None:
+        _HEAD.pack_into(self._map, 0, limit, min(spent, _FULL), min(doubtful, _FULL), slots)
 
     def _put(self, slot: int, more: int) -> None:
         owner, held = self._read(slot)
