@@ -9,6 +9,7 @@ from fastbatch.models.response import Mode, UsageDetails
 from fastbatch.pricing.book import AS_USUAL, BATCH
 
 _PLACES = ("anthropic",)  # whose replies say where they come from
+_SAME = frozenset((("groq", "flex"),))  # at the usual price: https://console.groq.com/docs/flex-processing
 _SPEEDS = ("anthropic",)  # whose faster tier is asked for by `speed`
 # Tiers that a request may end up in without a dearer price: the usual one, and cheaper ones.
 _USUAL = ("default", "standard", "standard_only", "flex", "batch")
@@ -20,7 +21,7 @@ def served_by(provider: str, details: UsageDetails | None, mode: Mode = "online"
     if details is None or not (details.tier or details.place):
         return usual
     served = dict(usual)
-    if details.tier:
+    if details.tier and (provider, details.tier) not in _SAME:
         served["speed" if provider in _SPEEDS and details.tier == "fast" else "service_tier"] = details.tier
     if details.place:
         served["place"] = details.place

@@ -722,6 +722,14 @@ OTHERS = [
         "0.000138",
     ),
     Bill(
+        # https://console.groq.com/docs/flex-processing: "Pricing matches the on-demand tier."
+        "Groq's flex tier fails sooner and costs the same",
+        "groq:llama-3.3-70b-versatile",
+        chat(tokens(100, 100), service_tier="flex"),
+        "100*0.59 + 100*0.79",
+        "0.000138",
+    ),
+    Bill(
         "one price for both",
         "together:meta-llama/Llama-3.3-70B-Instruct-Turbo",
         chat(tokens(100, 50)),
