@@ -348,6 +348,19 @@ def test_a_pilot_asks_each_model(tmp_path, rows, simulator):
     assert found.models[1].cost is None
 
 
+def test_rows_that_name_pictures_are_found_again(tmp_path, simulator):
+    """The files beside the input are a part of what is asked."""
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n0000")
+    picture = {"type": "image_url", "image_url": {"url": "file:a.png"}}
+    asks = [[{"type": "text", "text": f"What is {number}?"}, picture] for number in range(8)]
+    rows = write_rows(
+        tmp_path / "rows.jsonl", *({"messages": [{"role": "user", "content": parts}]} for parts in asks)
+    )
+    through = manager(simulator, DiskCache(tmp_path / "cache"))
+    assert one(rows, through, pilot=5).pilot.failed == 0
+    assert through.run_file(rows, tmp_path / "out.jsonl").cached == 5
+
+
 def test_rows_with_a_shape_are_found_again(tmp_path, rows, simulator):
     """A schema is a part of the request's hash."""
     schema = {
