@@ -14,7 +14,7 @@ from batchfakes import Bureau, Office, names, rows, turned
 from fakes import Collected, SharedCache
 
 from fastbatch import OpenAIProvider, RetryPolicy
-from fastbatch.engine.batches import filling
+from fastbatch.engine.batches import filling, shelf
 from fastbatch.errors import ConfigError, ConnectFailed, ConnectionLost, OutputError, RunStopped
 from fastbatch.models.http import HTTPCall
 from fastbatch.providers.anthropic import AnthropicProvider
@@ -66,6 +66,19 @@ async def test_identical_rows_share_one_request(tmp_path: Path, clock: ManualClo
     assert bureau.stats.batches["answered"] == 10
     own = [line["custom_id"] for line in office.lines if not line["fastbatch"]["shared"]]
     assert sorted(own) == names(10)
+
+
+async def test_hashes_that_only_look_alike_are_told_apart(
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Were all requests of one number, each row still had its own answer."""
+    monkeypatch.setattr(shelf, "key_number", lambda key: 7)
+    office, bureau = Office(tmp_path, rows(4)), Bureau(clock)
+    await office.run(bureau)
+    for line in office.lines:
+        said = line["response"]["body"]["choices"][0]["message"]["content"]
+        assert re.search(rf"What is {int(line['custom_id'][-4:])}\b", said)
+    assert bureau.stats.billed_again == 0
 
 
 async def test_samples_buy_one_each(tmp_path: Path, clock: ManualClock) -> None:
@@ -253,6 +266,19 @@ async def test_a_refused_key_stops_the_run(tmp_path: Path, clock: ManualClock) -
     assert (await office.run(bureau)).ok == 10
 
 
+async def test_a_quota_that_is_used_up_stops_the_run(tmp_path: Path, clock: ManualClock) -> None:
+    """What was answered is kept; with more credit the next run asks the others, and those alone."""
+    office, bureau = Office(tmp_path, rows(20)), Bureau(clock, stop_after=12)
+    with pytest.raises(RunStopped, match="quota") as stopped:
+        await office.run(bureau)
+    assert stopped.value.summary is not None
+    assert stopped.value.summary.ok == 12
+    bureau = Bureau(clock)
+    assert (await office.run(bureau)).ok == 8
+    assert office.ids == names(20)
+    assert bureau.stats.batches["answered"] == 8
+
+
 async def test_drained_it_goes_on_at_the_provider(tmp_path: Path, clock: ManualClock) -> None:
     """The next run collects it and buys nothing."""
     office, bureau = Office(tmp_path, rows(30)), Bureau(clock, seconds=3600)
@@ -275,7 +301,9 @@ async def test_a_changed_input_keeps_what_still_holds(tmp_path: Path, clock: Man
     await turned(clock, run.run())
     changed = [*rows(12)[2:], {"id": "row-0001", "prompt": "Something else?"}]
     office.write(changed)
-    await office.run(bureau)
+    heard = Collected()
+    await office.run(bureau, progress=heard)
+    assert any(getattr(event, "text", "").startswith("2 answers of batches") for event in heard.events)
     assert office.ids == names(12)[1:]
     assert bureau.stats.batches["answered"] == 10 + 3
     [line] = [line for line in office.lines if line["custom_id"] == "row-0001"]

@@ -122,8 +122,20 @@ class BatchSource(Generic[ResponseT]):
                     await self._wait()
         except Left:
             pass
+        else:
+            self._say_strays()
         finally:
             self._counters.batches = len(self._submitted())
+
+    def _say_strays(self) -> None:
+        """What came back and is of no use."""
+        if broken := self._desk.broken:
+            self._parts.tell(f"{broken:,} lines of results could not be read; their rows were asked again")
+        # Rows that have their record are not read again when a run goes on.
+        if (unwanted := self._unwanted - self._counters.skipped) > 0:
+            self._parts.tell(
+                f"{unwanted:,} answers of batches belong to no row any more: the input has changed since"
+            )
 
     def recorded(self, jobs: Sequence[Job[ResponseT]]) -> None:
         """These are on record; a batch all of whose rows are is forgotten."""
@@ -280,7 +292,8 @@ class BatchSource(Generic[ResponseT]):
                 async for jobs in self._collect(batch):
                     yield jobs
                 continue
-            if self._is_late and not batch.cancelled:
+            # One that may be somebody else's is not ours to cancel.
+            if self._is_late and not batch.cancelled and batch.candidates is None:
                 await self._desk.cancel(batch)
             status = await self._desk.look(batch)
             batch.answered = status.answered + status.failed
@@ -375,7 +388,7 @@ class BatchSource(Generic[ResponseT]):
         finally:
             rows.close()
         self._parts.coffer.settle(batch, outcomes.cost - before)
-        batch.whole = self._stop is None
+        batch.whole = True
         self._held += self._filling.full()
         self._forget_done(batch)
 
