@@ -98,17 +98,17 @@ def read_failed(line: bytes, usage_of: UsageOf = by_form) -> Told | None:
     try:
         record = orjson.loads(line)
         ours = record["fastbatch"]
-        at = ours.get("at", "")
+        at = _said(ours, "at")  # such lines have no checksum, and people edit them
         if "custom_id" not in record:
             return None
         return Told(
             FAILED,
-            ours.get("provider", ""),
-            ours.get("model") or "",
+            _said(ours, "provider"),
+            _said(ours, "model"),
             "online" if at else "",
             at,
             _cost(line, ours.get("cost_usd", 0)),
-            ours.get("prices", ""),
+            _said(ours, "prices"),
             _NONE,
             False,
             record,
@@ -179,6 +179,11 @@ def carried(told: Told, key: str) -> str | None:
     if told.kind == FAILED and not told.foreign and key in told.record:  # the row as it was
         return _text(told.record[key])
     return None
+
+
+def _said(ours: Mapping[str, Any], key: str) -> str:
+    value = ours.get(key)
+    return value if isinstance(value, str) else ""
 
 
 def _text(value: Any) -> str:

@@ -11,11 +11,15 @@ from zlib import crc32
 import orjson
 import pytest
 from billlines import LIST, any_lines, failed, line, reply, written
+from hypothesis import given
+from hypothesis import strategies as st
+from prices import book
 
 from fastbatch.bills.cost import bill_of
 from fastbatch.bills.days import days_named
 from fastbatch.bills.places import sources_of
-from fastbatch.bills.tally import Bill, Tally
+from fastbatch.bills.pricer import Pricer
+from fastbatch.bills.tally import Bill, Tally, keys_of
 from fastbatch.bills.told import read_failed, read_told
 from fastbatch.errors import ConfigError, InputError
 
@@ -196,6 +200,52 @@ def test_files_of_something_else_are_refused(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=problem):
             bill(name)
     assert bill(written(tmp_path / "empty")).total == Tally()
+
+
+ANY = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63)
+    | st.floats(allow_nan=False)
+    | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+def some(*keys: str, within: Any = ANY) -> Any:
+    """JSON that may have these keys, with anything in them."""
+    return st.fixed_dictionaries({}, optional=dict.fromkeys(keys, within | ANY))
+
+
+OURS = some("at", "provider", "model", "cost_usd", "prices", "row")
+BODY = some("usage", "model", "created", "type", within=some("prompt_tokens", "input_tokens"))
+ROW = some("custom_id", "id", "error", "metadata")
+RECORD = st.tuples(ROW, OURS, some("status_code") | st.just({"status_code": 200}), BODY).map(
+    lambda parts: {
+        **parts[0],
+        "custom_id": "a",
+        "fastbatch": parts[1],
+        "response": {**parts[2], "body": parts[3]},
+    }
+)
+
+
+@given(RECORD | ROW | ANY, st.booleans())
+def test_no_line_of_somebody_else_breaks_the_bill(record: Any, ours: bool) -> None:
+    """Whatever stands in it: it tells something, or it is damaged."""
+    if not ours and isinstance(record, dict):
+        record = {key: value for key, value in record.items() if key != "fastbatch"}
+    said = orjson.dumps(record, option=orjson.OPT_PASSTHROUGH_SUBCLASS)
+    for read in (read_told, read_failed):
+        told = read(said)
+        if told is not None:
+            assert isinstance(told.number, int)
+            Tally().add(told, told.picos)
+            for key in keys_of(("model", "provider", "day", "mode", "metadata.team")):
+                assert isinstance(key(told), str)
+            if told.kind == "bought" and Pricer(book()).dated(told):
+                Pricer(book()).price(told)
 
 
 def test_lines_of_an_older_fastbatch_have_no_price_and_no_day(tmp_path: Path) -> None:
