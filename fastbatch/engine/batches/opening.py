@@ -40,11 +40,15 @@ def native_batches(settings: Settings[Any]) -> NativeBatches:
     ):
         if asked:
             raise ConfigError(f"batch: {why}", key="mode", value=key)
-    provider = settings.provider
+    provider, lanes = settings.provider, settings.addresses[0].lanes
+    if lanes[0].service is not None:
+        raise ConfigError(
+            f"{provider.name} runs in this process and has no batch API", key="mode", value="batch"
+        )
     native = provider.batches if isinstance(provider, Batching) else None
     if native is None:
         raise ConfigError(f"{provider.name} has no batch API that is known here", key="mode", value="batch")
-    if len(settings.addresses[0].lanes) > 1:
+    if len(lanes) > 1:
         raise ConfigError("batches take one endpoint and one key", key="mode", value="batch")
     return native
 
