@@ -22,6 +22,9 @@ from fastbatch.engine.index import NumberTable
 from fastbatch.formats.lines import numbered_lines
 from fastbatch.pricing.money import plain
 
+_TO = b',"to_usd":'
+_BITS = 64  # of a number in a table; eighteen million dollars
+
 
 class Adjustment(NamedTuple):
     """What an answer costs by other prices, in pico-dollars, and by which list."""
@@ -62,12 +65,11 @@ def read_adjustment(line: bytes) -> Adjustment | None:
         identity = said["id"] if said["key"] is not None else said["id"] + said["custom_id"]
         found = line[line.rindex(_TO) + len(_TO) :]
         picos = exactly(found.partition(b",")[0].decode())
+        if picos.bit_length() > _BITS:
+            return None
         return Adjustment(number_of(identity, said["answered"]), picos, said["to_prices"] or "")
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
         return None
-
-
-_TO = b',"to_usd":'
 
 
 class Adjusted:

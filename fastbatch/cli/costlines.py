@@ -43,6 +43,7 @@ def bill_lines(bill: Bill, width: int) -> Iterator[str]:
     if total.unpriced:
         has = "has no price and is" if total.unpriced == 1 else "have no price and are"
         yield _fact("unpriced", f"{counted(total.unpriced, 'row')} {has} not in the cost")
+        yield _fact("", "  with prices for them: fastbatch reprice RESULTS --prices FILE")
     if total.adjusted:
         sign = "-" if total.adjustment < 0 else "+"
         yield _fact(
@@ -70,7 +71,7 @@ def problem_lines(bill: Bill) -> Iterator[str]:
         yield f"{counted(bill.other_days, 'row')} of other days left out"
     if bill.undated:
         yield f"{counted(bill.undated, 'row')} without a date left out"
-    if bill.foreign:
+    if bill.foreign and bill.total.unpriced:
         yield (
             f"{counted(bill.foreign, 'line')} of OpenAI's batch API, which tell tokens but no price; "
             "fastbatch reprice prices them"

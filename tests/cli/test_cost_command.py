@@ -33,6 +33,7 @@ def test_the_bill_of_a_file(tmp_path: Path) -> None:
         "cost       $0.0000000067",
         "           1 failed row in it, whose tokens are not on file",
         "unpriced   1 row has no price and is not in the cost",
+        "             with prices for them: fastbatch reprice RESULTS --prices FILE",
         f"prices     {LIST}",
         "             2 answers, $0.0000000067",
     ]

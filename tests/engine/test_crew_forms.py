@@ -68,7 +68,11 @@ def test_a_row_arrives_as_it_is():
     assert (came.index, came.key, came.attempts, came.maybe_billed) == (7, job.key, 3, True)
 
 
-@pytest.mark.parametrize("more", [{}, {"cached": True}, {"shared": True}], ids=["bought", "cached", "shared"])
+@pytest.mark.parametrize(
+    "more",
+    [{"picos": 7, "prices": "a list (0f)", "summed": True}, {"cached": True}, {"shared": True}],
+    ids=["bought", "cached", "shared"],
+)
 def test_an_answer_comes_back_as_it_is(more):
     """Every field of it, and the parent's own note of whose it is."""
     job = a_job()
