@@ -66,7 +66,7 @@ def test_it_belongs_to_its_request() -> None:
 def test_usage_adds_up() -> None:
     """Retries are the further attempts; an answer without a price is unpriced, not free."""
     outcome = answer()
-    outcome.attempts = 3
+    outcome.attempts, outcome.picos = 3, None
     assert outcome.usage == TokenStats(10, 4, 5, 2, requests=1, retries=2, unpriced=1)
     assert outcome.cost is None
 
