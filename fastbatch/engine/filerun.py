@@ -359,6 +359,7 @@ class FileRun(Generic[ResponseT]):
             title=self._title,
             deadline=options.deadline,
             tokens=options.batch_tokens,
+            partial=self._input.limited,
         )
 
     def _tidy(self, journal: Journal, answers: Answers, *, superseded: bool) -> None:

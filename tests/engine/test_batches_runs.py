@@ -310,6 +310,21 @@ async def test_a_changed_input_keeps_what_still_holds(tmp_path: Path, clock: Man
     assert "Something else" in line["response"]["body"]["choices"][0]["message"]["content"]
 
 
+async def test_a_run_of_some_rows_leaves_the_answers_of_the_others(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    """What a batch has answered to rows beyond the limit is there for the run that reads them."""
+    office, bureau = Office(tmp_path, rows(10)), Bureau(clock, seconds=3600)
+    run = office.begin(bureau)
+    bureau.drains(run)
+    await turned(clock, run.run())
+    assert (await office.run(bureau, options={"limit": 3})).ok == 3
+    assert office.batches.exists()
+    assert (await office.run(bureau)).ok == 7
+    assert bureau.stats.batches["answered"] == 10
+    assert office.files == ["out.jsonl", "rows.jsonl"]
+
+
 async def test_open_batches_are_not_run_online(tmp_path: Path, clock: ManualClock) -> None:
     """Their rows would be paid for twice; nor are they asked of another endpoint."""
     office, bureau = Office(tmp_path, rows(10)), Bureau(clock, seconds=3600)

@@ -75,6 +75,7 @@ def open_batches(
     title: str,
     deadline: str | float | None,
     tokens: int | None,
+    partial: bool = False,
 ) -> BatchSource[ResponseT]:
     """The transformer of a run whose batches are kept in `folder`; its session is not open yet.
 
@@ -127,6 +128,7 @@ def open_batches(
             clock=clock,
             counters=session.counters,
             tell=tell,
+            partial=partial,
             late=late,
             tokens=tokens,
         )

@@ -46,6 +46,7 @@ class Parts(Generic[ResponseT]):
         outcomes: says what results mean.
         coffer: sets money aside under a budget.
         tell: shows people a sentence.
+        partial: there may be more rows than these: answers that no row waits for are another run's.
         late: when, by the clock, batches are cancelled and the rest is finished online; None: never.
         tokens: how many may wait at the provider at once; None where it says so itself.
     """
@@ -62,6 +63,7 @@ class Parts(Generic[ResponseT]):
     clock: Clock
     counters: Counters
     tell: Callable[[str], None]
+    partial: bool = False
     late: float | None = None
     tokens: int | None = None
 
@@ -132,7 +134,8 @@ class BatchSource(Generic[ResponseT]):
         if broken := self._desk.broken:
             self._parts.tell(f"{broken:,} lines of results could not be read; their rows were asked again")
         # Rows that have their record are not read again when a run goes on.
-        if (unwanted := self._unwanted - self._counters.skipped) > 0:
+        unwanted = self._unwanted - self._counters.skipped
+        if unwanted > 0 and not self._parts.partial:
             self._parts.tell(
                 f"{unwanted:,} answers of batches belong to no row any more: the input has changed since"
             )
@@ -158,12 +161,14 @@ class BatchSource(Generic[ResponseT]):
         self._shelf.close()
 
     def clear(self) -> None:
-        """And all rows have their record, so that nothing of the batches is needed any more.
+        """And all rows have their record, so that nothing of the batches is needed any more, unless other
+        rows may want it.
 
         Raises:
             StorageError: files could not be removed.
         """
-        self._shelf.clear()
+        if not self._parts.partial or not self._shelf.book.open:
+            self._shelf.clear()
 
     # Rows coming in
 
@@ -369,6 +374,7 @@ class BatchSource(Generic[ResponseT]):
                     self._judge(outcomes.of(result.reply, waiting), batch, block)
                 else:
                     self._unwanted += 1
+                    batch.left += self._parts.partial  # for ever, in this run
                     if reads.shape is None:
                         block.keep(batch.key(place), outcomes.parsed(result.reply))
                 if len(block.jobs) >= _BLOCK:
