@@ -1,6 +1,7 @@
 """Runs by batch, killed at every disk call: no row is lost, and none is bought twice.
 
 python tests/crashlab/batchsweep.py [--moment before|during|after] [--step N] [--first N] [--expiring]
+        [--several] [--cache]
 """
 
 from __future__ import annotations
@@ -25,11 +26,12 @@ from crashlab.disk import Failpoint, Moment, WatchedDisk
 from crashlab.job import IN_MEMORY
 
 from fastbatch import DiskCache, OpenAIProvider, RequestManager
-from fastbatch.engine.batches import desk, source
+from fastbatch.engine.batches import desk, filling, source
 from fastbatch.simulator import BatchConfig, SimulatorConfig, SimulatorThread
 
 ROWS = 14
 _SAME = 2  # of them that ask what another one asks
+_SMALL, _WHOLE = 500, 1 << 20  # bytes of an upload: three lines or so, or all of them
 _RUNS = 5  # until a job must be done that is not killed any more
 
 
@@ -42,7 +44,7 @@ def main() -> int:
     base_url = _served(config)
     kills, broken, number = 0, [], given.first
     while True:
-        killed, problems = _job(base_url, Failpoint(number, given.moment), board, given.cache)
+        killed, problems = _job(base_url, Failpoint(number, given.moment), board, given)
         broken += [f"{given.moment} {number}: {problem}" for problem in problems]
         if not killed:
             break
@@ -65,17 +67,20 @@ def _served(config: SimulatorConfig) -> str:
     return os.read(told, 1000).decode()
 
 
-def _job(base_url: str, failpoint: Failpoint, board: Board, cached: bool) -> tuple[bool, list[str]]:
+def _job(
+    base_url: str, failpoint: Failpoint, board: Board, given: argparse.Namespace
+) -> tuple[bool, list[str]]:
     """One job from its kill to its end: whether it was killed, and what was not as it should be."""
     _ask(base_url, "reset", b"")
     folder = Path(tempfile.mkdtemp(prefix="fastbatch-sweep-", dir=IN_MEMORY))
     try:
         rows = [{"id": f"r{n}", "prompt": f"What is {n % (ROWS - _SAME)}?"} for n in range(ROWS)]
         (folder / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-        cache = folder / "cache" if cached else None
-        killed = _forked(folder, base_url, failpoint, board, cache)
+        cache = folder / "cache" if given.cache else None
+        size = _SMALL if given.several else _WHOLE
+        killed = _forked(folder, base_url, failpoint, board, cache, size)
         for _ in range(_RUNS):
-            again = _forked(folder, base_url, None, board, cache)
+            again = _forked(folder, base_url, None, board, cache, size)
             if again or not (folder / "out.jsonl.batches").exists():
                 break
         return killed, [*_wrong(folder, base_url), *(["somebody else killed the run"] if again else [])]
@@ -103,7 +108,7 @@ def _wrong(folder: Path, base_url: str) -> list[str]:
 
 
 def _forked(
-    folder: Path, base_url: str, failpoint: Failpoint | None, board: Board, cache: Path | None
+    folder: Path, base_url: str, failpoint: Failpoint | None, board: Board, cache: Path | None, size: int
 ) -> bool:
     """Run the file in a fork; whether that was killed."""
     board.clear()
@@ -113,7 +118,7 @@ def _forked(
         os.dup2(descriptor, 1)
         os.dup2(descriptor, 2)
         try:
-            _run(folder, base_url, failpoint, board, cache)
+            _run(folder, base_url, failpoint, board, cache, size)
         except BaseException:  # noqa: BLE001  (the parent reads it in the log)
             traceback.print_exc()
             sys.stderr.flush()
@@ -123,10 +128,13 @@ def _forked(
     return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
 
 
-def _run(folder: Path, base_url: str, failpoint: Failpoint | None, board: Board, cache: Path | None) -> None:
+def _run(
+    folder: Path, base_url: str, failpoint: Failpoint | None, board: Board, cache: Path | None, size: int
+) -> None:
     # What a day brings is looked for a hundred times a second, or a sweep would take one.
     source._OFTEN = source._SELDOM = 0.01
     desk._SETTLES = (0.0, 0.02, 0.05)
+    filling._SIZE = size
     manager = RequestManager(
         OpenAIProvider("key", base_url=base_url, env={}),
         model="m",
@@ -153,6 +161,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--step", type=int, default=1, help="disk calls from one kill to the next (1)")
     parser.add_argument("--first", type=int, default=1, help="the first of them (1)")
     parser.add_argument("--expiring", action="store_true", help="batches expire with half of their rows")
+    parser.add_argument("--several", action="store_true", help="several batches rather than one")
     parser.add_argument("--cache", action="store_true", help="with a cache on disk")
     return parser.parse_args()
 

@@ -15,7 +15,7 @@ SWEEP = Path(__file__).parent / "batchsweep.py"
 @pytest.mark.parametrize(
     ("moment", "options"),
     [
-        ("before", ("--step", "4")),
+        ("before", ("--step", "6", "--several")),
         ("during", ("--expiring",)),
         ("after", ("--step", "9", "--expiring", "--cache")),
     ],
