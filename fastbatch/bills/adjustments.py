@@ -38,7 +38,7 @@ def adjustment_line(told: Told, before: int | None, prices_before: str, after: A
     """The line of an adjustment that is made `at` some moment, ending in a newline."""
     ours = told.record.get("fastbatch", {})
     said: dict[str, Any] = {
-        "id": told.record["id"],
+        "id": str(told.record.get("id")),
         "custom_id": told.record["custom_id"],
         "row": ours.get("row"),
         "key": ours.get("key"),

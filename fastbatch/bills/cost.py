@@ -76,7 +76,7 @@ def bill_of(
                 priced = prices[stamp] = Priced()
             priced.answers += 1
             priced.picos += picos or 0
-    bill.stray = len(changes) - matched
+    bill.stray = max(0, len(changes) - matched)
     return bill
 
 

@@ -191,6 +191,17 @@ def test_damage_is_told_with_its_place(tmp_path: Path) -> None:
     assert (whole.damages, whole.unfinished) == (1, [])
 
 
+@pytest.mark.parametrize("mask", [0x01, 0x20, 0x80])
+def test_a_changed_byte_makes_no_other_line(mask: int) -> None:
+    """Wherever it stands: the line is damaged, and never taken for one of another program."""
+    whole = line("a", metadata={"team": "red"})[:-1]
+    assert read_told(whole) is not None
+    for place in range(len(whole)):
+        changed = bytearray(whole)
+        changed[place] ^= mask
+        assert read_told(bytes(changed)) is None, place
+
+
 def test_files_of_something_else_are_refused(tmp_path: Path) -> None:
     """As are those that are not there; an empty one has cost nothing."""
     for name, problem in (

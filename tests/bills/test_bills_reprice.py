@@ -203,10 +203,12 @@ def test_openais_own_batch_files_can_be_priced(tmp_path: Path) -> None:
         "response": {"status_code": 200, "request_id": "r", "body": reply(created=1_795_300_000)},
         "error": None,
     }
-    name = written(tmp_path / "out", orjson.dumps(answered) + b"\n")
-    assert write_adjustments(name, others(), NOW) == 1
+    nameless = {**answered, "id": None, "custom_id": "b"}
+    name = written(tmp_path / "out", *(orjson.dumps(each) + b"\n" for each in (answered, nameless)))
+    assert write_adjustments(name, others(), NOW) == 2
     total = bill(name).total
-    assert (total.picos, total.unpriced, total.adjusted) == (6_000, 0, 1)
+    assert (total.picos, total.unpriced, total.adjusted) == (12_000, 0, 2)
+    assert looked(name).same == 2
 
 
 async def test_recorded_rows_cost_by_the_same_prices_what_they_have_cost(tmp_path: Path) -> None:
