@@ -9,7 +9,7 @@ import orjson
 from xxhash import xxh3_64_intdigest
 
 from fastbatch.bills.days import moment_of
-from fastbatch.formats.results import cost_of, scan_result
+from fastbatch.formats.results import cost_of, is_whole
 from fastbatch.models.response import Usage
 from fastbatch.pricing.money import PICOS, picos
 from fastbatch.providers.recorded import recorded_usage
@@ -70,10 +70,9 @@ def by_form(provider: str, body: Any) -> Usage:
 
 def read_told(line: bytes, usage_of: UsageOf = by_form) -> Told | None:
     """What a line of an output says; None for one damaged, or of no such file."""
-    scanned = scan_result(line)
     try:
         record = orjson.loads(line)
-        if scanned is None:
+        if not is_whole(line):
             damaged = "fastbatch" in record or line[-19:-11] == _OURS_ENDS
             return None if damaged else _foreign(record)
         ours = record["fastbatch"]

@@ -178,6 +178,11 @@ def scan_result(line: bytes) -> tuple[bytes, int] | None:
     return line[_ID_AT : line.find(_ID_ENDS, _ID_AT)], fingerprint
 
 
+def is_whole(line: bytes) -> bool:
+    """Whether a line is one of an output, as it was written; as `scan_result`, for who wants no more."""
+    return line[-19:] == b',"crc":"%08x"}}' % crc32(memoryview(line)[:-19]) and line[:17] == LINE_BEGINS
+
+
 def cost_of(line: bytes) -> str | None:
     """What a good line says that its row cost, in dollars; None where it has no price, or tells nothing."""
     at = line.rfind(_COST) + len(_COST)
