@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -279,6 +280,32 @@ async def test_a_quota_that_is_used_up_stops_the_run(tmp_path: Path, clock: Manu
     assert bureau.stats.batches["answered"] == 8
 
 
+@pytest.mark.parametrize("size", [500, 1 << 20])
+async def test_what_no_batch_may_cost_is_said(
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """Rows beyond the budget are not left open without a word, whether they filled a batch or not."""
+    monkeypatch.setattr(filling, "_SIZE", size)
+    given = [{**row, "model": "gpt-4o-mini", "max_tokens": 9} for row in rows(5)]
+    office, bureau = Office(tmp_path, given), Bureau(clock)
+    with pytest.raises(RunStopped, match="budget"):
+        await office.run(bureau, budget_usd="0.000001")
+    assert bureau.stats.batches["created"] == 0
+
+
+async def test_after_a_line_at_fault_batches_are_large_again(tmp_path: Path, clock: ManualClock) -> None:
+    """What has to be asked later goes together, however small the batches were that found it."""
+    office, bureau = Office(tmp_path, rows(16)), Bureau(clock)
+    bureau.changes = spoiled("What is 7?")
+    run = office.begin(bureau)
+    summary = await turned(clock, run.run())
+    assert summary is not None
+    assert (summary.ok, summary.failed) == (15, 1)
+    assert bureau.stats.batches["created"] == 9
+    assert run._batches is not None
+    assert run._batches._filling.most_rows == 50_000
+
+
 async def test_drained_it_goes_on_at_the_provider(tmp_path: Path, clock: ManualClock) -> None:
     """The next run collects it and buys nothing."""
     office, bureau = Office(tmp_path, rows(30)), Bureau(clock, seconds=3600)
@@ -384,21 +411,20 @@ async def test_a_line_that_its_batch_is_refused_for_fails_alone(tmp_path: Path, 
     """The others are answered by batches that do not hold it."""
     office, bureau = Office(tmp_path, rows(40)), Bureau(clock)
 
-    def spoil(call: HTTPCall) -> HTTPCall:
-        body = call.body.replace(b'"method":"POST"', b'"method":"GET"') if b"What is 7?" in call.body else b""
-        if not body:
-            return call
-        lines = [
-            line if b"What is 7?" in line else line.replace(b'"method":"GET"', b'"method":"POST"')
-            for line in body.split(b"\n")
-        ]
-        return call._replace(body=b"\n".join(lines))
-
-    bureau.changes = spoil
+    bureau.changes = spoiled("What is 7?")
     summary = await office.run(bureau)
     assert (summary.ok, summary.failed) == (39, 1)
     assert [record["custom_id"] for record in office.errors] == ["row-0007"]
     assert bureau.stats.billed_again == 0
+
+
+def spoiled(asked: str) -> Callable[[HTTPCall], HTTPCall]:
+    """Makes the line that asks this one for which a batch is refused."""
+
+    def line(text: bytes) -> bytes:
+        return text.replace(b'"method":"POST"', b'"method":"GET"') if asked.encode() in text else text
+
+    return lambda call: call._replace(body=b"\n".join(map(line, call.body.split(b"\n"))))
 
 
 async def test_what_every_batch_is_refused_for_fails_all_rows(tmp_path: Path, clock: ManualClock) -> None:

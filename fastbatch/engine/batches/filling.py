@@ -34,7 +34,7 @@ class Filling:
         worst: what a request costs at most, in pico-dollars; raises `InvalidRequest` for one that is refused.
 
     Attributes:
-        most_rows: of one batch.
+        most_rows: of one batch; `usual_rows` are what the provider takes.
         most_money: what a batch may cost at most; None where nobody asks.
     """
 
@@ -57,7 +57,7 @@ class Filling:
         self.most_tokens = most_tokens
         self.most_money: int | None = None
         self._worst = worst
-        self.most_rows = native.bounds.rows
+        self.most_rows = self.usual_rows = native.bounds.rows
         self._size = min(native.bounds.size, _SIZE)
         self._inputs = native.bounds.inputs
         self._open: dict[tuple[str, str], Batch] = {}

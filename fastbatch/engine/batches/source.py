@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from itertools import islice
 from typing import Generic, TypeVar
 
 from fastbatch.cache.base import CacheProvider
@@ -82,7 +83,6 @@ class BatchSource(Generic[ResponseT]):
         self._owners: dict[int, Batch] = {}  # of a job that was handed on, by its index
         self._room_at = 0.0  # when there may be room again
         self._since = parts.clock.time()
-        self._cancelling = False
         self._said = False
         self._refused = 0  # batches in a row, each as a whole
         self._unwanted = 0
@@ -108,7 +108,7 @@ class BatchSource(Generic[ResponseT]):
                     await self._submit()
             while True:
                 self._held += self._filling.all()
-                if not len(self._shelf):
+                if not len(self._shelf) and not self._online:
                     break
                 await self._submit()
                 for jobs in _in_blocks(self._online):
@@ -261,20 +261,21 @@ class BatchSource(Generic[ResponseT]):
             self._filling.most_tokens = max(1, batch.tokens // 2)
             self._room_at = 0.0
 
-    def _put_back(self, batch: Batch) -> list[Job[ResponseT]]:
-        """Put the requests of a batch that will not be answered into others; returns rows for which that
+    def _put_back(self, batch: Batch) -> Iterator[Job[ResponseT]]:
+        """Put the requests of a batch that will not be answered into others; gives rows for which that
         cannot be.
         """
         self._parts.coffer.release(batch)
         self._shelf.take(batch)
         rows = batch.waiting(self._parts.bulk.reads)
         try:
-            online = self._again(rows)
+            for waiting in rows:
+                if not self._taken(waiting):
+                    yield self._job(waiting)
         finally:
             rows.close()
         self._shelf.drop(batch)
         self._held += self._filling.full()
-        return online
 
     def _again(self, rows: Iterable[Waiting]) -> list[Job[ResponseT]]:
         """Let rows wait for another batch; returns those that are to be asked online."""
@@ -317,6 +318,8 @@ class BatchSource(Generic[ResponseT]):
             return
         self._room_at = 0.0
         self._refused = 0 if problem is None else self._refused + 1
+        if problem is None:
+            self._filling.most_rows = self._filling.usual_rows
         if problem is not None and not problem.retriable and batch.count > 1 and self._refused < _HOPELESS:
             # One line of many may be at fault: halves are tried until it stands alone.
             self._filling.most_rows = (batch.count + 1) // 2
@@ -341,7 +344,7 @@ class BatchSource(Generic[ResponseT]):
         first = next(self._desk.results(batch), None)
         return first is None or self._shelf.place(batch, first.name) is not None
 
-    def _another(self, batch: Batch) -> list[Job[ResponseT]]:
+    def _another(self, batch: Batch) -> Iterable[Job[ResponseT]]:
         """What was fetched is somebody else's: look at the next that may be ours."""
         batch.results.unlink(missing_ok=True)
         if batch.candidates:
@@ -507,6 +510,8 @@ def job_of(waiting: Waiting, bulk: Bulk[ResponseT]) -> Job[ResponseT]:
     return job
 
 
-def _in_blocks(jobs: Sequence[Job[ResponseT]]) -> Iterator[list[Job[ResponseT]]]:
-    for start in range(0, len(jobs), _BLOCK):
-        yield list(jobs[start : start + _BLOCK])
+def _in_blocks(jobs: Iterable[Job[ResponseT]]) -> Iterator[list[Job[ResponseT]]]:
+    """A few at a time, made as they are taken."""
+    jobs = iter(jobs)
+    while block := list(islice(jobs, _BLOCK)):
+        yield block
