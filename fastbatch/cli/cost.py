@@ -10,7 +10,7 @@ import typer
 def cost(
     results: Annotated[
         list[str],
-        typer.Argument(metavar="RESULTS...", help="Outputs of runs, .gz and .zst too; - reads stdin."),
+        typer.Argument(metavar="RESULTS", help="Outputs of runs, .gz and .zst too; - reads stdin."),
     ],
     *,
     by: Annotated[
@@ -34,9 +34,10 @@ def cost(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="A line for each group, for tables.")] = False,
 ) -> None:
-    """Say what results have cost: rows, tokens and dollars, to the last digit.
+    """Say what results have cost, to the last digit.
 
-    The records of failed rows and the adjustments beside RESULTS count, too. Nothing is sent or written.
+    Rows, tokens and dollars, and by which price lists. The records of failed rows and the adjustments beside
+    RESULTS count, too. Nothing is sent or written.
     """
     from fastbatch.assembly import recorded_usage_of
     from fastbatch.bills.cost import bill_of

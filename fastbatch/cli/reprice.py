@@ -20,7 +20,7 @@ def reprice(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
     **flags: Any,
 ) -> None:
-    """Say what RESULTS would have cost by other prices, and write that down as adjustments.
+    """Say what RESULTS cost by other prices, and write that down.
 
     RESULTS stays as it is: adjustments go to RESULTS.adjustments.jsonl, and `cost` counts them in.
     """
