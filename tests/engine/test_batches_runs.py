@@ -52,6 +52,24 @@ async def test_answers_stand_with_their_rows(tmp_path: Path, clock: ManualClock)
         assert line["metadata"] == {"colour": f"c{n}"}
 
 
+async def test_rows_of_other_forms_come_back_whole(tmp_path: Path, clock: ManualClock) -> None:
+    """Without ids, with columns that are carried, with a failure: records are as those of a run online."""
+    given = [{"prompt": f"What is {n}?", "colour": f"c\t{n}"} for n in range(8)]
+    given[3]["model"] = "gone"
+    lines: dict[str, list[dict[str, Any]]] = {}
+    for mode in ("online", "batch"):
+        (tmp_path / mode).mkdir()
+        office = Office(tmp_path / mode, given)
+        await office.run(Bureau(clock, models=("m",)), options={"mode": mode, "ordered": True})
+        lines[mode] = [*office.lines, *office.errors]
+        for line in lines[mode]:
+            line.get("response", {}).update(request_id=None, body=None)
+            for measured in ("latency_s", "crc", "at", "mode", "cost_usd"):
+                line["fastbatch"].pop(measured, None)
+    assert len(lines["batch"]) == 8
+    assert lines["batch"] == lines["online"]
+
+
 async def test_looks_become_rarer(tmp_path: Path, clock: ManualClock) -> None:
     """A batch of a day is looked at every minute or so, not every two seconds."""
     office, bureau = Office(tmp_path, rows(3)), Bureau(clock, seconds=36_000)
