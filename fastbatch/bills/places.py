@@ -39,7 +39,7 @@ def sources_of(results: Sequence[str]) -> Sources:
     """The files that were named and those that lie beside them.
 
     Raises:
-        InputError: one that was named is not there.
+        InputError: one that was named is a directory, or none holds results.
     """
     lines: dict[Path, Source] = {}
     adjustments: dict[Path, None] = {}
@@ -67,4 +67,6 @@ def sources_of(results: Sequence[str]) -> Sources:
             lines.setdefault(each.path.resolve(), each)
         if adjustments_path(path).is_file():
             adjustments[adjustments_path(path).resolve()] = None
+    if not lines:
+        raise InputError("holds adjustments of results; name those", path=results[0])
     return Sources(tuple(lines.values()), tuple(adjustments))

@@ -90,7 +90,13 @@ def test_damage_is_exit_code_1(tmp_path: Path) -> None:
 def test_mistakes_are_exit_code_2(tmp_path: Path) -> None:
     """A sentence, and no traceback."""
     written(tmp_path / "out.jsonl", line("a"))
-    for options in (("no.jsonl",), ("out.jsonl", "--by", "colour"), ("out.jsonl", "--from", "May"), (".",)):
+    for options in (
+        ("no.jsonl",),
+        ("out.jsonl", "--by", "colour"),
+        ("out.jsonl", "--from", "May"),
+        (".",),
+        ("out.jsonl.adjustments.jsonl",),
+    ):
         ran = cost(tmp_path, *options)
         assert (ran.code, ran.out) == (2, "")
         assert ran.err.startswith("fastbatch: ")
