@@ -12,6 +12,7 @@ from pathlib import Path
 from fastbatch.engine.index import NumberTable, id_number
 from fastbatch.engine.journal.files import forget_unfinished, remove_file, replace_file
 from fastbatch.engine.journal.places import errors_path, scratch_path
+from fastbatch.engine.spent import failed_cost
 from fastbatch.errors import InvalidRequest
 from fastbatch.formats.lines import numbered_lines
 from fastbatch.formats.rows import parse_row
@@ -50,6 +51,13 @@ class ErrorsFile:
         """A row has its outcome."""
         if self.touched is not None:
             self.touched.put(id_number(custom_id), 1)
+
+    def dropped(self, *, whole: bool = False) -> int:
+        """Pico-dollars that older records tell and `settle` would drop."""
+        if self.touched is None:
+            return 0
+        gone = (line for _, line in numbered_lines(self.path) if not self._stays(line, whole))
+        return sum(map(failed_cost, gone))
 
     def settle(self, *, whole: bool = False) -> None:
         """Put this run's records, and older ones of rows without an outcome, in the place of the file.

@@ -28,12 +28,12 @@ from fastbatch.engine.journal.entries import UncertainRow
 from fastbatch.engine.journal.files import replace_file
 from fastbatch.engine.journal.journal import Durability, Journal
 from fastbatch.engine.journal.order import ordered_lines
-from fastbatch.engine.journal.places import batches_path, real_file, refuse_output
+from fastbatch.engine.journal.places import batches_path, costs_path, real_file, refuse_output
 from fastbatch.engine.planning import Onlooker, make_plan
 from fastbatch.engine.recorder import RowRecorder
 from fastbatch.engine.session import Session, Settings
 from fastbatch.engine.sessions import open_session
-from fastbatch.engine.spent import spent_before
+from fastbatch.engine.spent import Beside, filed, superseded
 from fastbatch.engine.uncertain import Choice, OnUncertain, rows_not_again
 from fastbatch.errors import ConfigError, OutputError, RunStopped, StorageError
 from fastbatch.formats.rows import RowSettings
@@ -41,7 +41,6 @@ from fastbatch.hashing import SCHEME
 from fastbatch.models.request import LLMRequest
 from fastbatch.models.response import Mode
 from fastbatch.models.stats import Summary
-from fastbatch.pricing.money import picos
 
 if TYPE_CHECKING:
     from fastbatch.engine.batches.source import BatchSource
@@ -259,9 +258,11 @@ class FileRun(Generic[ResponseT]):
         errors = self._errors
         errors.begin()
         purse = self._settings.purse
+        costs = Beside(costs_path(journal.output))
+        beside = costs.read(journal)
         if purse is not None:
-            spent = await self._in_thread(lambda: spent_before(journal, errors.path))
-            purse.begin(journal.output, *spent)
+            spent = await self._in_thread(lambda: filed(journal, errors.path))
+            purse.begin(journal.output, spent, beside)
         session = open_session(self._settings, title=self._title, on_lost=self._options.on_lost)
         batches = self._batches = self._opened_batches(session)
         counters = session.counters
@@ -274,7 +275,8 @@ class FileRun(Generic[ResponseT]):
             options=self._options.remember,
             folder=self._input.folder,
             lines_only=True,
-            money=None if purse is None else purse.beside,
+            money=session.money,
+            beside=beside,
         )
         session.record_with(recorder)
         self._jobs.recorder = recorder
@@ -303,20 +305,33 @@ class FileRun(Generic[ResponseT]):
         except BaseException:
             with suppress(StorageError):  # what broke the run is what must be said
                 journal.stop()
+                costs.write(recorder.beside + errors.dropped())
                 errors.settle()
             if batches is not None:
                 batches.close()
             raise
+        finally:
+            if purse is not None:
+                purse.spend(journal.output, session.money()[0])
         journal.stop()
         # The session is closed, its connections' descriptors are free; the output is still held.
         complete = stop is None and counters.done == counters.total and not (self._interrupted and not total)
         # Of an input that was not read to its end nobody can say what it does not hold.
         partly = self._interrupted or self._input.limited or self._input.replays
+        replaced = complete and bool(recorder.replaced or answers.repeated)
+        replaced = replaced or (bool(recorder.replaced) and not self._options.ordered)
+
+        def keep_costs() -> None:  # before anything is dropped that tells of them
+            dropped = errors.dropped(whole=complete and not partly)
+            if replaced or (complete and self._options.ordered):
+                dropped += superseded(journal.files)
+            costs.write(recorder.beside + dropped)
+
+        await self._in_thread(keep_costs)
         await self._in_thread(lambda: errors.settle(whole=complete and not partly))
         gone = 0 if partly else answers.gone()
         if complete:
-            superseded = bool(recorder.replaced or answers.repeated)
-            await self._in_thread(lambda: self._tidy(journal, answers, superseded=superseded))
+            await self._in_thread(lambda: self._tidy(journal, answers, superseded=replaced))
         elif recorder.replaced and not self._options.ordered:
             await self._in_thread(lambda: self._drop_superseded(journal))
         if batches is not None:
@@ -324,8 +339,6 @@ class FileRun(Generic[ResponseT]):
             if complete:
                 await self._in_thread(batches.clear)
         limits, weather, bill = session.facts()
-        if purse is not None:
-            purse.spend(journal.output, picos(bill.cost))
         summary = session.meter.summary(
             output=str(self._output),
             errors=str(errors.path) if errors.path.exists() else "",

@@ -72,26 +72,21 @@ class Purse:
         with self._opened() as cap:
             return Spent(cap.limit, cap.spent, cap.doubtful, cap.held)
 
-    def beside(self) -> tuple[int, int]:
-        """What no answer tells of: what may have been billed, and what is held for what is on its way."""
-        with self._opened() as cap:
-            return cap.doubtful, cap.held
-
-    def begin(self, output: Path, spent: int, doubtful: int) -> None:
-        """A run goes on with an output that has cost so much, and at most so much that nobody knows of.
+    def begin(self, output: Path, filed: int, beside: int) -> None:
+        """A run goes on with an output whose records tell such costs, and that has cost so much beside them.
 
         What runs of this purse had spent for it is in the cap already.
         """
         with self._opened() as cap:
             known = self._outputs.get(output)
-            if known is not None:
-                spent, doubtful = max(0, spent - known), 0
-            cap.spent += spent + doubtful
-            cap.doubtful += doubtful
-            self._outputs[output] = (known or 0) + spent
+            more = max(0, filed + beside - (known or 0))
+            cap.spent += more
+            if known is None:
+                cap.doubtful += beside
+            self._outputs[output] = (known or 0) + more
 
     def spend(self, output: Path, cost: int) -> None:
-        """A run has spent so much for an output, as its lines say; the cap knows it."""
+        """A run has spent so much for an output; the cap knows it."""
         with self._lock:
             self._outputs[output] = self._outputs.get(output, 0) + cost
 

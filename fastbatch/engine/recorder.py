@@ -16,6 +16,7 @@ from fastbatch.engine.journal.entries import Counted
 from fastbatch.engine.journal.journal import Journal
 from fastbatch.engine.kept import Kept
 from fastbatch.engine.looked import Known
+from fastbatch.engine.spent import Money
 from fastbatch.engine.stamp import Stamp
 from fastbatch.errors import Uncertain
 from fastbatch.formats.results import answer_line, error_line, kept_from, result_line
@@ -33,8 +34,8 @@ class RowRecorder:
         options: how the command line was called, as far as an error record should remember it.
         folder: where files are that rows name.
         lines_only: nobody wants the outcomes of answered rows beside their lines.
-        money: the pico-dollars that no line tells of and a budget must know: those that may have been billed,
-            and those set aside for what is on its way; None without a budget.
+        money: what the run has spent and holds; None where nobody adds it up.
+        beside: pico-dollars that the output had cost before, beside what its records tell.
 
     Attributes:
         replaced: answers of earlier runs that new ones take the place of.
@@ -50,7 +51,8 @@ class RowRecorder:
         options: Mapping[str, Any] | None = None,
         folder: Path | None = None,
         lines_only: bool = False,
-        money: Callable[[], tuple[int, int]] | None = None,
+        money: Money | None = None,
+        beside: int = 0,
     ) -> None:
         self._journal = journal
         self._counters = counters
@@ -60,8 +62,16 @@ class RowRecorder:
         self._folder = folder
         self._stamp = Stamp()
         self._money = money
+        self._before = beside
+        self._filed = 0  # pico-dollars on records of this run
         self.lines_only = lines_only
         self.replaced = 0
+
+    @property
+    def beside(self) -> int:
+        """Pico-dollars that the output has cost beside what its records tell, this run's among them."""
+        spent = 0 if self._money is None else self._money()[0]
+        return self._before + max(0, spent - self._filed)
 
     def start(self, recorded: Callable[[list[Any]], None], failed: Callable[[Exception], None]) -> None:
         """Begin to write."""
@@ -92,8 +102,13 @@ class RowRecorder:
         journal.leave(leaving, then)
         return billed
 
-    def record_lines(self, what: Any, jobs: Sequence[Job[Any]], lines: Sequence[bytes]) -> None:
-        """Have rows' answers written, whose lines are made already; `what` is given back when they are."""
+    def record_lines(
+        self, what: Any, jobs: Sequence[Job[Any]], lines: Sequence[bytes], cost: int = 0
+    ) -> None:
+        """Have rows' answers written, whose lines are made already and tell so many pico-dollars; `what` is
+        given back when they are.
+        """
+        self._filed += cost
         journal = self._journal
         closes = []
         for job in jobs:
@@ -114,6 +129,7 @@ class RowRecorder:
         row: Row | Known = job.tag
         outcome = job.outcome
         assert outcome is not None
+        self._filed += outcome.picos or 0
         if self._touched is not None:
             self._touched.put(id_number(row.custom_id), 1)
         if outcome.error is None:
@@ -149,6 +165,7 @@ class RowRecorder:
             outcome = job.outcome
             assert outcome is not None
             custom_id = row.custom_id
+            self._filed += outcome.picos or 0
             lines.append(result_line(custom_id, row.first, outcome, row.mark, at=at))
             self.replaced += type(row) is Row and row.held != 0
             if other is None or not other(custom_id, job.key):
@@ -234,5 +251,6 @@ class RowRecorder:
             count.retries,
             count.prompt_tokens,
             count.completion_tokens,
-            *(self._money() if self._money is not None else ()),
+            self.beside,
+            0 if self._money is None else self._money()[1],
         )

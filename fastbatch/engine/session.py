@@ -371,6 +371,12 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
         """The limits that were kept within, what the endpoint was like, and the bill, for the summary."""
         return self._gate.saturation(), self._weather(), self.till.bill()
 
+    def money(self) -> tuple[int, int]:
+        """Pico-dollars that were spent so far, or may have been, and those held for what is under way."""
+        if self._settings.purse is None:
+            return self.counters.cost + self.counters.doubtful, 0
+        return self.till.charged, self.till.held
+
     def _weather(self) -> Weather:
         now = self._settings.clock.time()
         return Weather(

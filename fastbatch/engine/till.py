@@ -61,6 +61,8 @@ class Till(Generic[ResponseT]):
 
     Attributes:
         before: pico-dollars that the purse had spent when the run began.
+        charged: those that the run has taken out of it: what was spent, or may have been.
+        held: those that it has set aside.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class Till(Generic[ResponseT]):
         self._least = 0  # of what did not fit
         self._shut = False
         self.before = 0 if purse is None else purse.look().spent
+        self.charged = self.held = 0
 
     @property
     def capped(self) -> bool:
@@ -257,6 +260,7 @@ class Till(Generic[ResponseT]):
         if self._waiting or not self._purse.hold(job.held):
             return False
         job.held_twice = job.held
+        self.held += job.held
         return True
 
     def settle(self, job: Job[ResponseT], outcome: ResponseWrapper[Any]) -> None:
@@ -273,6 +277,7 @@ class Till(Generic[ResponseT]):
         if self._purse is not None:
             # What has no price, or came without tokens, counts at its worst.
             self._purse.settle(held, held if cost is None else cost)
+            self.charged += held if cost is None else cost
             self.look()
 
     def doubt(self, job: Job[ResponseT], *, told: bool = True) -> None:
@@ -283,6 +288,7 @@ class Till(Generic[ResponseT]):
         held = self._taken(job)
         if self._purse is not None and held:
             self._purse.doubt(held)
+            self.charged += held
             self.look()
 
     def release(self, job: Job[ResponseT]) -> None:
@@ -327,9 +333,12 @@ class Till(Generic[ResponseT]):
     def _taken(self, job: Job[ResponseT]) -> int:
         held = job.held
         job.held = 0
+        self.held -= held
         if job.held_twice:  # the other one was given up on its way
             assert self._purse is not None
             self._purse.doubt(job.held_twice)
+            self.charged += job.held_twice
+            self.held -= job.held_twice
             self._counters.doubts += 1
             self._counters.doubtful += job.held_twice
             job.held_twice = 0
@@ -339,6 +348,7 @@ class Till(Generic[ResponseT]):
         if self._purse is not None and worst and not self._purse.hold(worst):
             return False
         job.held = worst
+        self.held += worst
         return True
 
     def look(self) -> None:

@@ -55,6 +55,7 @@ class Coffer(Generic[ResponseT]):
         held, batch.held = batch.held, 0
         if self._purse is not None:
             self._purse.settle(held, cost)
+            self._till.charged += cost
             self._till.look()
 
     def release(self, batch: Batch) -> None:

@@ -74,7 +74,7 @@ class Books(Generic[ResponseT]):
         jobs, _, lines = answered
         for job, line in zip(jobs, lines, strict=True):
             self._grow(job, len(line))
-        self._recorder.record_lines(answered, jobs, lines)
+        self._recorder.record_lines(answered, jobs, lines, sum([form[7] or 0 for form in answered.forms]))
 
     def recorded(self, safe: Sequence[Any]) -> None:
         """Written down: jobs, or several of which there are lines only."""

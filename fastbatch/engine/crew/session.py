@@ -189,6 +189,14 @@ class CrewSession(AbstractAsyncContextManager["CrewSession[ResponseT]"], Generic
             bill = replace(bill, prices=tuple(map(str, self._settings.prices().stamps)))
         return self._pictures.limits, self._pictures.weather(), bill
 
+    def money(self) -> tuple[int, int]:
+        """Pico-dollars that were spent so far, or may have been, and those held for what is under way."""
+        purse = self._settings.purse
+        if purse is None:
+            return self.counters.cost + self.counters.doubtful, 0
+        look = purse.look()
+        return look.spent - self._before, look.held
+
     def _bill(self) -> Bill:
         counters, purse = self.counters, self._settings.purse
         return Bill(

@@ -73,10 +73,10 @@ class Counted(NamedTuple):
     retries: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    doubtful: int = 0
-    """Pico-dollars, under a budget, that no answer tells of: of requests that may have been billed."""
+    beside: int = 0
+    """Pico-dollars that were spent for the output, or may have been, and that no record of it tells."""
     held: int = 0
-    """And of those that are on their way."""
+    """Pico-dollars set aside for what is on its way."""
 
 
 class About(NamedTuple):

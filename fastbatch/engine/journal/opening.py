@@ -65,11 +65,13 @@ def open_files(output: Path, about: About) -> Opened:
         forget_unfinished(output)
         if data.made:
             _sync_folder_of(data.path)
-        entry = {
+        entry: dict[str, Any] = {
             "run": about._asdict(),
             "end": data.end,
             "sent": [sent.fields() for sent in state.open.values()],
         }
+        if beside := state.counted.beside + state.counted.held:
+            entry["count"] = list(Counted(beside=beside))
         state.apply(entry)
         journal.replace(entry_line(entry))
     except BaseException:

@@ -68,6 +68,11 @@ def batches_path(output: Path) -> Path:
     return output.with_name(output.name + ".batches")
 
 
+def costs_path(output: Path) -> Path:
+    """Where stands what `output` has cost beside what its records tell."""
+    return output.with_name(output.name + ".costs.json")
+
+
 def plain(name: str) -> str:
     """A name as JSON can hold it: bytes of it that are no UTF-8 are spelled out."""
     return name.encode("utf-8", "backslashreplace").decode()

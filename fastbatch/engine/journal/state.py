@@ -29,7 +29,8 @@ class JournalState:
             if run["form"] > FORM:
                 raise ValueError("it was written by a newer version of fastbatch")
             self.about = About(**run)
-            self.counted = Counted()
+            # What the run before had on its way may have been billed.
+            self.counted = Counted(beside=self.counted.beside + self.counted.held)
         if (end := entry.get("end")) is not None:
             self.end = end
         for number in entry.get("closed", ()):
@@ -87,6 +88,6 @@ class JournalState:
         """A journal of two lines that says the same."""
         assert self.about is not None
         what: dict[str, Any] = {"end": self.end, "sent": [sent.fields() for sent in self.open.values()]}
-        if self.counted.time:
+        if self.counted != Counted():
             what["count"] = list(self.counted)
         return entry_line({"run": self.about._asdict()}) + entry_line(what)

@@ -147,7 +147,7 @@ def _told(state: Literal["running", "stopped"], output: Path, said: JournalState
         )
     if count.time:
         counts = count._asdict()
-        del counts["doubtful"], counts["held"]
+        del counts["beside"], counts["held"]
         total = counts.pop("total")
         status = replace(status, seen=counts.pop("time"), total=None if total < 0 else total, **counts)
     return status

@@ -46,7 +46,7 @@ class Watched:
         self.state.apply(entry)
         if "run" in entry and self.state.about is not None:
             self.moments = deque([Counted(time=self.state.about.began)])
-        if "count" in entry:
+        if "count" in entry and self.state.counted.time:
             self.moments.append(self.state.counted)
             self.forget(self.state.counted.time)
         return True
