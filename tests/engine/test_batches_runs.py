@@ -338,6 +338,30 @@ async def test_drained_it_goes_on_at_the_provider(tmp_path: Path, clock: ManualC
     assert not office.batches.exists()
 
 
+async def test_drained_among_its_results_it_goes_on_with_them(tmp_path: Path, clock: ManualClock) -> None:
+    """Rows that are on record stay so, the others are taken from what was fetched."""
+    office, bureau = Office(tmp_path, rows(1500)), Bureau(clock)
+
+    class Forgetful(SharedCache):
+        """Keeps nothing, and has the run drained at its third block of answers."""
+
+        blocks = 0
+
+        async def put_many(self, entries: Any) -> None:
+            self.blocks += 1
+            if self.blocks == 3:
+                run.drain()
+
+    run = office.begin(bureau, cache=Forgetful(), concurrency=8)
+    summary = await turned(clock, run.run())
+    assert summary is not None
+    assert (summary.interrupted, 0 < summary.ok < 1500) == (True, True)
+    before = len(bureau.calls)
+    assert (await office.run(bureau)).ok == 1500 - summary.ok
+    assert len(bureau.calls) == before
+    assert office.ids == names(1500)
+
+
 async def test_a_changed_input_keeps_what_still_holds(tmp_path: Path, clock: ManualClock) -> None:
     """Of a batch that is under way rows that went are dropped, rows that changed or came are bought."""
     office, bureau = Office(tmp_path, rows(10)), Bureau(clock, seconds=3600)

@@ -115,9 +115,10 @@ class BatchSource(Generic[ResponseT]):
                     yield jobs
                 self._online = []
                 moved = False
-                async for jobs in self._answers():
-                    moved = True
-                    yield jobs
+                async with aclosing(self._answers()) as answers:
+                    async for jobs in answers:
+                        moved = True
+                        yield jobs
                 if self._stop is not None:
                     raise self._stop
                 if not moved and len(self._shelf):
@@ -295,8 +296,9 @@ class BatchSource(Generic[ResponseT]):
                     yield jobs
         for batch in self._submitted():
             if batch.results.exists():
-                async for jobs in self._collect(batch):
-                    yield jobs
+                async with aclosing(self._collect(batch)) as answers:
+                    async for jobs in answers:
+                        yield jobs
                 continue
             # One that may be somebody else's is not ours to cancel.
             if self._is_late and not batch.cancelled and batch.candidates is None:
@@ -305,8 +307,9 @@ class BatchSource(Generic[ResponseT]):
             batch.answered = status.answered + status.failed
             batch.seen = batch.seen or not status.ended
             if status.ended:
-                async for jobs in self._ended(batch, status):
-                    yield jobs
+                async with aclosing(self._ended(batch, status)) as answers:
+                    async for jobs in answers:
+                        yield jobs
 
     async def _ended(self, batch: Batch, status: BatchStatus) -> AsyncGenerator[list[Job[ResponseT]], None]:
         problem = status.problem
@@ -331,8 +334,9 @@ class BatchSource(Generic[ResponseT]):
             for jobs in _in_blocks(self._another(batch)):
                 yield jobs
             return
-        async for jobs in self._collect(batch, status):
-            yield jobs
+        async with aclosing(self._collect(batch, status)) as answers:
+            async for jobs in answers:
+                yield jobs
         if "cancel" in status.state.lower() and batch.seen and not self._is_late:
             self._stop = self._stop or RunStopped(
                 f"Stopped: batch {batch.id} was cancelled. What it has answered is saved; run again to have "
