@@ -16,6 +16,7 @@ from fastbatch.engine.batches.caller import Caller, Left
 from fastbatch.engine.batches.deadline import given_up_after, seconds_left
 from fastbatch.engine.batches.rowlines import Waiting, place_of, read_row, write_row
 from fastbatch.engine.batches.shelf import Shelf
+from fastbatch.engine.events import Counters
 from fastbatch.engine.inputfile import Row
 from fastbatch.engine.looked import Known
 from fastbatch.errors import (
@@ -233,7 +234,7 @@ FINE = HTTPReply(200, {}, b"fine")
 
 
 def caller(clock: ManualClock, *replies: HTTPReply | Exception) -> Caller:
-    return Caller(Line(*replies), OpenAIProvider("k", env={}), clock)  # type: ignore[arg-type]
+    return Caller(Line(*replies), OpenAIProvider("k", env={}), clock, Counters())  # type: ignore[arg-type]
 
 
 async def test_patience_grows() -> None:

@@ -272,7 +272,10 @@ async def test_failed_looks_are_repeated(tmp_path: Path, clock: ManualClock) -> 
             raise ConnectFailed("nobody is there")
 
     bureau.before = away
-    assert (await office.run(bureau)).ok == 10
+    heard = Collected()
+    assert (await office.run(bureau, progress=heard)).ok == 10
+    told = {event.snapshot.waiting_for for event in heard.events if hasattr(event, "snapshot")}
+    assert "openai, which cannot be asked just now: nobody is there" in told
     assert bureau.stats.batches["created"] == 1
 
 

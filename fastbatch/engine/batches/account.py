@@ -8,6 +8,7 @@ from typing import Any
 
 from fastbatch.engine.batches.caller import Caller
 from fastbatch.engine.clock import SystemClock
+from fastbatch.engine.events import Counters
 from fastbatch.errors import ConfigError
 from fastbatch.providers.base import Provider
 from fastbatch.providers.batches import Batching, BatchStatus, NativeBatches
@@ -58,6 +59,6 @@ async def open_account(provider: Provider[Any], transport: Callable[[], Transpor
     sending = transport()
     await sending.open(connections=1)
     try:
-        yield Account(Caller(sending, provider, SystemClock()), native)
+        yield Account(Caller(sending, provider, SystemClock(), Counters()), native)
     finally:
         await sending.close()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from fastbatch.engine.clock import Clock
+from fastbatch.engine.events import Counters
 from fastbatch.errors import RequestError, RunStopped
 from fastbatch.models.http import HTTPCall, HTTPReply
 from fastbatch.providers.base import Provider
@@ -29,20 +30,18 @@ class Left(Exception):
 
 
 class Caller:
-    """Sends calls and waits, by the run's clock.
+    """Sends calls and waits, by the run's clock; `counters` say meanwhile what is waited for."""
 
-    Attributes:
-        trouble: why the provider cannot be asked just now, else empty.
-    """
-
-    def __init__(self, transport: Transport, provider: Provider[Any], clock: Clock) -> None:
+    def __init__(
+        self, transport: Transport, provider: Provider[Any], clock: Clock, counters: Counters
+    ) -> None:
         self._transport = transport
         self._provider = provider
         self._clock = clock
         self._heard = False
         self._left = False
         self._bell: asyncio.Future[None] | None = None
-        self.trouble = ""
+        self._counters = counters
 
     @property
     def left(self) -> bool:
@@ -70,6 +69,14 @@ class Caller:
         if self._left:
             raise Left
 
+    async def wait_out(self, error: RequestError, seconds: float) -> None:
+        """As `wait`, since the provider cannot be asked just now."""
+        self._counters.standing = f"{self._provider.name}, which cannot be asked just now: {error.message}"
+        try:
+            await self.wait(seconds)
+        finally:
+            self._counters.standing = ""
+
     def _ring(self) -> None:
         if self._bell is not None and not self._bell.done():
             self._bell.set_result(None)
@@ -90,7 +97,6 @@ class Caller:
                 self._heard = True
                 call = steps.send(reply)
         except StopIteration as over:
-            self.trouble = ""
             result: T = over.value
             return result
 
@@ -157,7 +163,6 @@ class Patience:
         if not error.retriable:
             raise error
         wait = max(self._next, error.retry_after or 0.0)
-        caller.trouble = error.message
         self._next = min(_MOST, 2 * self._next)
         self._waited += wait
-        await caller.wait(wait)
+        await caller.wait_out(error, wait)

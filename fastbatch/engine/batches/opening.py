@@ -97,7 +97,7 @@ def open_batches(
 
     shelf = Shelf(folder, provider=provider.name, identity=provider.identity, title=title)
     coffer = Coffer(session.till, settings.purse)
-    caller = Caller(session.transport, provider, clock)
+    caller = Caller(session.transport, provider, clock, session.counters)
     return BatchSource(
         Parts(
             provider=provider.name,

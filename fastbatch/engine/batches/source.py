@@ -482,10 +482,6 @@ class BatchSource(Generic[ResponseT]):
 
     def _phrase(self, seconds: float) -> str:
         """What the run is waiting for."""
-        if self._parts.caller.trouble:
-            return (
-                f"{self._parts.provider}, which cannot be asked for its batches: {self._parts.caller.trouble}"
-            )
         batches = self._submitted()
         done, count = sum(batch.answered for batch in batches), sum(batch.count for batch in batches)
         told = f"{len(batches)} batch{'' if len(batches) == 1 else 'es'} at {self._parts.provider}"
