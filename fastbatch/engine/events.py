@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from math import isinf
-from typing import Any, Protocol
+from operator import sub
+from typing import Any, NamedTuple, Protocol
 
 from fastbatch.engine.clock import Clock, Timer
 from fastbatch.engine.journal.entries import UncertainRow
@@ -117,6 +118,21 @@ class Listener(Protocol):
         ...
 
 
+class Lost(NamedTuple):
+    """What answers took that no row's outcome tells of: pico-dollars, those without a price, and tokens."""
+
+    cost: int = 0
+    unpriced: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    reasoning_tokens: int = 0
+
+    def since(self, before: Lost) -> Lost:
+        """What has come to it since it was `before`."""
+        return Lost(*map(sub, self, before))
+
+
 class Counters:
     """What has been counted so far. `ok + failed + skipped` rows have their record."""
 
@@ -136,6 +152,7 @@ class Counters:
         "hedged",
         "in_flight",
         "left_out",
+        "lost",
         "ok",
         "prompt_tokens",
         "reasks",
@@ -165,6 +182,7 @@ class Counters:
         self.prompt_tokens = self.cached_tokens = self.completion_tokens = self.reasoning_tokens = 0
         self.cost = self.doubtful = 0  # pico-dollars: of answers, and at most of what may have been billed
         self.unpriced = self.doubts = 0  # answers without a price, requests that may have been billed
+        self.lost = Lost()  # part of these sums
 
         self.failures: dict[tuple[str, int | None, str | None], list[Any]] = {}  # -> [count, message, cure]
 
@@ -172,6 +190,12 @@ class Counters:
     def done(self) -> int:
         """Rows that have their record."""
         return self.ok + self.failed + self.skipped
+
+    def lose(self, lost: Lost) -> None:
+        """Count answers that a row has had for nothing: none of them is its outcome."""
+        self.lost = Lost(*map(sum, zip(self.lost, lost, strict=True)))
+        for name, count in zip(Lost._fields, lost, strict=True):
+            setattr(self, name, getattr(self, name) + count)
 
     def fail(self, error: RequestError) -> None:
         """Count a failed row, and the way it failed (of the first `_WAYS` ways there are)."""

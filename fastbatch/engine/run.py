@@ -17,7 +17,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from fastbatch.engine.claimer import Claimer
 from fastbatch.engine.clock import Clock
 from fastbatch.engine.dispatcher import Dispatcher
-from fastbatch.engine.events import Counters
+from fastbatch.engine.events import Counters, Lost
 from fastbatch.engine.intake import Batch, Bulk, Candidate, Intake, share
 from fastbatch.engine.job import Job
 from fastbatch.engine.kept import encode
@@ -330,15 +330,11 @@ class Run(Generic[ResponseT]):
 
     def _lose(self, job: Job[ResponseT]) -> None:
         """Count answers that a row has had for nothing: none of them is its outcome."""
-        self._counters.unpriced += job.paid is None
-        self._counters.cost += job.paid or 0
+        if job.paid == 0 and not job.reasks:
+            return
+        self._counters.lose(Lost(job.paid or 0, job.paid is None, *(job.spent if job.reasks else Usage())))
         job.paid = 0
         if job.reasks:
-            prompt, cached, completion, reasoning = job.spent
-            self._counters.prompt_tokens += prompt
-            self._counters.cached_tokens += cached
-            self._counters.completion_tokens += completion
-            self._counters.reasoning_tokens += reasoning
             job.spent, job.reasks = Usage(), 0
 
     def _give_up(self, job: Job[ResponseT]) -> None:

@@ -31,7 +31,7 @@ ResponseT = TypeVar("ResponseT")
 _KEPT_OF_FAILURES = 64 * 1024  # bytes; larger replies that are no answers are let go of
 _LONGEST_TIER = 32
 NO_USAGE = Usage()
-_MOST_TOKENS = 2**53  # from there on it is no count of tokens, and no sum of such could be written as JSON
+_MOST_TOKENS = 2**32  # from there on it is no count of tokens; a million times that can be written as JSON
 
 
 class Keys(NamedTuple):

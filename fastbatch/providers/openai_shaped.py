@@ -29,7 +29,7 @@ Streams = Literal["usage", "plain", "none"]
 """What a server takes of a stream's parameters: `stream_options` too, `stream` alone, or none: no streams."""
 
 _SHORT = 2000  # bytes; a shorter reply cannot be nested too deeply to be recorded
-_MOST_TOKENS = 2**53  # from there on it is no count of tokens, and no sum of such could be written as JSON
+_MOST_TOKENS = 2**32  # from there on it is no count of tokens; a million times that can be written as JSON
 _NO_USAGE = Usage()
 _BRIEF = {
     "prompt_tokens",

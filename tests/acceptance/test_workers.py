@@ -1,13 +1,16 @@
 """One run over several processes: the real command line, a strict simulator, and workers that are killed."""
 
+import json
 import os
 import signal
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from commandline import fastbatch, read_lines, start, write_rows
 
 from fastbatch import Limits, OpenAIProvider, RequestManager, Window
+from fastbatch.errors import RunStopped
 from fastbatch.simulator import SimulatedLimit, SimulatorConfig
 from fastbatch.testing import SimulatorThread
 
@@ -166,3 +169,28 @@ def test_ctrl_c_drains_all_workers(tmp_path):
         assert ran.code == 0, ran.err
         assert simulator.stats().requests == ROWS
     assert ids(tmp_path) == everybody()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_rows_left_open_are_on_the_bill(tmp_path, workers):
+    """What their answers that did not fit have cost, when there was no money to ask them again."""
+    questions(tmp_path)
+    schema = {"type": "object", "required": ["n"], "properties": {"n": {"type": "integer", "minimum": 10**9}}}
+    with SimulatorThread(SimulatorConfig(latency=0.05, answer_words=(20, 60))) as simulator:
+        manager = RequestManager(
+            OpenAIProvider("key", base_url=simulator.base_url),
+            model="gpt-4o-mini",
+            params={"max_tokens": 40},
+            workers=workers,
+            concurrency=32,
+            response_format=schema,
+            structured="prompt",
+            budget_usd=0.004,
+        )
+        with pytest.raises(RunStopped) as stopped:
+            manager.run_file(tmp_path / "in.jsonl", tmp_path / "out.jsonl")
+        billed = Decimal(simulator.stats().would_have_billed_usd)
+    records = read_lines(tmp_path / "out.jsonl.errors.jsonl")
+    told = sum(Decimal(json.dumps(record["fastbatch"]["cost_usd"])) for record in records)
+    summary = stopped.value.summary
+    assert told < billed == summary.bill.cost == summary.usage.cost

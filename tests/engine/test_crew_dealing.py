@@ -2,6 +2,7 @@
 
 import asyncio
 
+import orjson
 import pytest
 
 from fastbatch import LLMRequest, OpenAIProvider
@@ -9,8 +10,9 @@ from fastbatch.engine.crew import run as crew_run
 from fastbatch.engine.crew.books import Answered, Books
 from fastbatch.engine.crew.forms import CACHED, OK, SHARED
 from fastbatch.engine.crew.hand import Hand
+from fastbatch.engine.crew.reports import Reports
 from fastbatch.engine.crew.run import CrewRun
-from fastbatch.engine.events import Counters
+from fastbatch.engine.events import Counters, Lost
 from fastbatch.engine.job import Job
 from fastbatch.errors import BadRequest
 from fastbatch.models.response import ResponseWrapper, Usage
@@ -234,7 +236,7 @@ async def test_leave_to_send_is_for_the_member_that_asked(hand):
     run = a_run(records)
     hand.backlog.extend(jobs(7))
     hand.deal(lines=False)
-    run._hear(hand, ["work", [], [], [[7, 1, 5]], [0, 0]], b"")
+    run._hear(hand, ["work", [], [], [[7, 1, 5]], [0, 0], None], b"")
     assert (records.left, hand.rows[7].leaving) == ([7], True)
     before, hand.link = hand.link, Line()
     records.then[0]()
@@ -242,14 +244,32 @@ async def test_leave_to_send_is_for_the_member_that_asked(hand):
     assert hand.link.heads == []
 
 
+@pytest.mark.parametrize("cost", [5, 2**80])
+async def test_what_a_member_lost_counts(hand, cost):
+    """Answers that a row has had for nothing cost what they cost, and are told once; whatever the sum."""
+    link = Line()
+    reports = Reports(link)
+    reports.counters.lose(Lost(cost, 1, 20, 3, 7, 2))
+    reports.tell()
+    reports.tell()
+    reports.counters.lose(Lost(4))
+    await reports.flush()
+    run = a_run()
+    for head in link.heads:
+        run._hear(hand, orjson.loads(orjson.dumps(head)), b"")
+    counters = run._books._counters
+    assert len(link.heads) == 2
+    assert (counters.cost, counters.unpriced, counters.usage().total_tokens) == (cost + 4, 1, 27)
+
+
 async def test_without_a_journal_leave_is_told_and_taken_back(hand):
     """Nobody waits for an answer; what was refused has not left."""
     run = a_run()
     hand.backlog.extend(jobs(7))
     hand.deal(lines=False)
-    run._hear(hand, ["work", [], [], [[7, 1, 5]], [0, 0]], b"")
+    run._hear(hand, ["work", [], [], [[7, 1, 5]], [0, 0], None], b"")
     assert (hand.rows[7].leaving, hand.rows[7].attempt, len(hand.link.heads)) == (True, 1, 1)
-    run._hear(hand, ["work", [], [7], [], [1, 0]], b"")
+    run._hear(hand, ["work", [], [7], [], [1, 0], None], b"")
     assert not hand.rows[7].leaving
 
 
@@ -259,7 +279,7 @@ async def test_what_was_under_way_in_a_member_that_died_was_sent(hand):
     run = a_run(ears=ears)
     hand.backlog.extend(jobs(7, 8, 9))
     hand.deal(lines=False)
-    run._hear(hand, ["work", [], [], [[7, 1, 5], [8, 2, 5]], [6, 2]], b"")
+    run._hear(hand, ["work", [], [], [[7, 1, 5], [8, 2, 5]], [6, 2], None], b"")
     hand.bye = True
     run._lost(hand)
     hand.bye = False
@@ -321,6 +341,6 @@ async def test_a_frame_that_means_nothing_ends_the_run(hand):
     run = a_run()
     taking = asyncio.ensure_future(anext(run.blocks()))
     await asyncio.sleep(0)
-    run._hear(hand, ["work", [[99, 1, 0, 0, 0, 0, 0, 0]], [], [], [1, 0]], b"")
+    run._hear(hand, ["work", [[99, 1, 0, 0, 0, 0, 0, 0]], [], [], [1, 0], None], b"")
     with pytest.raises(KeyError):
         await taking

@@ -118,3 +118,11 @@ def test_a_row_of_a_file_is_read_by_the_member():
     assert came.request.metadata == here.metadata == {"topic": 3}
     assert came.tag[:3] == ["a", 5, MARK]
     assert (came.index, came.key) == (4, job.key)
+
+
+def test_what_no_integer_of_json_holds_is_told_all_the_same():
+    """A price list of one's own may say any price, and a reply any count of tokens."""
+    job = a_job()
+    job.outcome = outcome_of(job, picos=2**90)
+    form, raw = write_outcome(job)
+    assert read_outcome(across(form), raw, job, [PROVIDER.reader]).picos == 2**90

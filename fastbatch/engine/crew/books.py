@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from fastbatch.engine.crew.forms import CACHED, SHARED, OutcomeForm
-from fastbatch.engine.events import Counters
+from fastbatch.engine.events import Counters, Lost
 from fastbatch.engine.job import Job
 from fastbatch.engine.recorder import RowRecorder
 from fastbatch.models.response import Usage
@@ -88,6 +88,10 @@ class Books(Generic[ResponseT]):
             else:
                 self._hand_out(each)
         self._ring()
+
+    def lose(self, lost: Lost) -> None:
+        """A member has had answers for nothing; they cost what they cost."""
+        self._counters.lose(lost)
 
     def take(self) -> list[Job[ResponseT]]:
         """Those that are finished, which are taken now."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from fastbatch.engine.events import Lost
 from fastbatch.engine.job import Job
 from fastbatch.engine.looked import Known
 from fastbatch.errors import RequestError
@@ -17,6 +18,9 @@ from fastbatch.models.response import ReplyReader, ResponseWrapper, Usage
 from fastbatch.models.shape import Shape
 
 OK, CACHED, SHARED = 1, 2, 4  # what became of a row, in bits; none of them for a failed one
+PICOS = 7  # where an outcome's form has what it cost, as `write_picos` says it
+
+_MOST = 1 << 63  # from there on an integer is none that JSON is read back to exactly
 
 RowForm = list[Any]
 """`[number, key, endpoint, length, attempts so far, maybe billed, line]`, and so many raw bytes: the body, or
@@ -67,8 +71,9 @@ def write_outcome(job: Job[Any], at: str = "") -> tuple[OutcomeForm, bytes]:
     line: LineForm = job.tag
     if line is not None and error is None:
         raw = result_line(line[0], line[1], outcome, line[2], at=at)
-        return [job.index, bits, len(raw), *outcome.tokens, outcome.picos, job.group], raw
-    form: OutcomeForm = [job.index, bits, len(outcome.raw), *outcome.tokens, outcome.picos, job.group]
+        return [job.index, bits, len(raw), *outcome.tokens, write_picos(outcome.picos), job.group], raw
+    form: OutcomeForm = [job.index, bits, len(outcome.raw), *outcome.tokens]
+    form += (write_picos(outcome.picos), job.group)
     form += (outcome.status, outcome.provider_request_id, outcome.attempts, outcome.latency, outcome.model)
     form += (
         outcome.provider,
@@ -100,10 +105,30 @@ def read_outcome(
     outcome.of(job.request, index=job.index, key=job.key)
     outcome.model = model
     outcome.cached, outcome.shared = bool(bits & CACHED), bool(bits & SHARED)
-    outcome.attempts, outcome.latency, outcome.picos = attempts, latency, picos
+    outcome.attempts, outcome.latency, outcome.picos = attempts, latency, read_picos(picos)
     outcome.reasks, outcome.first_token = reasks, first_token
     outcome.prices, outcome.summed = prices, summed
     return outcome
+
+
+def write_picos(picos: int | None) -> int | str | None:
+    """Pico-dollars; those that are too many for an integer of JSON are text."""
+    return picos if picos is None or picos < _MOST else str(picos)
+
+
+def read_picos(told: int | str | None) -> int | None:
+    """The pico-dollars that `write_picos` wrote."""
+    return int(told) if isinstance(told, str) else told
+
+
+def write_lost(lost: Lost) -> list[Any]:
+    """What was lost, as data."""
+    return [write_picos(lost.cost), *lost[1:]]
+
+
+def read_lost(told: list[Any]) -> Lost:
+    """What `write_lost` wrote."""
+    return Lost(int(told[0]), *told[1:])
 
 
 def write_error(error: RequestError) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any, cast
 
 import orjson
 
-FORM = 4  # of this language; a member of another one is refused
+FORM = 5  # of this language; a member of another one is refused
 
 _LENGTHS = struct.Struct("<II")
 _MOST = 1 << 30  # bytes of a frame; more is no frame

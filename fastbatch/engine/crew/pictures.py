@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from math import inf
 from typing import Any
 
+from fastbatch.engine.crew.forms import write_picos
 from fastbatch.engine.events import Counters
 from fastbatch.models.stats import Saturation, Snapshot, Weather
 from fastbatch.pricing.money import picos
@@ -27,7 +28,7 @@ def write_picture(snapshot: Snapshot) -> dict[str, Any]:
             weather.fallbacks,
             snapshot.reasks,
             snapshot.bill.doubts,
-            picos(snapshot.bill.doubtful),
+            write_picos(picos(snapshot.bill.doubtful)),
         ],
         "limits": [
             [each.name, each.used, each.limit, _finite(each.per), each.utilisation, each.learned]
@@ -65,6 +66,7 @@ class Pictures:
 
     def take(self, member: int, picture: dict[str, Any]) -> None:
         """A member has told how things are."""
+        picture["count"] = list(map(int, picture["count"]))
         self._newest[member] = picture
         self.sent(member, *picture["sent"])
         self._count()

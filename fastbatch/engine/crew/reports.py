@@ -11,9 +11,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from fastbatch.engine.crew.forms import write_outcome
+from fastbatch.engine.crew.forms import write_lost, write_outcome
 from fastbatch.engine.crew.link import Link
-from fastbatch.engine.events import Counters
+from fastbatch.engine.events import Counters, Lost
 from fastbatch.engine.job import Job
 from fastbatch.engine.stamp import Stamp
 
@@ -23,7 +23,8 @@ class Reports:
 
     Attributes:
         asks: requests leave when the parent has them on disk; else they are told, and leave at once.
-        counters: of the member's session; what was sent is told with each frame.
+        counters: of the member's session; what was sent is told with each frame, and what was lost since
+            the one before.
     """
 
     def __init__(self, link: Link) -> None:
@@ -35,6 +36,7 @@ class Reports:
         self._outcomes: list[Job[Any]] = []
         self._back: list[int] = []
         self._leaving: list[tuple[int, int, int]] = []
+        self._lost = Lost()
         self._asked: deque[tuple[Job[Any], Callable[[], None] | None]] = deque()
         self._soon = False
         self._recorded: Callable[[list[Job[Any]]], None] = _nothing
@@ -97,7 +99,8 @@ class Reports:
     def tell(self) -> None:
         """Tell what has gathered."""
         self._soon = False
-        if not (self._outcomes or self._back or self._leaving):
+        lost = self.counters.lost.since(self._lost)
+        if not (self._outcomes or self._back or self._leaving or any(lost)):
             return
         forms, raws = [], []
         for job in self._outcomes:
@@ -105,8 +108,9 @@ class Reports:
             forms.append(form)
             raws.append(raw)
         counted = [self.counters.sent, self.counters.retries]
-        self._link.send(["work", forms, self._back, self._leaving, counted], b"".join(raws))
-        self._outcomes, self._back, self._leaving = [], [], []
+        told = write_lost(lost) if any(lost) else None
+        self._link.send(["work", forms, self._back, self._leaving, counted, told], b"".join(raws))
+        self._outcomes, self._back, self._leaving, self._lost = [], [], [], self.counters.lost
 
     def _flush_soon(self) -> None:
         if not self._soon:

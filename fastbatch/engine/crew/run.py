@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 from fastbatch.engine.crew.books import Answered, Books
-from fastbatch.engine.crew.forms import OK, read_error, read_outcome
+from fastbatch.engine.crew.forms import OK, PICOS, read_error, read_lost, read_outcome, read_picos
 from fastbatch.engine.crew.hand import Hand
 from fastbatch.engine.crew.link import Head
 from fastbatch.engine.crew.losses import Losses
@@ -275,8 +275,10 @@ class CrewRun(Generic[ResponseT]):
         hand.silence = 0
         what = head[0]
         if what == "work":
-            _, outcomes, back, leaving, counted = head
+            _, outcomes, back, leaving, counted, lost = head
             self._ears.sent(hand.number, *counted)
+            if lost is not None:
+                self._books.lose(read_lost(lost))
             if outcomes:
                 self._take(hand, outcomes, raw)
             for index in back:
@@ -321,6 +323,7 @@ class CrewRun(Generic[ResponseT]):
         for form in outcomes:
             row = hand.rows.pop(form[0])
             hand.size -= row.size
+            form[PICOS] = read_picos(form[PICOS])
             own = raw[at : at + form[2]]
             at += form[2]
             if self._lines and form[1] & OK:
