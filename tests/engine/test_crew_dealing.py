@@ -45,7 +45,7 @@ class Records:
     def record(self, job):
         self.written.append(job)
 
-    def record_lines(self, what, jobs, lines):
+    def record_lines(self, what, jobs, lines, cost=0):
         self.written.append(what)
 
     def leave(self, rows, then):
