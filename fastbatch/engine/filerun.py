@@ -305,8 +305,12 @@ class FileRun(Generic[ResponseT]):
         except BaseException:
             with suppress(StorageError):  # what broke the run is what must be said
                 journal.stop()
-                costs.write(recorder.beside + errors.dropped())
+                dropped = errors.dropped()
+                costs.write(recorder.beside + dropped)
                 errors.settle()
+                recorder.failures_filed()
+                costs.write(recorder.beside + dropped)
+                journal.tell_counts()
             if batches is not None:
                 batches.close()
             raise
@@ -321,14 +325,17 @@ class FileRun(Generic[ResponseT]):
         replaced = complete and bool(recorder.replaced or answers.repeated)
         replaced = replaced or (bool(recorder.replaced) and not self._options.ordered)
 
-        def keep_costs() -> None:  # before anything is dropped that tells of them
+        def settle() -> None:  # costs are kept before anything is dropped that tells of them
             dropped = errors.dropped(whole=complete and not partly)
             if replaced or (complete and self._options.ordered):
                 dropped += superseded(journal.files)
             costs.write(recorder.beside + dropped)
+            errors.settle(whole=complete and not partly)
+            recorder.failures_filed()
+            costs.write(recorder.beside + dropped)
+            journal.tell_counts()
 
-        await self._in_thread(keep_costs)
-        await self._in_thread(lambda: errors.settle(whole=complete and not partly))
+        await self._in_thread(settle)
         gone = 0 if partly else answers.gone()
         if complete:
             await self._in_thread(lambda: self._tidy(journal, answers, superseded=replaced))

@@ -63,7 +63,7 @@ class RowRecorder:
         self._stamp = Stamp()
         self._money = money
         self._before = beside
-        self._filed = 0  # pico-dollars on records of this run
+        self._filed = self._failed = 0  # pico-dollars on lines of this run, and on records of failed rows
         self.lines_only = lines_only
         self.replaced = 0
 
@@ -72,6 +72,13 @@ class RowRecorder:
         """Pico-dollars that the output has cost beside what its records tell, this run's among them."""
         spent = 0 if self._money is None else self._money()[0]
         return self._before + max(0, spent - self._filed)
+
+    def failures_filed(self) -> None:
+        """The records of failed rows are in the errors file, and tell what these cost: until then they were
+        a dying run's to lose.
+        """
+        self._filed += self._failed
+        self._failed = 0
 
     def start(self, recorded: Callable[[list[Any]], None], failed: Callable[[Exception], None]) -> None:
         """Begin to write."""
@@ -129,16 +136,17 @@ class RowRecorder:
         row: Row | Known = job.tag
         outcome = job.outcome
         assert outcome is not None
-        self._filed += outcome.picos or 0
         if self._touched is not None:
             self._touched.put(id_number(row.custom_id), 1)
         if outcome.error is None:
+            self._filed += outcome.picos or 0
             line = result_line(row.custom_id, row.first, outcome, row.mark, at=self._stamp.now())
             self.replaced += row.held != 0
             self._journal.record(job, self._closes(job), line=line)
             return
         record = b""
         if self._errors is not None:
+            self._failed += outcome.picos or 0
             error = outcome.error.to_dict()
             record = error_line(
                 row.custom_id,

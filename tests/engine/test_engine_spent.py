@@ -151,6 +151,30 @@ async def test_two_runs_that_died(tmp_path):
     assert await desk.before() == worst > 0
 
 
+async def test_failed_rows_of_a_run_that_died(tmp_path):
+    """Their records are lost with it, what they had cost is not."""
+    desk = Desk(tmp_path, 3)
+    held = Held()
+    manager = manager_on(
+        FakeTransport(lambda call: held(call) if prompt_of(call) == "2" else echo(call)),
+        prices=book(),
+        budget_usd=1,
+        concurrency=1,
+        response_format={"type": "object", "required": ["a"]},
+        reasks=0,
+    )
+    work = asyncio.ensure_future(manager.run_file_async(desk.source, desk.out))
+    await held.arrived(1)  # its entry in the journal came after what the others had cost
+    died, look = journal_path(desk.out).read_bytes(), manager._settings.purse.look()
+    held.release_all()
+    await work
+    desk.out.with_name("out.errors.jsonl").unlink()
+    costs_path(desk.out).unlink(missing_ok=True)
+    journal_path(desk.out).write_bytes(died)
+    assert look.spent == 2 * ANSWER
+    assert await desk.before() == look.spent + look.held
+
+
 async def test_costs_that_are_not_as_written(tmp_path):
     """They are refused before anything is sent: a budget could not be kept."""
     desk = Desk(tmp_path, 1)

@@ -363,6 +363,10 @@ class Journal:
         if self._errors is not None:
             self._errors.close()
             self._errors = None
+        self.tell_counts()
+
+    def tell_counts(self) -> None:
+        """Write the counters as they are now, after `stop`."""
         if self._failure is None and self._file is not None:
             entry = {"count": list(self._count())}
             self._state.apply(entry)
