@@ -10,6 +10,7 @@ from fastbatch.bills.places import Source, Sources
 from fastbatch.bills.tally import Bill, Priced, Tally, keys_of
 from fastbatch.bills.told import BOUGHT, Told, UsageOf, by_form, read_failed, read_told
 from fastbatch.engine.index import NumberTable
+from fastbatch.engine.spent import read_beside
 from fastbatch.errors import InputError
 from fastbatch.formats.lines import numbered_blocks
 
@@ -76,6 +77,11 @@ def bill_of(
                 priced = prices[stamp] = Priced()
             priced.answers += 1
             priced.picos += picos or 0
+    for path in sources.costs:
+        try:
+            bill.beside += read_beside(path)
+        except ValueError:
+            _damaged(bill, str(path), 1, "no sum of costs")
     bill.stray = max(0, len(changes) - matched)
     return bill
 

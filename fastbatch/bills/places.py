@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from fastbatch.engine.journal.places import errors_path, part_path, real_file
+from fastbatch.engine.journal.places import costs_path, errors_path, part_path, real_file
 from fastbatch.errors import InputError
 
 STDIN = "-"
@@ -28,6 +28,8 @@ class Sources(NamedTuple):
 
     lines: tuple[Source, ...]
     adjustments: tuple[Path, ...]
+    costs: tuple[Path, ...] = ()
+    """Files of what is on no line."""
 
 
 def adjustments_path(output: Path) -> Path:
@@ -43,6 +45,7 @@ def sources_of(results: Sequence[str]) -> Sources:
     """
     lines: dict[Path, Source] = {}
     adjustments: dict[Path, None] = {}
+    costs: dict[Path, None] = {}
     for name in results:
         if name == STDIN:
             lines[_STREAM] = Source(_STREAM, "standard input")
@@ -67,6 +70,8 @@ def sources_of(results: Sequence[str]) -> Sources:
             lines.setdefault(each.path.resolve(), each)
         if adjustments_path(path).is_file():
             adjustments[adjustments_path(path).resolve()] = None
+        if costs_path(path).is_file():
+            costs[costs_path(path).resolve()] = None
     if not lines:
         raise InputError("holds adjustments of results; name those", path=results[0])
-    return Sources(tuple(lines.values()), tuple(adjustments))
+    return Sources(tuple(lines.values()), tuple(adjustments), tuple(costs))

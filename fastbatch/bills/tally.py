@@ -98,6 +98,8 @@ class Bill:
     Attributes:
         groups: by the values that were asked for, "" where one is not known.
         prices: by the price list's stamp; "" for what was priced by a list that its line does not name.
+        beside: pico-dollars at most that no line tells of, and that are in no sum: of answers that were
+            replaced, of failed rows that were run again, of requests without an answer.
         files: how many were read.
         damaged: file, line and what is wrong there, of the first of them.
         damages: how many there are.
@@ -112,6 +114,7 @@ class Bill:
     by: tuple[str, ...] = ()
     groups: dict[tuple[str, ...], Tally] = field(default_factory=dict)
     prices: dict[str, Priced] = field(default_factory=dict)
+    beside: int = 0
     files: int = 0
     damaged: list[tuple[str, int, str]] = field(default_factory=list)
     damages: int = 0

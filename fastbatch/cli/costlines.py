@@ -44,6 +44,9 @@ def bill_lines(bill: Bill, width: int) -> Iterator[str]:
         has = "has no price and is" if total.unpriced == 1 else "have no price and are"
         yield _fact("unpriced", f"{counted(total.unpriced, 'row')} {has} not in the cost")
         yield _fact("", "  with prices for them: fastbatch reprice RESULTS --prices FILE")
+    if bill.beside:
+        yield _fact("beside it", f"${grouped(bill.beside)} at most that no line tells of: replaced answers,")
+        yield _fact("", "  failed rows that were run again, requests without an answer")
     if total.adjusted:
         sign = "-" if total.adjustment < 0 else "+"
         yield _fact(
@@ -92,6 +95,7 @@ def bill_object(bill: Bill) -> str:
             {"list": stamp or None, "answers": each.answers, "cost_usd": _exact(each.picos)}
             for stamp, each in bill.prices.items()
         ],
+        "beside_usd": _exact(bill.beside),
         "files": bill.files,
         "foreign": bill.foreign,
         "damaged": [{"file": name, "line": line, "problem": why} for name, line, why in bill.damaged],

@@ -6,7 +6,10 @@ from pathlib import Path
 
 from fastbatch.errors import OutputError
 
-_BESIDE = (".adjustments.jsonl", ".errors.jsonl", ".errors.jsonl.new", ".journal", ".part", ".batches")
+_BESIDE = (
+    *(".adjustments.jsonl", ".errors.jsonl", ".errors.jsonl.new"),
+    *(".costs.json", ".journal", ".part", ".batches"),
+)
 
 
 def results_path(results: str) -> Path:

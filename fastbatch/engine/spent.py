@@ -42,15 +42,13 @@ class Beside:
         Raises:
             OutputError: the file is not as it was written.
         """
-        known = 0
-        if self.path.exists():
-            try:
-                known = picos(orjson.loads(self.path.read_bytes())[_KEY])
-            except (ValueError, TypeError, KeyError):
-                raise OutputError(
-                    f"{self.path} is not as it was written: it says what the output has cost beside its "
-                    "answers. Nothing was sent. Without the file that is not counted under a budget"
-                ) from None
+        try:
+            known = read_beside(self.path) if self.path.exists() else 0
+        except ValueError:
+            raise OutputError(
+                f"{self.path} is not as it was written: it says what the output has cost beside its "
+                "answers. Nothing was sent. Without the file that is not counted under a budget"
+            ) from None
         return max(known, journal.counted.beside + journal.counted.held)
 
     def write(self, total: int) -> None:
@@ -63,6 +61,18 @@ class Beside:
             replace_file(self.path, (orjson.dumps({_KEY: plain(total)}) + b"\n",))
         else:
             remove_file(self.path)
+
+
+def read_beside(path: Path) -> int:
+    """The pico-dollars that a file of them tells.
+
+    Raises:
+        ValueError: it is not as it was written.
+    """
+    try:
+        return picos(orjson.loads(path.read_bytes())[_KEY])
+    except (TypeError, KeyError) as problem:
+        raise ValueError(f"{path} tells no sum") from problem
 
 
 def filed(journal: Journal, errors: Path) -> int:

@@ -261,3 +261,4 @@ async def test_runs_go_on_beside_adjustments_and_new_answers_have_none(tmp_path:
     found = bill(str(out))
     assert (found.total.bought, found.total.adjusted, found.stray) == (2, 1, 1)
     assert found.total.picos == 2 * 2_300 + 2_300
+    assert found.beside == 2_300, "the answer that was replaced"

@@ -39,6 +39,22 @@ def test_the_bill_of_a_file(tmp_path: Path) -> None:
     ]
 
 
+def test_what_no_line_tells_stands_beside(tmp_path: Path) -> None:
+    """As the file of it says, in no sum; one that is damaged is told."""
+    written(tmp_path / "out.jsonl", line("a"))
+    written(tmp_path / "out.jsonl.costs.json", b'{"beside_usd":"0.0000023"}\n')
+    assert cost(tmp_path, "out.jsonl").out.splitlines()[2:5] == [
+        "cost       $0.000000006",
+        "beside it  $0.0000023 at most that no line tells of: replaced answers,",
+        "             failed rows that were run again, requests without an answer",
+    ]
+    assert json.loads(cost(tmp_path, "out.jsonl", "--json").out)["beside_usd"] == 2.3e-6
+    written(tmp_path / "out.jsonl.costs.json", b'{"beside":1}\n')
+    ran = cost(tmp_path, "out.jsonl")
+    assert ran.code == 1
+    assert ran.err.endswith("out.jsonl.costs.json, line 1: this is no sum of costs; it is not counted\n")
+
+
 def test_groups_stand_in_a_table_the_dearest_first(tmp_path: Path) -> None:
     """Numbers to the right, dollars by their point, a total; names that are too long are cut."""
     long = "a-model-of-a-name-that-no-table-of-eighty-columns-has-the-room-for-2026-11-21"
