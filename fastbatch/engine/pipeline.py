@@ -103,17 +103,16 @@ class Pipeline(Generic[ResponseT]):
             return await self._attempt(job)
         try:
             await self._till.hold(job)
+            return await self._attempt(job)
         except InvalidRequest as refused:
             self._fail(self._groups[job.group].provider, job, refused)
             return None
-        try:
-            return await self._attempt(job)
         finally:
             if job.held:  # nothing was sent
                 self._till.release(job)
 
     async def _attempt(self, job: Job[ResponseT]) -> RetryDecision | None:
-        group, gate = self._groups[job.group], self._gate
+        group, gate, till = self._groups[job.group], self._gate, self._till
         line = gate.line(job.group, job.asked.body.get("model"))
         weigh = partial(self._settler.weigh, job)
         while True:
@@ -129,6 +128,11 @@ class Pipeline(Generic[ResponseT]):
                     elif not group.open:
                         raise GateShut from None  # the last endpoint was closed just now, which ends the run
                     return ELSEWHERE  # or to the same place: where it was to go another one went
+                if till.falls_short(job):
+                    gate.give_back(admission)
+                    till.release(job)
+                    await till.hold(job)
+                    continue
             try:
                 way = admission.way
                 provider = way.endpoint.provider if way.endpoint.ready else await way.endpoint.open()

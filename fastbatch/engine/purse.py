@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from decimal import Decimal
 from pathlib import Path
 from threading import Lock
@@ -23,24 +23,67 @@ class Spent(NamedTuple):
     held: int
 
 
+class _Guarded:
+    """A cap that one thread at a time has in its hands; as a class, for it is taken several times a row."""
+
+    __slots__ = ("_cap", "_lock")
+
+    def __init__(self, cap: Cap, lock: Lock) -> None:
+        self._cap = cap
+        self._lock = lock
+
+    def __enter__(self) -> Cap:
+        self._lock.acquire()
+        return self._cap
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
 class Purse:
-    """A cap that several threads share."""
+    """A cap that several threads share.
+
+    Whoever finds too little in it may stand in line, and has a `ticket` then: nobody gets anything before the
+    first in line, who is told whenever there may be more.
+    """
 
     def __init__(self, limit: int) -> None:
         self._lock = Lock()
-        self._cap = Cap(limit)
+        self._guarded = _Guarded(Cap(limit), self._lock)
+        self._line: dict[object, Callable[[], object]] = {}  # by ticket, how each is told
         self._outputs: dict[Path, int] = {}  # what each has cost, as far as the cap knows of it
 
-    @contextmanager
-    def _opened(self) -> Iterator[Cap]:
+    def _opened(self) -> AbstractContextManager[Cap]:
         """The cap, to look at and to change."""
-        with self._lock:
-            yield self._cap
+        return self._guarded
 
-    def hold(self, worst: int) -> bool:
-        """Set the worst case of a request aside; False where it is more than what is left."""
+    def hold(self, worst: int, ticket: object = None) -> bool:
+        """Set the worst case of a request aside; False where it is more than what is left, or others wait."""
         with self._opened() as cap:
+            if self._line and next(iter(self._line)) is not ticket:
+                return False
             return cap.hold(worst)
+
+    def stand(self, ticket: object, ring: Callable[[], object]) -> None:
+        """Stand in line; `ring` is called in any thread, and raises RuntimeError when nobody is there now."""
+        with self._lock:
+            self._line[ticket] = ring
+
+    def leave(self, ticket: object) -> None:
+        """Stand in line no more, whatever came of it."""
+        with self._lock:
+            if self._line.pop(ticket, None) is not None:
+                self._ring()
+
+    def _ring(self) -> None:
+        while self._line:
+            ticket, ring = next(iter(self._line.items()))
+            try:
+                ring()
+            except RuntimeError:  # its loop was closed
+                del self._line[ticket]
+            else:
+                return
 
     def insist(self, worst: int) -> None:
         """Something is on its way already that costs at most so much, whatever is left."""
@@ -56,16 +99,19 @@ class Purse:
         """A request that held so much has cost so much."""
         with self._opened() as cap:
             cap.settle(held, cost)
+            self._ring()
 
     def doubt(self, held: int) -> None:
         """A request that held so much has no answer, and may have been billed."""
         with self._opened() as cap:
             cap.doubt(held)
+            self._ring()
 
     def release(self, held: int) -> None:
         """A request that held so much cost nothing."""
         with self._opened() as cap:
             cap.release(held)
+            self._ring()
 
     def look(self) -> Spent:
         """How it is."""

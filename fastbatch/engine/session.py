@@ -184,6 +184,7 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
             counters=self.counters,
             clock=settings.clock,
             wall=settings.wall,
+            patience=settings.timeout.total,
             purse=settings.purse,
             unpriced=settings.unpriced,
             aside=settings.aside,

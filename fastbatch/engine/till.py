@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from fastbatch.engine.clock import Clock, Timer
@@ -20,7 +21,7 @@ from fastbatch.models.stats import Bill
 from fastbatch.pricing.book import PriceBook
 from fastbatch.pricing.bound import at_most
 from fastbatch.pricing.rates import Rates
-from fastbatch.pricing.served import asked_for, served_by
+from fastbatch.pricing.served import ASKED_BY, asked_for, served_by
 
 ResponseT = TypeVar("ResponseT")
 
@@ -28,7 +29,7 @@ Unpriced = Literal["allow", "deny", "ceiling"]
 """What becomes of requests to models without a price: they are sent and count for nothing, are refused, or
 count as if they were the dearest that there is."""
 
-# Seconds: other runs of the manager settle without ringing here.
+# Seconds: other processes settle without ringing here.
 _LOOK_AGAIN = 0.25
 # A run whose next rows do not fit into what is left goes on with smaller ones until less than this part of
 # the cap is left, or so many rows in all were left open.
@@ -36,6 +37,7 @@ _USED_UP = 20
 ASIDE = 1000
 _NAMES = 1000  # of deployments that are remembered
 _MINUTE = 60.0  # prices change on whole minutes
+_DAYS = 2 * 86_400.0  # a provider takes a day for a batch, and some time may pass until somebody fetches it
 
 
 class NoMoney(Exception):
@@ -44,8 +46,12 @@ class NoMoney(Exception):
 
 class _Waiting(NamedTuple):
     job: Job[Any]
-    worst: int
     turn: asyncio.Future[None]
+
+
+class _Known(NamedTuple):
+    rates: Sequence[Rates]  # that a request may be billed by
+    context: int  # of the model, 0 where that is not known
 
 
 class Till(Generic[ResponseT]):
@@ -55,6 +61,7 @@ class Till(Generic[ResponseT]):
         prices: opens the price lists when the first answer comes.
         groups: where requests go, as the jobs count them.
         wall: seconds since 1970.
+        patience: seconds from when a request leaves until its reply, at most.
         purse: the cap; None where there is none.
         unpriced: what becomes of models without a price; None: refused under a cap, and else allowed.
         aside: so many rows that do not fit into what is left end the run.
@@ -73,6 +80,7 @@ class Till(Generic[ResponseT]):
         counters: Counters,
         clock: Clock,
         wall: Callable[[], float],
+        patience: float,
         purse: Purse | None = None,
         unpriced: Unpriced | None = None,
         aside: int = ASIDE,
@@ -82,10 +90,12 @@ class Till(Generic[ResponseT]):
         self._counters = counters
         self._clock = clock
         self._wall = wall
+        self._patience = patience
         self._purse = purse
         self._unpriced: Unpriced = unpriced or ("allow" if purse is None else "deny")
         self._opened: PriceBook | None = None
         self._rates: dict[tuple[str, str | None], tuple[Rates | None, str]] = {}  # and whose they are
+        self._known: dict[tuple[int, Any], _Known] = {}  # of requests that ask for nothing in particular
         self._until = 0.0  # the end of the minute for which these hold
         self._names: dict[tuple[str, str | None], str] = {}  # what replies call a model of another name
         self._waiting: deque[_Waiting] = deque()
@@ -108,10 +118,7 @@ class Till(Generic[ResponseT]):
         """What a reply cost in pico-dollars, by the tokens that it states; None where it states none, or
         there is no price.
         """
-        now = self._wall()
-        if now >= self._until:
-            self._rates.clear()
-            self._until = now // _MINUTE * _MINUTE + _MINUTE
+        now = self._now()
         key = outcome.provider, outcome.model
         tokens = outcome.tokens
         try:
@@ -140,6 +147,15 @@ class Till(Generic[ResponseT]):
             self._opened = self._open()
         return self._opened
 
+    def _now(self) -> float:
+        """The time; with each minute what is remembered of prices is forgotten."""
+        now = self._wall()
+        if now >= self._until:
+            self._rates.clear()
+            self._known.clear()
+            self._until = now // _MINUTE * _MINUTE + _MINUTE
+        return now
+
     def _found(self, outcome: ResponseWrapper[Any], now: float) -> Rates | None:
         """The rates of the model that was asked for, or of the one that has answered (a deployment's)."""
         provider, model = outcome.provider, outcome.model
@@ -151,6 +167,7 @@ class Till(Generic[ResponseT]):
                 rates = self.book.rates(provider, said, now)
                 if rates is not None and len(self._names) < _NAMES:
                     self._names[provider, model] = said
+                    self._known.clear()
         return rates
 
     def bill(self) -> Bill:
@@ -174,7 +191,7 @@ class Till(Generic[ResponseT]):
         Raises:
             InvalidRequest: nobody can say, and there is a cap; or it has no price, and such are refused.
         """
-        rates = self._rates_of(job, mode)
+        rates, context = self._known_of(job, mode)
         if not rates and self._unpriced == "deny":
             provider = self._groups[job.group].provider.name
             raise InvalidRequest(
@@ -186,7 +203,7 @@ class Till(Generic[ResponseT]):
             return 0
         if not rates and self._unpriced == "ceiling":
             rates = [self.book.ceiling(self._wall())]
-        worst = self._at_most(job, rates)
+        worst = at_most(job.asked.endpoint, job.asked.body, rates, context)
         if worst is None:
             raise InvalidRequest(
                 "nobody can say what this request costs at most, which a budget needs: give max_tokens in "
@@ -194,20 +211,26 @@ class Till(Generic[ResponseT]):
             )
         return worst
 
-    def _rates_of(self, job: Job[ResponseT], mode: Mode = "online") -> list[Rates]:
-        """The rates that a job's request may be billed by."""
-        body, book, now = job.asked.body, self.book, self._wall()
-        provider, model = self._groups[job.group].provider.name, body.get("model")
-        name = self._names.get((provider, model), model)
-        found = (book.rates(provider, name, now, served) for served in asked_for(provider, body, mode))
-        return [rates for rates in found if rates is not None]
-
-    def _at_most(self, job: Job[ResponseT], rates: Sequence[Rates]) -> int | None:
-        """What a job's request costs at most by these rates; None where nobody can say."""
-        body = job.asked.body
-        provider, model = self._groups[job.group].provider.name, body.get("model")
-        listing = self.book.find(provider, self._names.get((provider, model), model) or "")
-        return at_most(job.asked.endpoint, body, rates, 0 if listing is None else listing.context)
+    def _known_of(self, job: Job[ResponseT], mode: Mode = "online") -> _Known:
+        """What a job's request may be billed by, from now until its reply is here."""
+        now, body = self._now(), job.asked.body
+        key = job.group, body.get("model")
+        plain = mode == "online" and ASKED_BY.isdisjoint(body)
+        if plain and (kept := self._known.get(key)) is not None:
+            return kept
+        book, provider = self.book, self._groups[job.group].provider.name
+        name = self._names.get((provider, key[1]), key[1])
+        end = self._until + self._patience + (_MINUTE if mode == "online" else _DAYS)
+        rates: dict[Rates, None] = {}
+        for served in asked_for(provider, body, mode):
+            rates |= dict.fromkeys(book.rates_within(provider, name, now, end, served))
+        listing = book.find(provider, name or "")
+        known = _Known(tuple(rates), 0 if listing is None else listing.context)
+        if plain:
+            if len(self._known) >= _NAMES:
+                self._known.clear()
+            self._known[key] = known
+        return known
 
     def try_hold(self, job: Job[ResponseT]) -> bool:
         """Set the worst case of a job aside, where there is money for it and nobody waits.
@@ -238,20 +261,27 @@ class Till(Generic[ResponseT]):
             GateShut: the run sends nothing more.
             InvalidRequest: as `worst`.
         """
-        worst = self.worst(job)
-        if not self._waiting and self._hold(job, worst):
+        if self.try_hold(job):
             return
         if self._shut:
             raise GateShut
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(job, worst, turn))
+        assert self._purse is not None
+        loop = asyncio.get_running_loop()
+        turn: asyncio.Future[None] = loop.create_future()
+        self._waiting.append(_Waiting(job, turn))
+        self._purse.stand(turn, partial(loop.call_soon_threadsafe, self.look))
         self.look()
         try:
             await turn
         except asyncio.CancelledError:
+            self._purse.leave(turn)
             if turn.done() and not turn.cancelled() and turn.exception() is None:
                 self.release(job)
             raise
+
+    def falls_short(self, job: Job[ResponseT]) -> bool:
+        """Whether prices have risen since a job's worst case was set aside, so that it would not do now."""
+        return self._purse is not None and job.held < self._guess(job)
 
     def hold_again(self, job: Job[ResponseT]) -> bool:
         """Set the same aside once more, for a straggler's second request."""
@@ -284,7 +314,7 @@ class Till(Generic[ResponseT]):
         """A request was sent, and nobody will say whether it was billed; `told` has the bill say so."""
         if told:
             self._counters.doubts += 1
-            self._counters.doubtful += job.held or self._at_most(job, self._rates_of(job)) or 0
+            self._counters.doubtful += job.held or self._guess(job)
         held = self._taken(job)
         if self._purse is not None and held:
             self._purse.doubt(held)
@@ -327,6 +357,8 @@ class Till(Generic[ResponseT]):
             self._timer = None
         while self._waiting:
             turn = self._waiting.popleft().turn
+            if self._purse is not None:
+                self._purse.leave(turn)
             if not turn.done():
                 turn.set_exception(GateShut())
 
@@ -344,8 +376,12 @@ class Till(Generic[ResponseT]):
             job.held_twice = 0
         return held
 
-    def _hold(self, job: Job[ResponseT], worst: int) -> bool:
-        if self._purse is not None and worst and not self._purse.hold(worst):
+    def _guess(self, job: Job[ResponseT]) -> int:
+        """What a request costs at most, where somebody can say."""
+        return at_most(job.asked.endpoint, job.asked.body, *self._known_of(job)) or 0
+
+    def _hold(self, job: Job[ResponseT], worst: int, turn: asyncio.Future[None] | None = None) -> bool:
+        if self._purse is not None and worst and not self._purse.hold(worst, turn):
             return False
         job.held = worst
         self.held += worst
@@ -355,16 +391,23 @@ class Till(Generic[ResponseT]):
         """Let through whoever there is money for, in their order."""
         purse, waiting = self._purse, self._waiting
         while waiting and purse is not None:
-            job, worst, turn = waiting[0]
+            job, turn = waiting[0]
             if not turn.done():
-                if self._hold(job, worst):
-                    turn.set_result(None)
+                try:
+                    worst = self.worst(job)  # prices may have changed
+                except InvalidRequest as refused:
+                    turn.set_exception(refused)
                 else:
-                    if purse.fits_later(worst):
+                    if self._hold(job, worst, turn):
+                        turn.set_result(None)
+                    elif purse.fits_later(worst):
                         break
-                    turn.set_exception(NoMoney())
+                    else:
+                        turn.set_exception(NoMoney())
             waiting.popleft()
+            purse.leave(turn)
         if self._timer is not None:
             self._timer.cancel()
-        later = self._clock.time() + _LOOK_AGAIN
-        self._timer = self._clock.call_at(later, self.look) if waiting else None
+            self._timer = None
+        if waiting:
+            self._timer = self._clock.call_at(self._clock.time() + _LOOK_AGAIN, self.look)

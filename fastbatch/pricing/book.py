@@ -102,6 +102,17 @@ class PriceBook:
         self._rates[key] = moment, until, rates
         return rates
 
+    def rates_within(
+        self, provider: str, model: str | None, begin: float, end: float, served: Mapping[str, str] = AS_USUAL
+    ) -> list[Rates]:
+        """All rates that a model has at some moment of a stretch of time; none where it has no price."""
+        found = [self.rates(provider, model, begin, served)]
+        listing = self.find(provider, model or "")
+        if listing is not None:
+            while (begin := listing.until(begin)) <= end:
+                found.append(listing.rates(begin, served))
+        return [rates for rates in dict.fromkeys(found) if rates is not None]
+
     def ceiling(self, moment: float) -> Rates:
         """For each kind of token the dearest rate of all models at a moment; free where there are none."""
         if self._ceiling is None:

@@ -14,6 +14,9 @@ _SPEEDS = ("anthropic",)  # whose faster tier is asked for by `speed`
 # Tiers that a request may end up in without a dearer price: the usual one, and cheaper ones.
 _USUAL = ("default", "standard", "standard_only", "flex", "batch")
 
+ASKED_BY = frozenset(("service_tier", "speed", "inference_geo"))
+"""Parameters of a request that `asked_for` goes by."""
+
 
 def served_by(provider: str, details: UsageDetails | None, mode: Mode = "online") -> Mapping[str, str]:
     """How a reply was served, as price lists have it; empty for the usual way."""

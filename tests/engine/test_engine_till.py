@@ -1,14 +1,15 @@
 """What answers cost, wherever that is told; and a budget, which no run passes."""
 
 import asyncio
+from dataclasses import replace
 from decimal import Decimal
 
 import orjson
 import pytest
 from fakes import FakeTransport, Held, answer_to, echo, manager_on, prompt_of, refusal
-from prices import book
+from prices import INPUT, OUTPUT, Prices, book
 
-from fastbatch import InMemoryCache, RetryPolicy, RunStopped
+from fastbatch import InMemoryCache, Limits, RetryPolicy, RunStopped, Window
 from fastbatch.engine.journal.places import journal_path
 from fastbatch.errors import (
     BadResponse,
@@ -19,6 +20,10 @@ from fastbatch.errors import (
     RequestTimeout,
 )
 from fastbatch.models.http import HTTPReply
+from fastbatch.pricing.book import PriceBook
+from fastbatch.pricing.listing import DAY, Entry, Listing
+from fastbatch.pricing.rates import Rate
+from fastbatch.testing import ManualClock
 
 PICO = Decimal("0.000000000001")
 STAMP = "of the tests of 2026-11-01 (000000000000)"
@@ -317,3 +322,85 @@ async def test_a_refused_request_costs_nothing():
     cap = manager._settings.purse.look()
     assert sorted(result.ok for result in results) == [False, True]
     assert (cap.spent, cap.held) == (ANSWER, 0)
+
+
+class Rising(Prices):
+    """Ten times as dear from the 20,000th day on."""
+
+    day = 20_000
+
+    def find(self, provider, model):
+        return Listing(
+            "all",
+            tuple(
+                Entry({"input": Rate(times * INPUT), "output": Rate(times * OUTPUT)}, since=since)
+                for times, since in ((1, None), (10, self.day))
+            ),
+        )
+
+
+@pytest.mark.parametrize("before", [5.0, 150.0, 3600.0])
+async def test_prices_that_rise_on_the_way(before):
+    """Where a request may come back to dearer rates, it has set those aside; earlier the usual ones do."""
+    held, now = Held(), [Rising.day * DAY - before]
+    rows = [row(str(number), most=2) for number in range(10)]
+    budget = 10 * worst_of(rows[0])
+    manager = manager_on(
+        FakeTransport(held), prices=PriceBook([Rising()]), concurrency=10, budget_usd=budget * PICO
+    )
+    manager._settings = replace(manager._settings, wall=lambda: now[0])
+    run = asyncio.ensure_future(manager.run_async(rows))
+    together = 10 if before == 3600 else 1
+    await held.arrived(together)
+    assert len(held.waiting) == together
+    now[0] += 170  # nearly: 120 seconds are the timeout
+    dear = orjson.loads(answer_to("x").body)
+    dear["usage"]["prompt_tokens"] = 100
+    while not run.done():
+        for prompt in list(held.waiting):
+            held.release(prompt, HTTPReply(200, {}, orjson.dumps(dear)))
+        await asyncio.wait([run], timeout=0.001)
+    cap = manager._settings.purse.look()
+    assert 0 < cap.spent <= cap.limit
+    assert isinstance(run.exception(), RunStopped | None)
+
+
+async def test_prices_that_rise_before_a_request_leaves():
+    """One that has waited for limits until prices are others sets the new worst case aside."""
+    clock, seen = ManualClock(), []
+    begin = Rising.day * DAY - 1800
+    manager = manager_on(
+        FakeTransport(lambda call: seen.append(manager._settings.purse.look().held) or echo(call)),
+        clock=clock,
+        prices=PriceBook([Rising()]),
+        concurrency=2,
+        limits=Limits(windows=[Window(requests=1, per=3600)]),
+        budget_usd=1,
+    )
+    manager._settings = replace(manager._settings, wall=lambda: begin + clock.time())
+    rows = [row("a"), row("b")]
+    began = clock.time()
+    await clock.run(manager.run_async(rows))
+    assert clock.time() - began >= 3600
+    assert seen == [worst_of(rows[0]), 10 * worst_of(rows[1])]
+
+
+async def test_runs_of_one_manager_take_turns():
+    """Whoever waits for money first is served first, whichever run it belongs to."""
+    order = []
+
+    async def answer(call):
+        order.append(prompt_of(call)[0])
+        await asyncio.sleep(0)
+        return echo(call)
+
+    rows = {name: [row(f"{name}{number}", most=100) for number in range(9)] for name in "ab"}
+    manager = manager_on(
+        FakeTransport(),
+        prices=book(),
+        concurrency=1,
+        budget_usd=(worst_of(rows["a"][0]) + 18 * ANSWER) * PICO,
+    )
+    manager._settings = replace(manager._settings, transport=lambda: FakeTransport(answer))
+    await asyncio.gather(*map(manager.run_async, rows.values()))
+    assert "".join(order) in ("ab" * 9, "ba" * 9)

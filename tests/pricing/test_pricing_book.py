@@ -51,6 +51,25 @@ def test_hours_may_go_over_midnight() -> None:
     assert [base(book, 5 * DAY + second) for second in seconds] == [2, 2, 4, 4, 2, 2, 2, 4]
 
 
+@pytest.mark.parametrize(
+    ("begin", "end", "found"),
+    [
+        (5, 9, [3]),
+        (5, 10, [3, 2]),
+        (5, 20.5, [3, 2, 5]),
+        (20, 22.3, [5, 1]),
+        (30.2, 30.6, [5, 1]),
+        (30.6, 31.3, [1, 5]),
+    ],
+)
+def test_rates_within_a_stretch_of_time(begin: float, end: float, found: list[int]) -> None:
+    """Each once, in their order: of days, and of hours of a day."""
+    listing = Listing("m", (at(3), at(2, since=10), at(5, since=20), at(1, since=21, hours=Hours(43_200, 0))))
+    within = PriceBook([Fixed(listing)]).rates_within("openai", "m", begin * DAY, end * DAY)
+    assert [rates.input.base for rates in within] == found
+    assert PriceBook().rates_within("openai", "m", begin * DAY, end * DAY) == []
+
+
 def test_the_stronger_list_wins_as_a_whole() -> None:
     """A model of the user's own table takes nothing from the list behind it."""
     weaker = Listing("m", (at(9),), (at(4, when={"processing": "batch"}),))
