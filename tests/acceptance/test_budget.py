@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import random
+import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 import orjson
 import pytest
+from commandline import start
 
 from fastbatch import OpenAIProvider, RequestManager, RetryPolicy, RunStopped
 from fastbatch.pricing.book import PriceBook, Stamp
@@ -175,3 +178,40 @@ async def test_workers_keep_a_budget_together(seed, tmp_path):
         lines = [orjson.loads(line) for line in out.read_bytes().splitlines()]
         assert sum(Decimal(str(line["fastbatch"]["cost_usd"])) for line in lines) == pytest.approx(billed)
         assert budget * Decimal("0.9") <= billed <= budget
+
+
+UNFIT = {"type": "object", "required": ["a"], "properties": {"a": {"type": "integer", "minimum": 10**9}}}
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("more", ["plain", "failures", "misfits"])
+def test_killed_runs_keep_the_budget_together(workers, more, tmp_path, monkeypatch):
+    """Six times `kill -9` somewhere, then to its end: the sum of all bills is within the budget."""
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    dice = random.Random(f"{workers} {more}")
+    rows = [{"id": str(n), "prompt": f"row {n}", "max_tokens": 40} for n in range(200)]
+    source = tmp_path / "in.jsonl"
+    source.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+    budget = worst(rows[-1]) * 60
+    table = tmp_path / "prices.toml"
+    table.write_text('["openai:m"]\ninput = 0.15\noutput = 0.60\n')
+    options = ["--model", "openai:m", "--prices", str(table), "--budget", f"{budget:f}", "--workers", workers]
+    options += ["--concurrency", "16", "--cache", "off", "--progress", "off", "--max-attempts", "3", "--yes"]
+    if more == "misfits":
+        (tmp_path / "schema.json").write_bytes(orjson.dumps(UNFIT))
+        options += ["--schema", str(tmp_path / "schema.json"), "--structured", "prompt"]
+    failures = {"500": 0.1, "malformed": 0.1} if more == "failures" else {}
+    config = SimulatorConfig(latency=0.04, latency_sigma=0.5, answer_words=(20, 60), failure_rates=failures)
+    with SimulatorThread(config) as simulator:
+        for kills in range(7):
+            enough = simulator.stats().requests + dice.randint(1, 60)
+            run = start("run", source, "-o", "out", "--base-url", simulator.base_url, *options, cwd=tmp_path)
+            while kills < 6 and run.poll() is None and simulator.stats().requests < enough:
+                with suppress(subprocess.TimeoutExpired):
+                    run.wait(0.005)
+            if kills < 6:
+                run.kill()
+            run.communicate(timeout=60)
+        assert run.returncode == 4
+        billed = Decimal(simulator.stats().would_have_billed_usd)
+    assert Decimal(0) < billed <= budget
