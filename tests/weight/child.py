@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from weight import serial
 
 serial.install()
+# The clock on the wall stands still: what is done once a second must not count once more by chance.
+time.time = lambda: 1_800_000_000.0
 
 from weight import counting, jobs  # noqa: E402  (after the queues were exchanged)
 
