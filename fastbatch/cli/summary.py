@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import isinf
 
 from fastbatch.cli.words import counted, duration
@@ -11,8 +11,9 @@ from fastbatch.engine.journal.status import RunStatus
 from fastbatch.errors import Uncertain
 from fastbatch.models.money import shown
 from fastbatch.models.stats import Failure, Saturation, Summary
+from fastbatch.progress.words import one_line
 
-_SHOWN = 3  # ways of failing that the summary names; all of them are in the errors file
+_SHOWN = 3  # ways of failing that the summary names (all of them are in the errors file), and models
 
 
 def summary_lines(summary: Summary, output: str) -> list[str]:
@@ -86,19 +87,33 @@ def _bill_lines(summary: Summary) -> list[str]:
         lines.append(f"cost: {shown(bill.cost)}")
         if bill.cost and bought > bill.unpriced:
             lines[0] += f", {shown(bill.cost / (bought - bill.unpriced))} an answer"
-    if bill.unpriced:
-        has = "has no price and is" if bill.unpriced == 1 else "have no price and are"
-        lines.append(f"{counted(bill.unpriced, 'answer')} {has} not in the cost; see fastbatch prices show")
+    if unlisted := bill.unpriced - bill.untold:
+        has = "has no price and is" if unlisted == 1 else "have no price and are"
+        which = f" ({_models(bill.lacking)})" if bill.lacking else ""
+        lines.append(f"{counted(unlisted, 'answer')} {has} not in the cost{which}; see fastbatch prices show")
+    if bill.untold:
+        does = (
+            "does not say how many tokens it took and is"
+            if bill.untold == 1
+            else ("do not say how many tokens they took and are")
+        )
+        lines.append(f"{counted(bill.untold, 'answer')} {does} not in the cost")
     if bill.doubts:
         most = f", for {shown(bill.doubtful)} at most" if bill.doubtful else ""
         lines.append(f"{counted(bill.doubts, 'request')} without an answer may have been billed{most}")
     if bill.budget is not None:
-        used = bill.before + bill.cost + bill.doubtful
         before = f", {shown(bill.before)} of it before this run" if bill.before else ""
-        lines.append(f"budget: {shown(bill.budget)}, {shown(used)} used{before}")
+        worst = f", {shown(bill.assumed)} of it as the worst case" if bill.assumed else ""
+        lines.append(f"budget: {shown(bill.budget)}, {shown(bill.used)} used{before}{worst}")
     if lines and bill.prices and (bill.cost or bill.unpriced):
         lines.append(f"prices: {'; '.join(bill.prices)}")
     return lines
+
+
+def _models(names: Sequence[str]) -> str:
+    """`openai:a, openai:b, openai:c, …`."""
+    told = [one_line(name) for name in names[:_SHOWN]]
+    return ", ".join([*told, "…"] if len(names) > _SHOWN else told)
 
 
 def _weather_lines(summary: Summary) -> list[str]:

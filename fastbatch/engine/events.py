@@ -21,6 +21,7 @@ from fastbatch.models.stats import Bill, Failure, Saturation, Snapshot, Summary,
 
 INTERVAL = 0.25  # seconds between two pictures: four a second look live and cost nothing
 _SPAN = 10.0  # seconds that speeds look back
+LACKING = 4  # models without a price that are named, and one more tells that there are others
 _WAYS = 20  # ways of failing that are told apart; more would be a message per row
 
 
@@ -151,6 +152,7 @@ class Counters:
         "fallbacks",
         "hedged",
         "in_flight",
+        "lacking",
         "left_out",
         "lost",
         "ok",
@@ -165,6 +167,7 @@ class Counters:
         "standing",
         "total",
         "unpriced",
+        "untold",
         "waiting",
     )
 
@@ -182,6 +185,8 @@ class Counters:
         self.prompt_tokens = self.cached_tokens = self.completion_tokens = self.reasoning_tokens = 0
         self.cost = self.doubtful = 0  # pico-dollars: of answers, and at most of what may have been billed
         self.unpriced = self.doubts = 0  # answers without a price, requests that may have been billed
+        self.untold = 0  # replies that state no tokens of a model that has a price
+        self.lacking: dict[str, None] = {}  # models without a price, of the first `LACKING` there are
         self.lost = Lost()  # part of these sums
 
         self.failures: dict[tuple[str, int | None, str | None], list[Any]] = {}  # -> [count, message, cure]
@@ -196,6 +201,11 @@ class Counters:
         self.lost = Lost(*map(sum, zip(self.lost, lost, strict=True)))
         for name, count in zip(Lost._fields, lost, strict=True):
             setattr(self, name, getattr(self, name) + count)
+
+    def lacks(self, model: str) -> None:
+        """An answer came of a model that has no price."""
+        if len(self.lacking) < LACKING:
+            self.lacking[model] = None
 
     def fail(self, error: RequestError) -> None:
         """Count a failed row, and the way it failed (of the first `_WAYS` ways there are)."""

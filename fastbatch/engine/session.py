@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
@@ -40,6 +40,7 @@ from fastbatch.engine.till import ASIDE, Till, Unpriced
 from fastbatch.engine.verdict import Judge
 from fastbatch.hashing import hash_and_size
 from fastbatch.limits.tokens import TokenEstimator
+from fastbatch.models.money import dollars
 from fastbatch.models.request import LLMRequest
 from fastbatch.models.shape import Shape
 from fastbatch.models.stats import Bill, Saturation, Snapshot, Weather
@@ -370,7 +371,9 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
 
     def facts(self) -> tuple[tuple[Saturation, ...], Weather, Bill]:
         """The limits that were kept within, what the endpoint was like, and the bill, for the summary."""
-        return self._gate.saturation(), self._weather(), self.till.bill()
+        assumed = 0 if self._settings.purse is None else self.till.charged - self.counters.cost
+        bill = replace(self.till.bill(), assumed=dollars(max(0, assumed)))
+        return self._gate.saturation(), self._weather(), bill
 
     def money(self) -> tuple[int, int]:
         """Pico-dollars that were spent so far, or may have been, and those held for what is under way."""

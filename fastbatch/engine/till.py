@@ -133,10 +133,12 @@ class Till(Generic[ResponseT]):
                 provider, model = key
                 rates = self.book.rates(provider, self._names.get(key, model), now, served)
             if rates is not None and not rates.covers(tokens):
-                return None
+                rates = None
         if rates is None:
+            self._counters.lacks(f"{outcome.provider}:{outcome.model}")
             return None
         if not tokens[0] and not tokens[2] and rates.costs:
+            self._counters.untold += 1
             return None
         return rates.price(tokens)
 
@@ -172,13 +174,17 @@ class Till(Generic[ResponseT]):
 
     def bill(self) -> Bill:
         """What the run has cost so far."""
-        counters, purse = self._counters, self._purse
+        counters = self._counters
+        look = None if self._purse is None else self._purse.look()
         return Bill(
             cost=dollars(counters.cost),
             unpriced=counters.unpriced,
             doubtful=dollars(counters.doubtful),
             doubts=counters.doubts,
-            budget=None if purse is None else dollars(purse.look().limit),
+            untold=min(counters.untold, counters.unpriced),
+            lacking=tuple(counters.lacking),
+            budget=None if look is None else dollars(look.limit),
+            used=dollars(0 if look is None else look.spent),
             before=dollars(self.before),
             prices=() if self._opened is None else tuple(map(str, self._opened.stamps)),
         )

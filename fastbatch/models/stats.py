@@ -121,11 +121,16 @@ class Bill:
     Attributes:
         cost: exact dollars of the answers that have a price.
         unpriced: answers that have none; they are not in `cost`, and no price is not zero.
+        untold: those of them whose model has a price, but whose reply does not say how many tokens it took.
+        lacking: models without a price, as `provider:model`; the first few of them.
         doubtful: dollars, at most, of requests without an answer that may have been billed, as far as they
             have a price; not in `cost`.
         doubts: how many of those there are.
         budget: what may be spent at most; None without a cap.
         before: dollars that count against the cap and were spent before this run.
+        used: dollars of the cap that are used, `before` included.
+        assumed: dollars of those that this run counts at the worst case, since nobody says what they were: of
+            requests without an answer, and of answers without tokens or a price; 0 until the run has ended.
         prices: the price lists that were looked at, each with its date and a digest of its content.
     """
 
@@ -136,6 +141,10 @@ class Bill:
     budget: Decimal | None = None
     before: Decimal = Decimal(0)
     prices: tuple[str, ...] = ()
+    used: Decimal = Decimal(0)
+    assumed: Decimal = Decimal(0)
+    untold: int = 0
+    lacking: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

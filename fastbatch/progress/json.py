@@ -14,9 +14,13 @@ Every object has `event`; the other keys are:
                latency_p50, latency_p99 (s), first_token_p50, first_token_p99 (s; 0 without streams),
                reasks (questions asked once more, since an answer did not fit the schema),
                cost_usd (exact, of the answers so far that have a price), projected_usd (of all rows, if the
-               others are like them; null where unknown), unpriced (answers without a price), doubts
+               others are like them; null where unknown; of more than that, where answers are unpriced),
+               unpriced (answers that are not in the cost), untold (those of them whose model has a price, but
+               whose reply does not say how many tokens it took), lacking ([models without a price,
+               provider:model; the first few]), doubts
                (requests without an answer that may have been billed), doubtful_usd (what they cost at most),
-               budget_usd (null without one), before_usd (of it spent before the run), prices ([the price
+               budget_usd (null without one), used_usd (of it so far), before_usd (of that before the run),
+               prices ([the price
                lists, each with its date and a digest]),
                notes ([how requests were sent, where that was not the usual way])
     notice     text
@@ -136,10 +140,12 @@ def _keys(snapshot: Snapshot) -> dict[str, Any]:
         ("projected_usd", snapshot.projected),
         ("doubtful_usd", bill.doubtful),
         ("budget_usd", bill.budget),
+        ("used_usd", bill.used if bill.budget is not None else None),
         ("before_usd", bill.before),
     ):
         keys[name] = None if usd is None else orjson.Fragment(f"{usd:f}")
-    keys |= {"unpriced": bill.unpriced, "doubts": bill.doubts, "prices": list(bill.prices)}
+    keys |= {"unpriced": bill.unpriced, "untold": bill.untold, "lacking": bill.lacking}
+    keys |= {"doubts": bill.doubts, "prices": bill.prices}
     for name, value in asdict(snapshot.weather).items():
         keys[name] = round(value, 3) if isinstance(value, float) else value
     return keys

@@ -15,7 +15,17 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from fastbatch.models.stats import Saturation, Snapshot, Weather
-from fastbatch.progress.words import duration, money, one_line, percent, rate, seconds, short, sizes
+from fastbatch.progress.words import (
+    duration,
+    money,
+    one_line,
+    percent,
+    projected,
+    rate,
+    seconds,
+    short,
+    sizes,
+)
 
 __all__ = ["State", "fetch_line", "run_lines"]
 
@@ -202,7 +212,7 @@ def _speeds(snapshot: Snapshot) -> Table:
     bill = snapshot.bill
     if bill.cost or bill.budget is not None:
         lines.append(_entry("cost           ", f"{money(bill.cost):>8}"))
-        lines.append(_entry("  of about     ", f"{money(snapshot.projected):>8}"))
+        lines.append(_entry("  of about     ", f"{projected(snapshot):>8}"))
     if bill.budget is not None:
         lines.append(_entry("budget         ", f"{money(bill.budget):>8}"))
     if bill.unpriced:

@@ -19,7 +19,17 @@ from fastbatch.models.stats import Snapshot
 from fastbatch.progress.pen import Pen
 from fastbatch.progress.sentences import sentence
 from fastbatch.progress.steps import Steps
-from fastbatch.progress.words import averages, duration, money, one_line, percent, rate, short, sizes
+from fastbatch.progress.words import (
+    averages,
+    duration,
+    money,
+    one_line,
+    percent,
+    projected,
+    rate,
+    short,
+    sizes,
+)
 
 __all__ = ["PlainProgress", "progress_line"]
 
@@ -96,7 +106,7 @@ def progress_line(snapshot: Snapshot, *, last: bool = False, stopped: bool = Fal
     bill = snapshot.bill
     if bill.cost or bill.budget is not None:
         cap = "" if bill.budget is None else f" budget {money(bill.budget)}"
-        whole = "" if last else f" of about {money(snapshot.projected)}"
+        whole = "" if last else f" of about {projected(snapshot)}"
         parts.append(f"cost {money(bill.cost)}{whole}{cap}")
     if bill.unpriced:
         parts.append(f"unpriced {bill.unpriced:,}")

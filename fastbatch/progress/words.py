@@ -7,7 +7,18 @@ from decimal import Decimal
 
 from fastbatch.models.stats import Snapshot
 
-__all__ = ["averages", "duration", "money", "one_line", "percent", "rate", "seconds", "short", "sizes"]
+__all__ = [
+    "averages",
+    "duration",
+    "money",
+    "one_line",
+    "percent",
+    "projected",
+    "rate",
+    "seconds",
+    "short",
+    "sizes",
+]
 
 _UNITS = ("", "k", "M", "G", "T", "P")
 _LEAST = Decimal("0.0001")  # dollars that are told
@@ -70,6 +81,14 @@ def money(usd: Decimal | None) -> str:
     if usd < 1:
         return f"${usd:.4f}"
     return f"${usd:.2f}" if usd < 100 else f"${short(float(usd))}"
+
+
+def projected(snapshot: Snapshot) -> str:
+    """What all rows will cost, at most eight characters; it is more than that where answers are unpriced."""
+    told = money(snapshot.projected)
+    if not snapshot.bill.unpriced or snapshot.projected is None:
+        return told
+    return ">$0" if told.startswith("<") else f">{told}"
 
 
 def duration(seconds: float | None) -> str:

@@ -17,7 +17,7 @@ def told(bill: Bill, **more: int) -> list[str]:
     counts = {"total": 10, "ok": 10, "failed": 0, "skipped": 0, "cached": 0, "shared": 0, "sent": 10, **more}
     lines = summary_lines(Summary(**counts, usage=TokenStats(), elapsed=1.0, output="o", bill=bill), "o")
     words = ("cost:", "price", "budget")
-    return [line for line in lines if line.startswith(words) or " price" in line or "billed" in line]
+    return [line for line in lines if line.startswith(words) or "the cost" in line or "billed" in line]
 
 
 @pytest.mark.parametrize(
@@ -48,10 +48,32 @@ def told(bill: Bill, **more: int) -> list[str]:
             ],
         ),
         (
-            Bill(cost=Decimal("0.5"), budget=Decimal(2), before=Decimal(1)),
+            Bill(cost=Decimal("0.5"), budget=Decimal(2), before=Decimal(1), used=Decimal("1.5")),
             [
                 "cost: $0.5000, $0.05000 an answer",
                 "budget: $2.000, $1.500 used, $1.000 of it before this run",
+            ],
+        ),
+        (
+            Bill(unpriced=10, untold=10, budget=Decimal(2), used=Decimal("0.4"), assumed=Decimal("0.4")),
+            [
+                "10 answers do not say how many tokens they took and are not in the cost",
+                "budget: $2.000, $0.4000 used, $0.4000 of it as the worst case",
+            ],
+        ),
+        (
+            Bill(unpriced=2, untold=1, lacking=("openai:a\nb",), prices=(LIST,)),
+            [
+                "1 answer has no price and is not in the cost (openai:a b); see fastbatch prices show",
+                "1 answer does not say how many tokens it took and is not in the cost",
+                f"prices: {LIST}",
+            ],
+        ),
+        (
+            Bill(unpriced=9, lacking=("openai:a", "openai:b", "openai:c", "openai:d")),
+            [
+                "9 answers have no price and are not in the cost (openai:a, openai:b, openai:c, …); see "
+                "fastbatch prices show",
             ],
         ),
     ],

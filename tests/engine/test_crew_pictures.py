@@ -9,10 +9,11 @@ import pytest
 from fastbatch.engine.clock import SystemClock
 from fastbatch.engine.crew.pictures import Pictures, write_picture
 from fastbatch.engine.events import Counters, Meter
-from fastbatch.models.stats import Saturation, Weather
+from fastbatch.models.money import dollars
+from fastbatch.models.stats import Bill, Saturation, Weather
 
 
-def told(sent, *, in_flight=0, used=0.0, waiting_for="", **weather):
+def told(sent, *, in_flight=0, used=0.0, waiting_for="", bill=None, **weather):
     """What a member tells."""
     blank = Meter(Counters(), SystemClock()).picture()
     limits = (Saturation("requests", used, 10.0, inf, None, learned=True),)
@@ -23,6 +24,7 @@ def told(sent, *, in_flight=0, used=0.0, waiting_for="", **weather):
         saturation=limits,
         waiting_for=waiting_for,
         weather=Weather(**weather),
+        bill=bill or Bill(),
     )
     return orjson.loads(orjson.dumps(write_picture(picture)))
 
@@ -67,6 +69,16 @@ def test_what_was_sent_is_known_without_a_picture(pictures, counters):
     assert (counters.sent, counters.retries) == (13, 3)
     pictures.sent(1, 2, 0)
     assert (counters.sent, counters.retries) == (15, 3)
+
+
+def test_what_is_doubtful_and_what_is_not_in_the_cost(pictures, counters):
+    """Sums, whatever their size, and which models have no price, each once."""
+    much = dollars(2**80)
+    pictures.take(1, told(1, bill=Bill(doubts=1, doubtful=much, untold=2, lacking=("a", "b"))))
+    pictures.take(2, told(1, bill=Bill(untold=1, lacking=("b", "c"))))
+    pictures.gone(1)
+    assert (counters.doubts, counters.doubtful, counters.untold) == (1, 2**80, 3)
+    assert tuple(counters.lacking) == ("a", "b", "c")
 
 
 def test_limits_are_looked_at_together(pictures):

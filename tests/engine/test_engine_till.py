@@ -89,6 +89,31 @@ async def test_no_price_is_not_zero():
     assert [result.usage.unpriced for result in results] == [1, 1, 0]
 
 
+@pytest.mark.parametrize("budget", [None, Decimal(1)])
+async def test_why_there_is_no_cost_is_told(tmp_path, budget):
+    """Models without a price, the first few by name, apart from replies that do not say their tokens."""
+    silent = orjson.loads(answer_to("a").body)
+    del silent["usage"]
+    quiet = HTTPReply(200, {}, orjson.dumps(silent))
+
+    def answer(call):
+        prompt = prompt_of(call)
+        if prompt < "b":
+            return quiet
+        return HTTPReply(200, {}, answer_to(prompt).body.replace(b'"m"', b'"x"'))
+
+    rows = [row("a"), row("aa"), *(row(f"b{n}", model=f"m{n % 6}") for n in range(12))]
+    manager = manager_on(
+        FakeTransport(answer), prices=book("m"), budget_usd=budget, unpriced="allow", concurrency=1
+    )
+    summary = await manager.run_file_async(written(tmp_path / "in", rows), tmp_path / "out")
+    bill = summary.bill
+    assert (bill.cost, bill.unpriced, bill.untold) == (0, 14, 2)
+    assert bill.lacking == ("openai:m0", "openai:m1", "openai:m2", "openai:m3")
+    worst = sum(map(worst_of, rows[:2])) * PICO if budget else 0
+    assert (bill.used, bill.assumed) == (worst, worst)
+
+
 async def test_a_deployment_is_priced_as_the_model_that_answers():
     """Where nobody knows the name that was asked for, the one in the reply counts."""
     rows = [row("a", model="my-deployment"), row("b", model="my-deployment")]

@@ -209,7 +209,7 @@ failed       4             retries        3              tokens in  120k 9.80k/s
 cached     310             to retry       2                    out 48.2k 3.92k/s
 shared      12                                           p50, p99  842ms    3.1s
 skipped    500                                           cost              $1.23
-                                                           of about        $8.97
+                                                           of about       >$8.97
                                                          budget             $120
                                                          unpriced             12
 """

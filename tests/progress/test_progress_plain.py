@@ -133,6 +133,6 @@ def test_the_bill_so_far() -> None:
     """Its cost, what all of it will cost, and the budget; the last line says what it was."""
     bill = Bill(cost=Decimal("0.0123"), budget=Decimal(5), unpriced=2)
     priced = picture(bill=bill, projected=Decimal("0.1"), saturation=(), waiting_for="")
-    assert "  cost $0.0123 of about $0.1000 budget $5.00  unpriced 2" in progress_line(priced)
+    assert "  cost $0.0123 of about >$0.1000 budget $5.00  unpriced 2" in progress_line(priced)
     assert "  cost $0.0123 budget $5.00  unpriced 2" in progress_line(priced, last=True)
     assert "cost" not in progress_line(picture())

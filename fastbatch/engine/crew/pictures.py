@@ -11,7 +11,17 @@ from fastbatch.engine.events import Counters
 from fastbatch.models.stats import Saturation, Snapshot, Weather
 from fastbatch.pricing.money import picos
 
-_COUNTED = ("in_flight", "waiting", "refused", "hedged", "fallbacks", "reasks", "doubts", "doubtful")
+_COUNTED = (
+    "in_flight",
+    "waiting",
+    "refused",
+    "hedged",
+    "fallbacks",
+    "reasks",
+    "doubts",
+    "doubtful",
+    "untold",
+)
 _MOMENTARY = ("in_flight", "waiting")  # nothing is left of these when a member is gone
 
 
@@ -29,7 +39,9 @@ def write_picture(snapshot: Snapshot) -> dict[str, Any]:
             snapshot.reasks,
             snapshot.bill.doubts,
             write_picos(picos(snapshot.bill.doubtful)),
+            snapshot.bill.untold,
         ],
+        "lacking": snapshot.bill.lacking,
         "limits": [
             [each.name, each.used, each.limit, _finite(each.per), each.utilisation, each.learned]
             for each in snapshot.saturation
@@ -69,6 +81,8 @@ class Pictures:
         picture["count"] = list(map(int, picture["count"]))
         self._newest[member] = picture
         self.sent(member, *picture["sent"])
+        for model in picture["lacking"]:
+            self._counters.lacks(model)
         self._count()
 
     def sent(self, member: int, sent: int, retries: int) -> None:

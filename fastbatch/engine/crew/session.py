@@ -187,6 +187,8 @@ class CrewSession(AbstractAsyncContextManager["CrewSession[ResponseT]"], Generic
         bill = self._bill()
         if bill.cost or bill.unpriced:
             bill = replace(bill, prices=tuple(map(str, self._settings.prices().stamps)))
+        if self._settings.purse is not None:
+            bill = replace(bill, assumed=dollars(max(0, self.money()[0] - self.counters.cost)))
         return self._pictures.limits, self._pictures.weather(), bill
 
     def money(self) -> tuple[int, int]:
@@ -199,8 +201,12 @@ class CrewSession(AbstractAsyncContextManager["CrewSession[ResponseT]"], Generic
 
     def _bill(self) -> Bill:
         counters, purse = self.counters, self._settings.purse
+        look = None if purse is None else purse.look()
         return Bill(
-            budget=None if purse is None else dollars(purse.look().limit),
+            untold=min(counters.untold, counters.unpriced),
+            lacking=tuple(counters.lacking),
+            budget=None if look is None else dollars(look.limit),
+            used=dollars(0 if look is None else look.spent),
             before=dollars(self._before),
             cost=dollars(counters.cost),
             unpriced=counters.unpriced,
