@@ -34,6 +34,13 @@ _REFERENCES = frozenset(
 # Parameters by which the provider reads what it likes.
 _READS = frozenset(("mcp_servers", "plugins", "search_parameters", "web_search_options"))
 
+# What a request may say that refers to nothing, and asks for one answer; nearly all say nothing else.
+_PLAIN = frozenset(
+    ("model", "messages", "max_tokens", "max_completion_tokens", "temperature", "top_p", "stop", "seed",
+     "presence_penalty", "frequency_penalty", "reasoning_effort", "response_format", "user")
+)  # fmt: skip
+_SAID = frozenset(("role", "content"))  # by a message
+
 
 class Bound(NamedTuple):
     """At most so many tokens; None: as many as the model can have."""
@@ -44,6 +51,9 @@ class Bound(NamedTuple):
 
 def bound(endpoint: str, body: dict[str, Any]) -> Bound:
     """The bound of one request."""
+    if body.keys() <= _PLAIN and endpoint not in _TEXTS and _is_text(body.get("messages")):
+        prompt = _size(body) + _AROUND + _AROUND_MESSAGE * len(body["messages"])
+        return Bound(prompt, output_allowance(body) or None)
     return Bound(_prompt(body), most_completion(endpoint, body))
 
 
@@ -52,17 +62,20 @@ def at_most(endpoint: str, body: dict[str, Any], rates: Sequence[Rates], context
 
     What has no bound of its own has the model's `context`, as far as that is known (not 0).
     """
-    if not any(each.costs for each in rates):
+    for each in rates:
+        if each.costs:
+            break
+    else:
         return 0
     prompt, completion = bound(endpoint, body)
-    longest = context * _texts(endpoint, body)
+    longest = context and context * _texts(endpoint, body)
     if longest and (prompt is None or prompt > longest):
         prompt = longest
     if completion is None:
         completion = longest * _answers(body) or None
     if prompt is None or completion is None:
         return None
-    return max(each.worst(prompt, completion) for each in rates)
+    return max([each.worst(prompt, completion) for each in rates])
 
 
 def most_completion(endpoint: str, body: dict[str, Any]) -> int | None:
@@ -105,6 +118,19 @@ def _completion(body: dict[str, Any]) -> int | None:
             most *= count
     prediction = body.get("prediction")  # what is predicted wrongly is paid as if it had been written
     return most if prediction is None else most + _size(prediction)
+
+
+def _is_text(messages: Any) -> bool:
+    if type(messages) is not list or not messages:
+        return False
+    for message in messages:
+        if (
+            type(message) is not dict
+            or not message.keys() <= _SAID
+            or type(message.get("content")) is not str
+        ):
+            return False
+    return True
 
 
 def _prompt(body: dict[str, Any]) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 
@@ -45,6 +45,15 @@ class _Flat(NamedTuple):
     once: int
 
 
+class _Most(NamedTuple):
+    """The dearest rates of a prompt's token and of a completion's, and what is paid once, above a length."""
+
+    above: int
+    prompt: int
+    completion: int
+    once: int
+
+
 @dataclass(frozen=True, slots=True)
 class Rates:
     """What a model costs; what has no rate of its own is paid at that of which it is a part.
@@ -83,6 +92,8 @@ class Rates:
     """Whether anything of it costs anything."""
     _flats: tuple[tuple[int, _Flat], ...] = field(init=False, repr=False, compare=False, default=())
     """What a usage without details is paid at, for the longest prompts first: `(above, rates)`."""
+    _mosts: tuple[_Most, ...] = field(init=False, repr=False, compare=False, default=())
+    """What is paid at most, for the longest prompts first."""
 
     def __post_init__(self) -> None:
         plain = (
@@ -95,9 +106,13 @@ class Rates:
         edges = sorted({above for rate in plain for above, _ in rate.steps}, reverse=True)
         flats = [(above, _Flat(*(rate.at(above + 1) for rate in plain))) for above in edges]
         object.__setattr__(self, "_flats", (*flats, (-1, _Flat(*(rate.base for rate in plain)))))
-        every = (getattr(self, kind) for kind in KINDS)
-        costs = any(rate is not None and rate.most(_ENDLESS) for rate in every)
-        object.__setattr__(self, "costs", costs)
+        every = {kind: rate for kind in KINDS if (rate := getattr(self, kind)) is not None}
+        object.__setattr__(self, "costs", any(rate.most(_ENDLESS) for rate in every.values()))
+        edges = sorted({above for rate in every.values() for above, _ in rate.steps}, reverse=True)
+        mosts = [
+            _Most(above, *(_most(every, kinds, above + 1) for kinds in _WORST)) for above in (*edges, -1)
+        ]
+        object.__setattr__(self, "_mosts", tuple(mosts))
 
     def covers(self, usage: Usage) -> bool:
         """Whether all that a reply was served with has a price: searches are a part of nothing else."""
@@ -153,29 +168,21 @@ class Rates:
 
     def worst(self, prompt_tokens: int, completion_tokens: int) -> int:
         """What a request costs at most, with no more tokens than these; searches are not in it."""
-        prompt = max(
-            rate.most(prompt_tokens)
-            for rate in (
-                self.input,
-                self.cached,
-                self.written,
-                self.written_1h,
-                self.audio,
-                self.cached_audio,
-                self.image,
-                self.cached_image,
-                self.video,
-            )
-            if rate is not None
-        )
-        completion = max(
-            rate.most(prompt_tokens)
-            for rate in (self.output, self.reasoning, self.spoken, self.drawn, self.filmed)
-            if rate is not None
-        )
-        once = 0 if self.request is None else self.request.most(prompt_tokens)
-        return prompt_tokens * prompt + completion_tokens * completion + once
+        for most in self._mosts:
+            if prompt_tokens > most.above:
+                break
+        return prompt_tokens * most.prompt + completion_tokens * most.completion + most.once
 
+
+def _most(rates: Mapping[str, Rate], kinds: Sequence[str], prompt_tokens: int) -> int:
+    return max((rates[kind].most(prompt_tokens) for kind in kinds if kind in rates), default=0)
+
+
+_WORST = (
+    ("input", "cached", "written", "written_1h", "audio", "cached_audio", "image", "cached_image", "video"),
+    ("output", "reasoning", "spoken", "drawn", "filmed"),
+    ("request",),
+)  # in which of them the tokens of a prompt may be counted, those of a completion, and what is paid once
 
 KINDS = tuple(each.name for each in fields(Rates) if each.init)
 """Everything that may have a rate."""

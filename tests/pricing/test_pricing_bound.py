@@ -6,6 +6,7 @@ import orjson
 import pytest
 
 from fastbatch.models.params import CHAT, COMPLETIONS, EMBEDDINGS, MODERATIONS, RESPONSES
+from fastbatch.pricing import bound as bounds
 from fastbatch.pricing.bound import at_most, bound
 from fastbatch.pricing.rates import Rate, Rates
 
@@ -140,3 +141,72 @@ def test_no_text_has_more_tokens_than_its_bound(name):
         tokens = sum(len(vocabulary.encode(message["content"])) + 4 for message in messages) + 3
         most = bound(CHAT, body).prompt
         assert tokens <= most <= len(orjson.dumps(body)) + 64 + 16 * len(messages)
+
+
+SAID = [
+    {"role": "user", "content": "Hi"},
+    {"role": "user", "content": 'größer\n"so"'},
+    {"role": "assistant", "content": None, "tool_calls": []},
+    {"role": "user", "content": [{"type": "text", "text": "?"}, PICTURE]},
+    {"role": "user", "content": [{"type": "file", "file": {"file_id": "file-1"}}]},
+    {"role": "user", "content": "Hi", "name": "Ann"},
+    {"role": "user", "content": "Hi", "audio": {"file_id": "1"}},
+]
+ASKED = {
+    "max_tokens": 5,
+    "max_completion_tokens": 7,
+    "temperature": 0.5,
+    "stop": ["a", "b"],
+    "response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}}},
+    "user": "Ann",
+    "n": 3,
+    "best_of": 2,
+    "tools": [{"type": "web_search"}],
+    "previous_response_id": "resp_1",
+    "prediction": {"type": "content", "content": "x" * 50},
+    "generationConfig": {"candidateCount": 8},
+}
+
+
+def test_the_short_way_comes_to_the_same(monkeypatch):
+    """What is nothing but text is not searched for what it refers to; its bound is no other for that."""
+    dice = random.Random(11)
+    bodies = [
+        {
+            "model": "m",
+            "messages": dice.choices(SAID, weights=[20, 20, 1, 1, 1, 1, 1], k=dice.randint(0, 4)),
+            **{key: ASKED[key] for key in dice.sample(sorted(ASKED), dice.randint(0, 3))},
+        }
+        for _ in range(2_000)
+    ] + [{"model": "m", "messages": "x"}, {"model": "m"}]
+    endpoints = [dice.choice((CHAT, RESPONSES, COMPLETIONS, EMBEDDINGS)) for _ in bodies]
+    found = list(map(bound, endpoints, bodies))
+    monkeypatch.setattr(bounds, "_PLAIN", frozenset())
+    assert found == list(map(bound, endpoints, bodies))
+
+
+def test_the_worst_is_the_dearest_of_each():
+    """Of all kinds of tokens that there may be, at every length of prompt up to that which there is."""
+    dice = random.Random(3)
+
+    def rate():
+        steps = tuple(
+            (above, dice.randint(0, 99)) for above in sorted(dice.sample(range(50), dice.choice((0, 1, 2))))
+        )
+        return Rate(dice.randint(0, 99), steps)
+
+    inside = ("cached", "written", "written_1h", "audio", "cached_audio", "image", "cached_image", "video")
+    outside = ("reasoning", "spoken", "drawn", "filmed")
+    for _ in range(300):
+        rates = Rates(
+            rate(), rate(), request=rate(), **{kind: rate() for kind in dice.sample(inside + outside, 4)}
+        )
+        prompt, completion = dice.randint(0, 60), dice.randint(0, 60)
+
+        def dearest(*kinds, rates=rates, prompt=prompt):
+            found = [each for kind in kinds if (each := getattr(rates, kind)) is not None]
+            return max(each.at(length) for each in found for length in range(prompt + 1))
+
+        assert rates.worst(prompt, completion) == (
+            prompt * dearest("input", *inside) + completion * dearest("output", *outside) + dearest("request")
+        )
