@@ -14,7 +14,6 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from decimal import Decimal
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
@@ -52,7 +51,12 @@ def _one_or_more(given: Any) -> Any:
     return given
 
 
-_NUMBERS = (int, float, int | None, float | None, Decimal | None)
+def _as_given(given: Any) -> Any:
+    """The words of a value, a number's as well."""
+    return given if given is None else str(given)
+
+
+_NUMBERS = (int, float, int | None, float | None)
 OneOrMore = Annotated[str | list[str] | None, BeforeValidator(_one_or_more)]
 
 
@@ -95,7 +99,7 @@ class RunOptions(_Named):
     structured: Literal["auto", "strict", "tool", "json", "prompt"] = "auto"
     reasks: int = Field(2, ge=0, le=100)
     stream: bool = False
-    budget: Decimal | None = Field(None, ge=0, allow_inf_nan=False)
+    budget: Annotated[str | None, BeforeValidator(_as_given)] = None  # dollars; the purse looks at it
     unpriced: Literal["allow", "deny", "ceiling"] | None = None
     limit: int | None = Field(None, ge=0)
     prices: str | None = None

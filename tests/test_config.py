@@ -107,7 +107,7 @@ def test_every_option_can_stand_everywhere(tmp_path: Path) -> None:
         "connect_timeout": 1.5, "first_byte_timeout": 2.5, "idle_timeout": 3.5, "max_wait": 4.5,
         "max_outage": 6.5, "hedge": 0.5, "workers": 2, "schema": "s.json", "structured": "tool", "reasks": 1,
         "prices": "p.toml", "stream": True, "mode": "batch", "deadline": "6h", "batch_tokens": 9,
-        "budget": 5, "unpriced": "deny",
+        "budget": "5", "unpriced": "deny",
     }  # fmt: skip
     assert sample.keys() == RunOptions.model_fields.keys()
 

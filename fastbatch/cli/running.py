@@ -67,31 +67,32 @@ def open_manager(
             open_route(name, env=resolved.env, report=_reporter(listener)) for name in options.fallback
         ]
     cache, kept_at = open_cache(options.cache)
-    manager: RequestManager[Any] = RequestManager(
-        route,
-        params=options.param,
-        concurrency=options.concurrency,
-        limits=Limits(rpm=options.rpm, tpm=options.tpm, windows=_windows(resolved)),
-        cache=cache,
-        fallback=fallback,
-        retry=RetryPolicy(attempts=options.max_attempts, max_wait=options.max_wait),
-        timeout=Timeout(
-            options.timeout, options.connect_timeout, options.first_byte_timeout, options.idle_timeout
-        ),
-        max_outage=options.max_outage,
-        hedge=options.hedge,
-        response_format=None if options.schema is None else _schema(options.schema),
-        structured=options.structured,
-        reasks=options.reasks,
-        streamed=options.stream,
-        shared=options.shared_limits_url or options.shared_limits,
-        identical=options.identical,
-        progress=listener,
-        workers=options.workers,
-        prices=options.prices,
-        budget_usd=options.budget,
-        unpriced=options.unpriced,
-    )
+    with resolved.naming(budget_usd="budget"):
+        manager: RequestManager[Any] = RequestManager(
+            route,
+            params=options.param,
+            concurrency=options.concurrency,
+            limits=Limits(rpm=options.rpm, tpm=options.tpm, windows=_windows(resolved)),
+            cache=cache,
+            fallback=fallback,
+            retry=RetryPolicy(attempts=options.max_attempts, max_wait=options.max_wait),
+            timeout=Timeout(
+                options.timeout, options.connect_timeout, options.first_byte_timeout, options.idle_timeout
+            ),
+            max_outage=options.max_outage,
+            hedge=options.hedge,
+            response_format=None if options.schema is None else _schema(options.schema),
+            structured=options.structured,
+            reasks=options.reasks,
+            streamed=options.stream,
+            shared=options.shared_limits_url or options.shared_limits,
+            identical=options.identical,
+            progress=listener,
+            workers=options.workers,
+            prices=options.prices,
+            budget_usd=options.budget,
+            unpriced=options.unpriced,
+        )
     return manager, kept_at
 
 

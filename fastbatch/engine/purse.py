@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from decimal import Decimal
@@ -12,6 +13,9 @@ from typing import NamedTuple
 from fastbatch.errors import ConfigError
 from fastbatch.pricing.cap import Cap
 from fastbatch.pricing.money import picos
+
+# Without what people and programs read in several ways: `1_000`, `1,000`, the digits of other scripts.
+_DOLLARS = re.compile(r"\+?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
 
 
 class Spent(NamedTuple):
@@ -138,15 +142,22 @@ class Purse:
 
 
 def amount(budget: Decimal | float | str) -> int:
-    """A budget in US dollars as pico-dollars.
+    """A budget in US dollars, in plain digits, as pico-dollars; whatever is more than 0 is not taken for it.
 
     Raises:
         ConfigError: it is none.
     """
+    text = str(budget).strip()
     try:
-        limit = -1 if isinstance(budget, bool) else picos(str(budget))
-    except ValueError:
-        limit = -1
-    if limit < 0:
-        raise ConfigError("must be a number of US dollars, 0 or more", key="budget_usd", value=budget)
+        limit = picos(text) if _DOLLARS.fullmatch(text) and not isinstance(budget, bool) else None
+    except ValueError:  # beyond all arithmetic
+        limit = None
+    if limit is None:
+        raise ConfigError(
+            "must be a number of US dollars, 0 or more, such as 1000 or 0.25", key="budget_usd", value=budget
+        )
+    if not limit and Decimal(text):
+        raise ConfigError(
+            "is less than can be counted, which is $0.000000000001", key="budget_usd", value=budget
+        )
     return limit

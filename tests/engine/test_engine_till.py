@@ -11,6 +11,7 @@ from prices import INPUT, OUTPUT, Prices, book
 
 from fastbatch import InMemoryCache, Limits, RetryPolicy, RunStopped, Window
 from fastbatch.engine.journal.places import journal_path
+from fastbatch.engine.purse import amount
 from fastbatch.errors import (
     BadResponse,
     ConfigError,
@@ -324,11 +325,28 @@ async def test_a_request_without_a_bound_is_refused():
         ).run_async(rows)
 
 
-@pytest.mark.parametrize("wrong", [-1, "much", float("nan"), True])
+@pytest.mark.parametrize("wrong", [-1, "much", float("nan"), True, "1_000", "1,000", "٥", "1e9999", "5$"])
 def test_a_budget_is_an_amount(wrong):
-    """Anything else is refused at once."""
+    """Anything else is refused at once, and what others read in another way."""
     with pytest.raises(ConfigError, match="must be a number of US dollars"):
         manager_on(FakeTransport(), budget_usd=wrong)
+
+
+@pytest.mark.parametrize("given", ["1e-13", 4e-13, Decimal("0.0000000000004")])
+def test_a_budget_that_would_be_nothing(given):
+    """Less than can be counted is refused; 0 is not, it is meant."""
+    with pytest.raises(ConfigError, match="less than can be counted"):
+        manager_on(FakeTransport(), budget_usd=given)
+    assert amount(0) == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [(0.1 + 0.2, 300_000_000_000), ("1e-12", 1), (" 5 ", 5 * 10**12), ("+.5", 10**12 // 2), (2, 2 * 10**12)],
+)
+def test_a_budget_as_it_is_meant(given, told):
+    """To the nearest pico-dollar."""
+    assert amount(given) == told
 
 
 def test_what_makes_no_sense_with_a_budget():
