@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from contextlib import suppress
 from decimal import Decimal
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,12 @@ import pytest
 from batchfakes import Bureau, Office, turned
 from prices import book
 
-from fastbatch.errors import RunStopped
+from fastbatch.errors import InvalidRequest, RunStopped
+from fastbatch.models.http import HTTPCall, HTTPReply
+from fastbatch.models.request import LLMRequest
+from fastbatch.providers.openai_batches import OpenAIBatches
 from fastbatch.testing import ManualClock
+from fastbatch.transport.timeout import Timeout
 
 PICO = Decimal("0.000000000001")
 # As the simulator bills by: a tenth of a thousandth of a dollar per million tokens in, ten times that out,
@@ -26,8 +32,8 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
-def rows(count: int, most: int = 50) -> list[dict[str, Any]]:
-    return [{"id": f"r{each}", "prompt": f"What is {each}?", "max_tokens": most} for each in range(count)]
+def rows(number: int, most: int = 50) -> list[dict[str, Any]]:
+    return [{"id": f"r{each}", "prompt": f"What is {each}?", "max_tokens": most} for each in range(number)]
 
 
 def worst(number: int, most: int = 50) -> int:
@@ -66,6 +72,35 @@ async def test_what_does_not_fit_stays_open(tmp_path: Path, clock: ManualClock) 
     assert len(office.lines) == 60
     assert bureau.stats.billed_again == 0
     assert spent(office) == billed(bureau)
+
+
+async def test_a_batch_waits_for_what_rows_online_hold(
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is submitted when they have their answers, and nothing is turned over and over meanwhile."""
+    taken = count()
+    plain = OpenAIBatches.line
+
+    def line(self: OpenAIBatches, request: LLMRequest, name: str) -> bytes:
+        assert next(taken) < 1000
+        if int(str(request.custom_id)[1:]) < 300:
+            raise InvalidRequest("not in a batch")
+        return plain(self, request, name)
+
+    class Slow(Bureau):
+        async def send(self, call: HTTPCall, timeout: Timeout) -> HTTPReply:
+            if call.url.endswith("/completions"):
+                answered = asyncio.get_running_loop().create_future()
+                clock.call_at(clock.time() + 100, lambda: answered.set_result(None))
+                await answered
+            return await super().send(call, timeout)
+
+    monkeypatch.setattr(OpenAIBatches, "line", line)
+    office, bureau = Office(tmp_path, rows(330, 5000)), Slow(clock, **PRICES)
+    budget = 2 * worst(40, 5000)  # thirty rows online hold most of it, and the batch of thirty wants half
+    summary = await office.run(bureau, prices=book(), budget_usd=budget * PICO, concurrency=30)
+    assert (summary.ok, summary.batched) == (330, 30)
+    assert billed(bureau) <= budget
 
 
 async def test_a_batch_that_goes_on_is_held(tmp_path: Path, clock: ManualClock) -> None:

@@ -44,6 +44,10 @@ class Coffer(Generic[ResponseT]):
             batch.held = batch.worst
         return True
 
+    def fits_later(self, batch: Batch) -> bool:
+        """Whether its worst case would fit if all that is on its way cost nothing."""
+        return self._purse is None or self._purse.fits_later(batch.worst)
+
     def take_over(self, batch: Batch) -> None:
         """A batch that an earlier run has submitted may cost so much, whatever is left."""
         if self._purse is not None and not batch.held:

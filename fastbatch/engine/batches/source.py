@@ -221,8 +221,8 @@ class BatchSource(Generic[ResponseT]):
             if not self._has_room(batch):
                 return
             if not self._parts.coffer.hold(batch):
-                if self._submitted():
-                    return  # what they leave over may be enough
+                if self._submitted() or self._parts.coffer.fits_later(batch):
+                    return  # what they, or rows that are asked online, leave over may be enough
                 self._held.pop(0)
                 self._filling.most_money = self._parts.coffer.left
                 self._online += self._put_back(batch)
