@@ -15,7 +15,7 @@ from fastbatch.engine.events import Counters
 from fastbatch.engine.gate import Gate
 from fastbatch.engine.latencies import Latencies
 from fastbatch.engine.line import Admission
-from fastbatch.errors import ConnectFailed
+from fastbatch.errors import ConnectFailed, RequestError
 from fastbatch.models.http import HTTPCall, HTTPReply
 from fastbatch.transport.base import Transport
 from fastbatch.transport.timeout import Timeout
@@ -26,6 +26,7 @@ _KNOWN = 20  # answers that must have come before a straggler can be told
 _LOOK_AGAIN = 0.1  # seconds, at least, until a straggler for which there was no room is looked at again
 
 Again = Callable[[], tuple[Admission, HTTPCall] | None]
+Lost = Callable[[HTTPReply | RequestError | None], None]  # None: it was given up on its way
 
 
 def spare(concurrency: int, share: float) -> int:
@@ -50,7 +51,14 @@ class Hedge:
         self._clock = clock
 
     async def send(
-        self, transport: Transport, call: HTTPCall, timeout: Timeout, gate: Gate[Any], again: Again
+        self,
+        transport: Transport,
+        call: HTTPCall,
+        timeout: Timeout,
+        gate: Gate[Any],
+        *,
+        again: Again,
+        lost: Lost,
     ) -> tuple[HTTPReply, Admission | None]:
         """The reply to `call`, or to the same asked again, whichever comes first.
 
@@ -62,6 +70,7 @@ class Hedge:
             timeout: of each.
             gate: is told when the second one is over.
             again: lets a second one through, if there is room at once.
+            lost: is told what the one of two came to that does not count.
 
         Raises:
             RequestError: neither was answered.
@@ -69,6 +78,7 @@ class Hedge:
         first = asyncio.ensure_future(transport.send(call, timeout))
         second: asyncio.Future[HTTPReply] | None = None
         admission: Admission | None = None
+        won = False
         try:
             found, began, not_before = None, self._clock.time(), 0.0
             while found is None and await self._slow(first, began, not_before):
@@ -78,13 +88,17 @@ class Hedge:
                 admission, other = found
                 self._counters.hedged += 1
                 second = asyncio.ensure_future(transport.send(other, timeout))
-                reply, won = await _first_good(first, second)
+                counts = await _first_good(first, second)
+                won = counts is second
+                reply = await counts
                 if won:
                     winner, admission = admission, None
                     return reply, winner
                 return reply, None
             return await first, None
         finally:
+            if second is not None:
+                lost(_came(first if won else second))
             for one in (first, second):
                 if one is not None and not one.done():
                     one.cancel()
@@ -113,20 +127,27 @@ class Hedge:
 
 async def _first_good(
     first: asyncio.Future[HTTPReply], second: asyncio.Future[HTTPReply]
-) -> tuple[HTTPReply, bool]:
-    """The first reply that is an answer, and whether it is the second's; else what the first came to.
+) -> asyncio.Future[HTTPReply]:
+    """The one that brings the first answer; the first where neither does.
 
-    Where the first was never sent, what the second came to: that may have been billed.
+    Where the first was never sent, the second: what that came to may have been billed.
     """
     pending = {first, second}
     while pending:
         done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
         for one in done:
             if not one.cancelled() and one.exception() is None and 200 <= one.result().status < 300:
-                return one.result(), one is second
-    if isinstance(first.exception(), ConnectFailed):
-        return await second, True
-    return await first, False
+                return one
+    return second if isinstance(first.exception(), ConnectFailed) else first
+
+
+def _came(one: asyncio.Future[HTTPReply]) -> HTTPReply | RequestError | None:
+    if not one.done() or one.cancelled():
+        return None
+    error = one.exception()
+    if error is None:
+        return one.result()
+    return error if isinstance(error, RequestError) else None
 
 
 def _ring(bell: asyncio.Future[None]) -> None:

@@ -174,7 +174,14 @@ class Pipeline(Generic[ResponseT]):
             if self._hedge is None or again is None:
                 came = await self._transport.send(call, self._timeout)
             else:
-                came, second = await self._hedge.send(self._transport, call, self._timeout, self._gate, again)
+                came, second = await self._hedge.send(
+                    self._transport,
+                    call,
+                    self._timeout,
+                    self._gate,
+                    again=again,
+                    lost=partial(self._lost, job),
+                )
         except RequestError as broken:
             came = broken
         except BaseException:  # cancelled: it may have arrived
@@ -279,10 +286,17 @@ class Pipeline(Generic[ResponseT]):
         if admission is None:
             return None
         endpoint = admission.way.endpoint
-        if admission.probe or not endpoint.ready or not self._till.hold_again(job):
-            self._gate.give_back(admission)
-            return None
-        return admission, self._build(endpoint.provider, job)
+        if not admission.probe and endpoint.ready:
+            call = self._build(endpoint.provider, job)
+            if self._till.hold_again(job):
+                return admission, call
+        self._gate.give_back(admission)
+        return None
+
+    def _lost(self, job: Job[ResponseT], came: HTTPReply | RequestError | None) -> None:
+        """The request of a straggler's two that does not count came to this."""
+        billed = came.maybe_billed if isinstance(came, RequestError) else came is None or came.status < 300
+        self._till.give_up(job, billed=billed)
 
     def _build(self, provider: Provider[ResponseT], job: Job[ResponseT]) -> HTTPCall:
         """The call that asks what the job asks; a streamed one only where one can be streamed."""

@@ -13,7 +13,7 @@ from fastbatch.engine.events import Counters
 from fastbatch.engine.gate import GateShut
 from fastbatch.engine.job import Job
 from fastbatch.engine.lane import Group
-from fastbatch.engine.purse import Purse
+from fastbatch.engine.purse import Purse, Spent
 from fastbatch.errors import ConnectionLost, InvalidRequest, RunStopped
 from fastbatch.models.money import dollars
 from fastbatch.models.response import Mode, ResponseWrapper, Usage
@@ -290,14 +290,30 @@ class Till(Generic[ResponseT]):
         return self._purse is not None and job.held < self._guess(job)
 
     def hold_again(self, job: Job[ResponseT]) -> bool:
-        """Set the same aside once more, for a straggler's second request."""
+        """Set a worst case aside once more, for a straggler's second request."""
         if self._purse is None or not job.held:
             return True
-        if self._waiting or not self._purse.hold(job.held):
+        worst = max(job.held, self._guess(job))
+        if self._waiting or not self._purse.hold(worst):
             return False
-        job.held_twice = job.held
-        self.held += job.held
+        job.held_twice = worst
+        self.held += worst
         return True
+
+    def give_up(self, job: Job[ResponseT], *, billed: bool) -> None:
+        """Of a straggler's two requests one does not count; `billed`: it may be on the bill all the same."""
+        held, job.held_twice = job.held_twice, 0
+        self.held -= held
+        if billed:
+            self._counters.doubts += 1
+            self._counters.doubtful += held or self._guess(job)
+        if self._purse is not None and held:
+            if billed:
+                self._purse.doubt(held)
+                self.charged += held
+            else:
+                self._purse.release(held)
+            self.look()
 
     def settle(self, job: Job[ResponseT], outcome: ResponseWrapper[Any]) -> None:
         """A request has been sent and its end is known, judged by its `error` and what it cost."""
@@ -340,20 +356,26 @@ class Till(Generic[ResponseT]):
         self._aside += 1
         worst = self.worst(job)
         self._least = min(self._least or worst, worst)
-        limit, spent, _, _ = self._purse.look()
-        used_up = (limit - spent) * _USED_UP < limit
+        used_up = _used_up(self._purse.look())
         return self.verdict() if used_up or self._aside >= self._most_aside else None
 
     def verdict(self) -> RunStopped | None:
         """Why a run has ended that left rows open for want of money; None where it left none."""
         if not self._aside or self._purse is None:
             return None
-        limit, spent, doubtful, _ = map(dollars, self._purse.look())
+        look = self._purse.look()
+        limit, spent, doubtful, _ = map(dollars, look)
         may = f", of it up to ${doubtful:f} for requests that may have been billed" if doubtful else ""
-        return RunStopped(
-            f"Stopped: the budget of ${limit:f} is used up: ${spent:f} are spent{may}, and the next request "
-            f"may cost ${dollars(self._least):f}. Run again with a larger budget to go on."
+        told = (
+            f"the budget of ${limit:f} is used up: ${spent:f} are spent{may}, and the next request "
+            f"may cost ${dollars(self._least):f}"
         )
+        if not _used_up(look):
+            told = (
+                f"what is left of the budget of ${limit:f}, ${limit - spent:f}, is less than the next "
+                f"request may cost, ${dollars(self._least):f}; ${spent:f} are spent{may}"
+            )
+        return RunStopped(f"Stopped: {told}. Run again with a larger budget to go on.")
 
     def shut(self) -> None:
         """Send away everybody who waits."""
@@ -372,14 +394,6 @@ class Till(Generic[ResponseT]):
         held = job.held
         job.held = 0
         self.held -= held
-        if job.held_twice:  # the other one was given up on its way
-            assert self._purse is not None
-            self._purse.doubt(job.held_twice)
-            self.charged += job.held_twice
-            self.held -= job.held_twice
-            self._counters.doubts += 1
-            self._counters.doubtful += job.held_twice
-            job.held_twice = 0
         return held
 
     def _guess(self, job: Job[ResponseT]) -> int:
@@ -417,3 +431,7 @@ class Till(Generic[ResponseT]):
             self._timer = None
         if waiting:
             self._timer = self._clock.call_at(self._clock.time() + _LOOK_AGAIN, self.look)
+
+
+def _used_up(look: Spent) -> bool:
+    return (look.limit - look.spent) * _USED_UP <= look.limit

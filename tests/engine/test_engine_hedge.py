@@ -3,12 +3,14 @@
 import asyncio
 
 import pytest
-from fakes import FakeTransport, answer_to, asks, manager_on, prompt_of, refusal
+from fakes import Collected, FakeTransport, answer_to, asks, manager_on, prompt_of, refusal
+from prices import book
 from skies import assert_clean, lanes_of, pass_time
 
-from fastbatch import Limits, OpenAIProvider, RetryPolicy, Window
+from fastbatch import Limits, LLMRequest, OpenAIProvider, RetryPolicy, Window
 from fastbatch.errors import ConfigError, ConnectFailed, ConnectionLost
 from fastbatch.models.http import HTTPReply
+from fastbatch.models.money import dollars
 from fastbatch.testing import ManualClock
 
 
@@ -220,4 +222,45 @@ async def test_each_accounts_limits_are_its_own_with_hedging(clock):
     assert all(result.ok for result in results)
     assert len(came) > 205
     assert all(heard)
+    assert_clean(manager, clock)
+
+
+@pytest.mark.parametrize("budget", [None, 1])
+@pytest.mark.parametrize(
+    ("first", "second", "doubts"),
+    [
+        (None, None, 1),  # the first is given up on its way
+        (None, refusal(429), 0),
+        (None, refusal(500), 0),
+        (None, ConnectFailed("never left"), 0),
+        (None, ConnectionLost("reset"), 1),
+        (ConnectFailed("never left"), ConnectionLost("reset"), 1),  # the second, which counts
+        (ConnectionLost("reset"), ConnectFailed("never left"), 1),  # the first, which counts
+        (ConnectionLost("reset"), ConnectionLost("reset"), 2),
+    ],
+)
+async def test_the_other_request_may_be_on_the_bill(clock, budget, first, second, doubts):
+    """Unless it surely cost nothing; with and without a budget, which holds its worst."""
+    answer, heard = Stragglers(clock, ["100"], first=first, second=second), Collected()
+    manager = manager_on(
+        FakeTransport(answer),
+        clock=clock,
+        hedge=0.05,
+        concurrency=8,
+        prices=book(),
+        budget_usd=budget,
+        progress=heard,
+        retry=RetryPolicy(attempts=1),
+    )
+    requests = [
+        LLMRequest(each.endpoint, {**each.body, "max_tokens": 10}, custom_id=str(number))
+        for number, each in enumerate(rows(400))
+    ]
+    await clock.run(manager.run_async(requests))
+    bill = heard.events[-1].snapshot.bill
+    assert (bill.doubts, bill.doubtful > 0) == (doubts, doubts > 0)
+    if budget is not None:
+        purse = manager._settings.purse.look()
+        assert (dollars(purse.doubtful), purse.held) == (bill.doubtful, 0)
+    assert answer.came.count("100") == 2
     assert_clean(manager, clock)

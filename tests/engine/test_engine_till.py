@@ -204,9 +204,7 @@ async def test_a_budget_ends_a_run_which_can_go_on(tmp_path):
     budget = worst_of(rows[0]) + 3 * ANSWER + 5
     transport = FakeTransport()
     manager = manager_on(transport, prices=book(), concurrency=1, budget_usd=budget * PICO)
-    with pytest.raises(
-        RunStopped, match=r"the budget of .* is used up: .* Run again with a larger budget"
-    ) as stop:
+    with pytest.raises(RunStopped, match=r"the budget of .* Run again with a larger budget") as stop:
         await manager.run_file_async(source, out)
     assert (stop.value.summary.ok, len(transport.calls)) == (4, 4)
     assert stop.value.summary.bill.budget == budget * PICO
@@ -234,7 +232,7 @@ async def test_smaller_rows_go_on(tmp_path):
     manager = manager_on(
         FakeTransport(), prices=book(), concurrency=1, budget_usd=budget_for(rows[0]) - 200 * PICO
     )
-    with pytest.raises(RunStopped, match="is used up") as stop:
+    with pytest.raises(RunStopped, match="the budget of") as stop:
         await manager.run_async(rows)
     assert [result.custom_id for result in stop.value.results] == ["a", "b", "c"]
 
@@ -447,3 +445,22 @@ async def test_runs_of_one_manager_take_turns():
     manager._settings = replace(manager._settings, transport=lambda: FakeTransport(answer))
     await asyncio.gather(*map(manager.run_async, rows.values()))
     assert "".join(order) in ("ab" * 9, "ba" * 9)
+
+
+@pytest.mark.parametrize(
+    ("cents", "told"),
+    [
+        (
+            5,
+            r"Stopped: what is left of the budget of \$0\.05, \$0\.0499\d+, is less than the next request "
+            r"may cost, \$0\.0600\d+; \$0\.0000000023 are spent\. Run again with a larger budget",
+        ),
+        (0, r"Stopped: the budget of \$0 is used up: \$0 are spent, and the next request may cost \$0\.0000"),
+    ],
+)
+async def test_what_is_left_is_not_called_used_up(cents, told):
+    """Where one large row does not fit, most of a budget may be left."""
+    rows = [row("a"), row("large", most=60_000_000)]
+    manager = manager_on(FakeTransport(), prices=book(), concurrency=1, budget_usd=Decimal(cents) / 100)
+    with pytest.raises(RunStopped, match=told):
+        await manager.run_async(rows)
