@@ -70,7 +70,10 @@ def cheaper(
 
 
 def among(models: Sequence[ModelEstimate]) -> tuple[ModelEstimate, ...]:
-    """Each model with those of the others before its cheaper ones that cost less at both ends."""
+    """Each model with those of the others before its cheaper ones that cost less at both ends.
+
+    Not those that cannot be asked some rows which it can: what is left undone saves nothing.
+    """
     named = {model.name for model in models}
     return tuple(
         replace(
@@ -89,6 +92,8 @@ def _less(model: ModelEstimate, others: Sequence[ModelEstimate]) -> Iterator[Che
     for other in others:
         cost = other.cost
         if now is None or cost is None or not now.low or other is model or other.unpriced != model.unpriced:
+            continue
+        if other.plan.bad > model.plan.bad:
             continue
         pairs = [(cost.expected, now.expected)]
         if pairs[0][0] is None or pairs[0][1] is None:

@@ -12,7 +12,7 @@ from fastbatch.models.response import Usage
 from fastbatch.pricing.book import BATCH, PriceBook
 from fastbatch.pricing.bound import most_completion
 from fastbatch.pricing.rates import Rates
-from fastbatch.pricing.served import asked_for
+from fastbatch.pricing.served import meant_by
 from fastbatch.providers.base import Provider
 from fastbatch.vocabularies.counting import Counter, counter_of
 
@@ -100,7 +100,7 @@ class Tally:
         self._moment = moment
         self._dice = dice
         self._counters: dict[str, Counter] = {}
-        self._rates: dict[tuple[str, Any], tuple[Rates | None, Rates | None]] = {}
+        self._rates: dict[tuple[str, Any, Any], tuple[Rates | None, Rates | None]] = {}
         self.rows = self.tokens = self.exact = self.most = self.unbounded = 0
         self.longest = self.too_long = 0
         self.limited = (0, 0)
@@ -172,11 +172,10 @@ class Tally:
 
     def _rates_of(self, model: str, body: Mapping[str, Any]) -> tuple[Rates | None, Rates | None]:
         """The usual and the batch rates of a request."""
-        key = model, body.get("service_tier") or body.get("speed")
+        key = model, body.get("service_tier") or body.get("speed"), body.get("inference_geo")
         found = self._rates.get(key)
         if found is None:
-            served = asked_for(self._provider, body)[-1]
-            usual = self._book.rates(self._provider, model, self._moment, served)
+            usual = self._book.rates(self._provider, model, self._moment, meant_by(self._provider, body))
             batch = self._book.rates(self._provider, model, self._moment, BATCH)
             # What is free has no batches.
             found = usual, batch if batch is not None and batch.costs else None

@@ -44,6 +44,15 @@ def asked_for(provider: str, body: Mapping[str, Any], mode: Mode = "online") -> 
     return (*ways, *({**way, "place": place if isinstance(place, str) else "us"} for way in ways))
 
 
+def meant_by(provider: str, body: Mapping[str, Any]) -> Mapping[str, str]:
+    """The one way in which a request asks to be served; what a workspace's settings may add is not in it."""
+    tier = _tiers(body, "online")[-1]
+    place = body.get("inference_geo")
+    if provider not in _PLACES or not isinstance(place, str) or place == "global":
+        return tier
+    return {**tier, "place": place}
+
+
 def _tiers(body: Mapping[str, Any], mode: Mode) -> tuple[Mapping[str, str], ...]:
     if mode == "batch":
         return (BATCH,)

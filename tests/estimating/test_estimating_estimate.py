@@ -143,6 +143,21 @@ def test_a_provider_that_cannot_be_asked_has_bad_rows(tmp_path):
     assert [bad.line for bad in found.bad] == [1]
 
 
+def test_a_provider_that_cannot_be_asked_saves_nothing(tmp_path):
+    """Its bill is smaller by the rows that it cannot answer, which makes it no cheaper."""
+    rows = write_rows(tmp_path / "rows.jsonl", {"prompt": "a"}, {"prompt": "b", "max_tokens": 9})
+    found = estimate(rows, ["openai:gpt-4-turbo", "anthropic:claude-haiku-4-5"])
+    assert [model.plan.to_send for model in found.models] == [2, 1]
+    assert found.models[1].cost.low < found.models[0].cost.low
+    assert "anthropic:claude-haiku-4-5" not in [other.name for other in found.models[0].cheaper]
+
+
+def test_what_a_workspace_may_add_is_in_no_estimate(rows):
+    """Anthropic's inference in one country is a tenth dearer: the batch would look cheaper than by half."""
+    (found,) = estimate(rows, ["anthropic:claude-haiku-4-5"]).models
+    assert found.cost.low == 2 * found.batch.low
+
+
 def test_no_key_is_needed(rows):
     """Hosted providers are made without one, since nothing is sent."""
     found = estimate(rows, ["openai:gpt-4o-mini", "anthropic:claude-haiku-4-5", "gemini:gemini-2.5-flash"])
