@@ -110,7 +110,7 @@ class OneRun:
             summary = await self._file_run.run(self._confirm if self._asks else None)
         except RunStopped as stopped:
             if stopped.summary is not None and not self._quiet:
-                say(*summary_lines(stopped.summary, self._output))
+                say(*summary_lines(stopped.summary, self._output, stopped))
             raise
         if summary is None:
             say("Nothing was sent.")

@@ -8,7 +8,8 @@ from math import isinf
 from fastbatch.cli.words import counted, duration
 from fastbatch.engine.done import Plan
 from fastbatch.engine.journal.status import RunStatus
-from fastbatch.errors import Uncertain
+from fastbatch.engine.purse import OutOfMoney
+from fastbatch.errors import RunStopped, Uncertain
 from fastbatch.models.money import shown
 from fastbatch.models.stats import Failure, Saturation, Summary
 from fastbatch.progress.words import one_line
@@ -16,8 +17,8 @@ from fastbatch.progress.words import one_line
 _SHOWN = 3  # ways of failing that the summary names (all of them are in the errors file), and models
 
 
-def summary_lines(summary: Summary, output: str) -> list[str]:
-    """What a run did, for people: rows, tokens, time, and where things are."""
+def summary_lines(summary: Summary, output: str, stop: RunStopped | None = None) -> list[str]:
+    """What a run did, for people: rows, tokens, time, and where things are; `stop` is what ended it early."""
     done = summary.ok + summary.failed + summary.skipped
     counts = [f"{summary.ok:,} ok", f"{summary.failed:,} failed"]
     if summary.skipped:
@@ -74,7 +75,10 @@ def summary_lines(summary: Summary, output: str) -> list[str]:
     if done < summary.total:
         left = summary.total - done
         are = "is" if left == 1 else "are"
-        lines.append(f"{counted(left, 'row')} {are} open; run the same command again to go on")
+        go = "run the same command again to go on"
+        if isinstance(stop, OutOfMoney):  # which would be the end of the same command, too
+            go = "run again with a larger budget to go on"
+        lines.append(f"{counted(left, 'row')} {are} open; {go}")
     return lines
 
 

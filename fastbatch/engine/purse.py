@@ -10,12 +10,16 @@ from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
 
-from fastbatch.errors import ConfigError
+from fastbatch.errors import ConfigError, RunStopped
+from fastbatch.models.money import dollars
 from fastbatch.pricing.cap import Cap
 from fastbatch.pricing.money import picos
 
 # Without what people and programs read in several ways: `1_000`, `1,000`, the digits of other scripts.
 _DOLLARS = re.compile(r"\+?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
+
+
+_USED_UP = 20  # a cap of which less than this part is left
 
 
 class Spent(NamedTuple):
@@ -25,6 +29,11 @@ class Spent(NamedTuple):
     spent: int
     doubtful: int
     held: int
+
+    @property
+    def used_up(self) -> bool:
+        """Whether next to nothing is left."""
+        return (self.limit - self.spent) * _USED_UP <= self.limit
 
 
 class _Guarded:
@@ -139,6 +148,34 @@ class Purse:
         """A run has spent so much for an output; the cap knows it."""
         with self._lock:
             self._outputs[output] = self._outputs.get(output, 0) + cost
+
+
+class OutOfMoney(RunStopped):
+    """A run ended since what is left is less than its next request may cost, which is `least` pico-dollars.
+
+    The same budget would end it again.
+    """
+
+    def __init__(self, purse: Purse, least: int) -> None:
+        look = purse.look()
+        limit, spent, doubtful, _ = map(dollars, look)
+        may = f", of it up to ${doubtful:f} for requests that may have been billed" if doubtful else ""
+        told = (
+            f"the budget of ${limit:f} is used up: ${spent:f} are spent{may}, and the next request "
+            f"may cost ${dollars(least):f}"
+        )
+        if not look.used_up:
+            told = (
+                f"what is left of the budget of ${limit:f}, ${limit - spent:f}, is less than the next "
+                f"request may cost, ${dollars(least):f}; ${spent:f} are spent{may}"
+            )
+        super().__init__(f"Stopped: {told}. Run again with a larger budget to go on.")
+        self.least = least
+        self._purse = purse
+
+    def now(self) -> OutOfMoney:
+        """The same with the sums of now: what was on its way at its first word has ended since."""
+        return OutOfMoney(self._purse, self.least)
 
 
 def amount(budget: Decimal | float | str) -> int:

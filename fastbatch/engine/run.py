@@ -22,6 +22,7 @@ from fastbatch.engine.intake import Batch, Bulk, Candidate, Intake, share
 from fastbatch.engine.job import Job
 from fastbatch.engine.kept import encode
 from fastbatch.engine.pipeline import Pipeline, Witness
+from fastbatch.engine.purse import OutOfMoney
 from fastbatch.engine.sender import Outcomes, Sender
 from fastbatch.engine.store import AnswerStore
 from fastbatch.engine.till import Till
@@ -166,7 +167,7 @@ class Run(Generic[ResponseT]):
                     _ring(self._room)
                     yield block
                 elif self._failure is not None and (self._unfinished == 0 or self._broken):
-                    raise self._failure
+                    raise self._failure.now() if isinstance(self._failure, OutOfMoney) else self._failure
                 elif not self._feeding and self._unfinished == 0:
                     if not self._draining and (over := self._till.verdict()) is not None:
                         raise over

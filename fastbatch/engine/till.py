@@ -13,7 +13,7 @@ from fastbatch.engine.events import Counters
 from fastbatch.engine.gate import GateShut
 from fastbatch.engine.job import Job
 from fastbatch.engine.lane import Group
-from fastbatch.engine.purse import Purse, Spent
+from fastbatch.engine.purse import OutOfMoney, Purse
 from fastbatch.errors import ConnectionLost, InvalidRequest, RunStopped
 from fastbatch.models.money import dollars
 from fastbatch.models.response import Mode, ResponseWrapper, Usage
@@ -31,9 +31,8 @@ count as if they were the dearest that there is."""
 
 # Seconds: other processes settle without ringing here.
 _LOOK_AGAIN = 0.25
-# A run whose next rows do not fit into what is left goes on with smaller ones until less than this part of
-# the cap is left, or so many rows in all were left open.
-_USED_UP = 20
+# A run whose next rows do not fit into what is left goes on with smaller ones until the cap is as good as
+# used up, or so many rows in all were left open.
 ASIDE = 1000
 _NAMES = 1000  # of deployments that are remembered
 _MINUTE = 60.0  # prices change on whole minutes
@@ -356,26 +355,14 @@ class Till(Generic[ResponseT]):
         self._aside += 1
         worst = self.worst(job)
         self._least = min(self._least or worst, worst)
-        used_up = _used_up(self._purse.look())
+        used_up = self._purse.look().used_up
         return self.verdict() if used_up or self._aside >= self._most_aside else None
 
     def verdict(self) -> RunStopped | None:
         """Why a run has ended that left rows open for want of money; None where it left none."""
         if not self._aside or self._purse is None:
             return None
-        look = self._purse.look()
-        limit, spent, doubtful, _ = map(dollars, look)
-        may = f", of it up to ${doubtful:f} for requests that may have been billed" if doubtful else ""
-        told = (
-            f"the budget of ${limit:f} is used up: ${spent:f} are spent{may}, and the next request "
-            f"may cost ${dollars(self._least):f}"
-        )
-        if not _used_up(look):
-            told = (
-                f"what is left of the budget of ${limit:f}, ${limit - spent:f}, is less than the next "
-                f"request may cost, ${dollars(self._least):f}; ${spent:f} are spent{may}"
-            )
-        return RunStopped(f"Stopped: {told}. Run again with a larger budget to go on.")
+        return OutOfMoney(self._purse, self._least)
 
     def shut(self) -> None:
         """Send away everybody who waits."""
@@ -431,7 +418,3 @@ class Till(Generic[ResponseT]):
             self._timer = None
         if waiting:
             self._timer = self._clock.call_at(self._clock.time() + _LOOK_AGAIN, self.look)
-
-
-def _used_up(look: Spent) -> bool:
-    return (look.limit - look.spent) * _USED_UP <= look.limit

@@ -193,4 +193,5 @@ def test_rows_left_open_are_on_the_bill(tmp_path, workers):
     records = read_lines(tmp_path / "out.jsonl.errors.jsonl")
     told = sum(Decimal(json.dumps(record["fastbatch"]["cost_usd"])) for record in records)
     summary = stopped.value.summary
-    assert told < billed == summary.bill.cost == summary.usage.cost
+    assert told < billed == summary.bill.cost == summary.usage.cost == summary.bill.used
+    assert f"${billed:f} are spent" in str(stopped.value)

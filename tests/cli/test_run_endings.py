@@ -84,6 +84,11 @@ MISTAKES = {
         ["--api-key-env", "NOPE", "not set"],
     ),
     "no number": ({"rows.jsonl": GOOD}, ["--concurrency", "0"], ["--concurrency", "0"]),
+    "no amount": (
+        {"rows.jsonl": GOOD},
+        ["--budget", "1_000"],
+        ["--budget", "'1_000'", "the command line", "US dollars"],
+    ),
     "no choice": ({"rows.jsonl": GOOD}, ["--identical", "same"], ["--identical", "'same'", "share"]),
     "no decision": ({"rows.jsonl": GOOD}, ["--on-uncertain", "maybe"], ["--on-uncertain", "'maybe'", "skip"]),
     "no durability": ({"rows.jsonl": GOOD}, ["--durability", "disk"], ["--durability", "'disk'", "power"]),
@@ -165,6 +170,18 @@ def test_a_stop_is_exit_4_and_can_go_on(tmp_path, case):
         left = 100
         assert fastbatch("run", *options, cwd=tmp_path).code == 0
         assert (len(recorder.requests), len(ids(tmp_path / "out.jsonl"))) == (21, 20)
+
+
+def test_a_budget_that_is_used_up_asks_for_a_larger_one(tmp_path):
+    """The same command would end as it did, and nobody is told to try that."""
+    write_rows(tmp_path / "rows.jsonl", *({"prompt": str(n), "max_tokens": 40} for n in range(20)))
+    with Recorder() as recorder:
+        options = ["rows.jsonl", "-o", "out.jsonl", "-m", "openai:gpt-4o-mini", "--base-url", recorder.url]
+        ran = fastbatch("run", *options, "--budget", "0.00004", "--cache", "off", cwd=tmp_path)
+    assert ran.code == 4
+    assert "rows are open; run again with a larger budget to go on" in ran.err
+    assert "larger budget" in is_one_sentence(ran.err)
+    assert "same command" not in ran.err
 
 
 def test_no_secret_is_said_or_written(tmp_path):

@@ -21,11 +21,12 @@ from typing import Any
 from fastbatch.engine.bridge import new_loop
 from fastbatch.engine.crew.asides import Teller, Warnings
 from fastbatch.engine.crew.dealt import Dealt
-from fastbatch.engine.crew.forms import write_error
+from fastbatch.engine.crew.forms import write_error, write_picos
 from fastbatch.engine.crew.link import FORM, Head, Link
 from fastbatch.engine.crew.orders import Orders, unpacked
 from fastbatch.engine.crew.reached import Reached
 from fastbatch.engine.crew.reports import Reports
+from fastbatch.engine.purse import OutOfMoney
 from fastbatch.engine.run import Run
 from fastbatch.engine.session import Session
 from fastbatch.errors import FastbatchError, RunStopped, StorageError, UsageError
@@ -64,6 +65,9 @@ class Member:
             await self._work(self._given, concurrency, retries)
         except asyncio.CancelledError:  # told to; what there was has been saved
             self._reports.tell()
+        except OutOfMoney as end:
+            self._reports.tell()
+            self._link.send(["poor", write_picos(end.least)])
         except Exception as error:  # noqa: BLE001  (the parent raises it; nobody looks at a member)
             self._reports.tell()
             self._link.send(["ended", *_reason(error)])

@@ -23,6 +23,7 @@ from fastbatch.engine.events import Counters
 from fastbatch.engine.intake import Bulk, Candidate
 from fastbatch.engine.job import UNREAD, Job
 from fastbatch.engine.looked import Known
+from fastbatch.engine.purse import OutOfMoney, Purse
 from fastbatch.engine.recorder import RowRecorder
 from fastbatch.engine.room import room_for_rows
 from fastbatch.engine.uncertain import Choice
@@ -86,6 +87,7 @@ class CrewRun(Generic[ResponseT]):
         bulk: makes the jobs of candidates: it is members who look into the cache.
         lines: members make the output's lines, and nobody wants the outcomes of answered rows beside them.
         on_lost: what to do with a row whose request was under way in a member that died.
+        purse: what may be spent, of which members tell that it is used up.
     """
 
     def __init__(
@@ -101,6 +103,7 @@ class CrewRun(Generic[ResponseT]):
         bulk: Bulk[ResponseT] | None = None,
         lines: bool = False,
         on_lost: Choice = "retry",
+        purse: Purse | None = None,
     ) -> None:
         self._source = source
         self._orders = orders
@@ -110,6 +113,7 @@ class CrewRun(Generic[ResponseT]):
         self._bulk = bulk
         self._lines = lines and recorder is not None
         self._losses = Losses(providers[0], choice=on_lost, notice=ears.notice)
+        self._purse = purse
         self._shares = shares
         self._hands: list[Hand] = []
         self._packed = b""
@@ -145,7 +149,7 @@ class CrewRun(Generic[ResponseT]):
                     yield block
                 elif self._failure is not None and (not self._books.open or self._broken):
                     orderly = not self._broken
-                    raise self._failure
+                    raise self._failure.now() if isinstance(self._failure, OutOfMoney) else self._failure
                 elif not self._feeding and not self._books.open:
                     orderly = True
                     break
@@ -304,6 +308,9 @@ class CrewRun(Generic[ResponseT]):
                 logging.getLogger(head[1]).warning("%s", head[2])
         elif what == "outage":
             self._ears.outage(hand.number, *head[1:])
+        elif what == "poor":
+            assert self._purse is not None
+            self._fail(OutOfMoney(self._purse, int(head[1])))
         elif what == "ended":
             self._fail(_error(*head[1:], number=hand.number))
         elif what == "bye":

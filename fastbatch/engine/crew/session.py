@@ -110,6 +110,7 @@ class CrewSession(AbstractAsyncContextManager["CrewSession[ResponseT]"], Generic
             bulk=bulk,
             lines=recorder is not None and recorder.lines_only,
             on_lost=self._on_lost,
+            purse=settings.purse,
         )
 
     # What members tell
