@@ -11,7 +11,7 @@ from batchfakes import turned
 
 from fastbatch import OpenAIProvider
 from fastbatch.engine.batches.batch import Batch
-from fastbatch.engine.batches.book import Book, Submitted, read_book, submitted
+from fastbatch.engine.batches.book import Book, Submitted, read_book, refuse_open, submitted
 from fastbatch.engine.batches.caller import Caller, Left
 from fastbatch.engine.batches.deadline import given_up_after, seconds_left
 from fastbatch.engine.batches.rowlines import Waiting, place_of, read_row, write_row
@@ -26,6 +26,7 @@ from fastbatch.errors import (
     ConnectFailed,
     OutputError,
     RunStopped,
+    StorageError,
 )
 from fastbatch.formats.rows import RowSettings
 from fastbatch.models.http import HTTPCall, HTTPReply
@@ -152,7 +153,7 @@ def test_a_torn_entry_was_never_made(tmp_path: Path) -> None:
 
 
 def test_damage_is_refused(tmp_path: Path) -> None:
-    """A byte that changed in the middle of the book, or in the requests of a batch."""
+    """A byte that changed in the book, or in the requests of a batch; by a run online, too."""
     folder = tmp_path / "o.batches"
     about = {"provider": "openai", "identity": "here", "title": "openai:m"}
     shelf = Shelf(folder, **about)
@@ -169,9 +170,15 @@ def test_damage_is_refused(tmp_path: Path) -> None:
     assert shelf.find(KEYS[0]) is not None
     shelf.close()
     path = folder / "state.jsonl"
-    path.write_bytes(path.read_bytes().replace(b"here", b"Here"))
+    path.write_bytes(path.read_bytes().replace(b'"number":1', b'"number":2'))
     with pytest.raises(OutputError, match="damaged"):
         Shelf(folder, **about)
+    with pytest.raises(OutputError, match="damaged"):
+        refuse_open(tmp_path / "o")
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(StorageError):
+        refuse_open(tmp_path / "o")
 
 
 def test_what_was_never_submitted_is_forgotten(tmp_path: Path) -> None:

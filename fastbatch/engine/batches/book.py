@@ -70,6 +70,7 @@ class Entries:
         self.open: dict[int, Submitted] = {}
         self.last = 0  # the highest number there ever was
         self.ids: set[str] = set()  # all that were ever ours
+        self.damaged = False  # it may say more than could be read
 
     def apply(self, entry: dict[str, Any]) -> None:
         """Take one entry in."""
@@ -87,15 +88,23 @@ class Entries:
 
 
 def read_book(folder: Path) -> Entries | None:
-    """What the book of a folder says to somebody who looks on; None where there is none."""
+    """What the book of a folder says to somebody who looks on; None where there is none.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
     try:
-        lines = (folder / _NAME).read_bytes().split(b"\n")
+        *lines, torn = (folder / _NAME).read_bytes().split(b"\n")
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise StorageError(storage_sentence(folder, error)) from None
     found = Entries()
-    for line in lines:
+    for line in (*lines, torn):
         if (entry := read_entry(line)) is not None:
             found.apply(entry)
+        elif line is not torn:
+            found.damaged = True
     return found
 
 
@@ -110,14 +119,26 @@ def refuse_open(output: Path) -> None:
 
     Raises:
         OutputError: with what to do.
+        StorageError: nobody can say whether there are any.
     """
-    found = read_book(batches_path(real_file(output)))
+    folder = batches_path(real_file(output))
+    found = read_book(folder)
+    if found is not None and found.damaged:
+        raise damaged(folder / _NAME)
     if found is not None and found.open:
         raise OutputError(
             f"{output} has {len(found.open)} batches under way at {found.about and found.about.provider}; "
             "collect them with --mode batch. With --deadline 1s beside it they are cancelled, what they have "
             "answered is kept, and the other rows are sent online"
         )
+
+
+def damaged(book: Path) -> OutputError:
+    """The error of a book that cannot be read."""
+    return OutputError(
+        f"{book} is damaged, or another version's: it says which batches are under way. Nothing was sent. "
+        "Without the folder all open rows are bought again"
+    )
 
 
 class Book:
@@ -222,10 +243,7 @@ class Book:
             for entry in entries:
                 found.apply(entry)
         except (Damage, TypeError):
-            raise OutputError(
-                f"{self._file.path} is damaged, or another version's: it says which batches are under way. "
-                "Nothing was sent. Without the folder all open rows are bought again"
-            ) from None
+            raise damaged(self._file.path) from None
         if found.about is not None and found.about.form > FORM:
             raise OutputError(f"{self._file.path} was written by a newer fastbatch; use that one")
         if tail.end < self._file.end:
