@@ -132,6 +132,9 @@ class Till(Generic[ResponseT]):
                 provider, model = key
                 rates = self.book.rates(provider, self._names.get(key, model), now, served)
             if rates is not None and not rates.covers(tokens):
+                if tokens.details is not None and tokens.details.partial:
+                    self._counters.untold += 1
+                    return None
                 rates = None
         if rates is None:
             self._counters.lacks(f"{outcome.provider}:{outcome.model}")

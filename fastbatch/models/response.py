@@ -37,6 +37,7 @@ class UsageDetails(NamedTuple):
         searches: searches of the web that the provider made.
         tier: how it was served where that was not the usual way: `flex`, `priority`, `fast`; else "".
         place: where, if it had to be there and that is dearer: `us`; else "".
+        partial: whether it tells only one of prompt and completion, so that nobody can price it.
     """
 
     written: int = 0
@@ -52,6 +53,7 @@ class UsageDetails(NamedTuple):
     searches: int = 0
     tier: str = ""
     place: str = ""
+    partial: bool = False
 
 
 class Usage(NamedTuple):

@@ -115,9 +115,11 @@ class Rates:
         object.__setattr__(self, "_mosts", tuple(mosts))
 
     def covers(self, usage: Usage) -> bool:
-        """Whether all that a reply was served with has a price: searches are a part of nothing else."""
+        """Whether all that a reply took is told and has a price: searches are a part of nothing else."""
         details = usage.details
-        return details is None or not details.searches or self.search is not None or not self.costs
+        if details is None or not self.costs:
+            return True
+        return not details.partial and (not details.searches or self.search is not None)
 
     def price(self, usage: Usage) -> int:
         """What one reply costs, in pico-dollars; of what these rates do not cover, the tokens."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastbatch.models.response import Usage, UsageDetails
-from fastbatch.providers.hosted import NO_USAGE, count_of, tier_of
+from fastbatch.providers.hosted import NO_USAGE, count_of, is_count, tier_of
 
 _USUAL_TIERS = frozenset(("standard", "batch"))
 _USUAL_SPEEDS = frozenset(("standard",))
@@ -52,4 +52,5 @@ def _details(usage: dict[str, Any], written: int) -> UsageDetails:
         searches=count_of(tools.get("web_search_requests")) if isinstance(tools, dict) else 0,
         tier="-".join(filter(None, ways)),
         place=tier_of(usage.get("inference_geo"), _USUAL_PLACES),
+        partial=not (is_count(usage.get("input_tokens")) and is_count(usage.get("output_tokens"))),
     )

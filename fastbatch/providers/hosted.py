@@ -215,6 +215,11 @@ def count_of(value: Any) -> int:
     return value if type(value) is int and 0 < value < _MOST_TOKENS else 0
 
 
+def is_count(value: Any) -> bool:
+    """Whether it is a number of tokens that a reply can take, 0 among them."""
+    return type(value) is int and 0 <= value < _MOST_TOKENS
+
+
 def tier_of(said: Any, usual: frozenset[str]) -> str:
     """How a reply says that it was served, in lower case; "" for one of the usual ways, and for nonsense."""
     told = said.lower() if isinstance(said, str) else ""

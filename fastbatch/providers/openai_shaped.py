@@ -18,7 +18,7 @@ from fastbatch.models.response import ResponseWrapper, Usage
 from fastbatch.models.stream import StreamedCall
 from fastbatch.models.telling import Structured
 from fastbatch.providers.base import Model, ModelPage
-from fastbatch.providers.hosted import HostedProvider, can_be_recorded, count_of, loaded
+from fastbatch.providers.hosted import HostedProvider, can_be_recorded, count_of, is_count, loaded
 from fastbatch.providers.openai_batches import BatchRules, OpenAIBatches
 from fastbatch.providers.openai_details import details_of
 from fastbatch.providers.openai_errors import advise, classify
@@ -223,6 +223,9 @@ def read_usage(body: Any) -> Usage:
             found = _made(Usage, counts)
     else:
         found = Usage(*map(count_of, counts))
+        # Vectors have no completion; a negative count, and one that no model reaches, is none.
+        if found[0] + found[2] and "data" not in body and not (is_count(prompt) and is_count(completion)):
+            return found.detailed(details_of(body, ins, outs)._replace(partial=True))
     # A look at whether there is more must cost next to nothing: there is not, nearly always.
     if (
         body.get("service_tier", "default") != "default"

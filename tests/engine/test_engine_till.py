@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import orjson
 import pytest
-from fakes import FakeTransport, Held, answer_to, echo, manager_on, prompt_of, refusal
+from fakes import Collected, FakeTransport, Held, answer_to, echo, manager_on, prompt_of, refusal
 from prices import INPUT, OUTPUT, Prices, book
 
 from fastbatch import InMemoryCache, Limits, RetryPolicy, RunStopped, Window
@@ -464,3 +464,24 @@ async def test_what_is_left_is_not_called_used_up(cents, told):
     manager = manager_on(FakeTransport(), prices=book(), concurrency=1, budget_usd=Decimal(cents) / 100)
     with pytest.raises(RunStopped, match=told):
         await manager.run_async(rows)
+
+
+@pytest.mark.parametrize("said", ["7", None, -5, 10**17, 1e20, True, ...])
+@pytest.mark.parametrize("name", ["prompt_tokens", "completion_tokens"])
+async def test_half_a_usage_is_no_price(name, said):
+    """A reply that tells only one of prompt and completion is unpriced, and counts at its worst."""
+    reply = orjson.loads(answer_to("a").body)
+    reply["usage"][name] = said
+    if said is ...:
+        del reply["usage"][name]
+    heard, given = Collected(), row()
+    manager = manager_on(
+        FakeTransport(lambda call: HTTPReply(200, {}, orjson.dumps(reply))),
+        prices=book(),
+        budget_usd=1,
+        progress=heard,
+    )
+    (result,) = await manager.run_async([given])
+    bill = heard.events[-1].snapshot.bill
+    assert (result.ok, result.cost, bill.unpriced, bill.untold) == (True, None, 1, 1)
+    assert manager._settings.purse.look().spent == worst_of(given)
