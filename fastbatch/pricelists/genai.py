@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+import orjson
 from genai_prices import types
 from genai_prices.data import providers
 
@@ -39,7 +40,7 @@ _UPLIFTS = {"anthropic": {"us": [11, 10]}}
 def convert() -> dict[str, Any]:
     """The list as a table's data, with the days on which a price begins."""
     days: set[int] = set()
-    told = {each.id: _provider(each, days) for each in providers}
+    told = {each.id: orjson.dumps(_provider(each, days)).decode() for each in providers}
     return {"form": FORM, "days": sorted(days), "providers": told}
 
 

@@ -1,6 +1,6 @@
 """A price list in the form that all lists are brought into: plain data, made into listings when asked for.
 
-    {"form": 3, "days": [20605], "providers": {"openai": {
+    {"form": 4, "days": [20605], "providers": {"openai": {
         "fallback": ["mistral"], "batch": [1, 2, ["cached"]], "uplifts": {"us": [11, 10]},
         "models": [[name, condition, context, deprecated, entries, entries of other ways to be served]]}}}
 
@@ -8,7 +8,8 @@ An entry is `{"rates": {"input": 150000, "output": [600000, [[200000, 900000]]]}
 [begin, end], "when": {"processing": "batch"}}`; all but `rates` may be absent. A model may
 have a seventh member, its own `batch`: the part and the whole of what a batch pays, and what it pays in full.
 Rates are pico-dollars, days count from 1970, hours are seconds of a day; conditions are those of
-`pricing.matching`.
+`pricing.matching`. What is told of a provider may be a text of JSON: as objects a long list takes 4 MB, and a
+run asks for a provider or two.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Any
 
+import orjson
+
 from fastbatch.pricing.book import Stamp
 from fastbatch.pricing.listing import BatchShare, Entry, Hours, Listing
 from fastbatch.pricing.matching import matches
 from fastbatch.pricing.rates import Rate
 
-FORM = 3
+FORM = 4
 """Changes with the form, and with what is made of genai-prices, so that kept tables are made anew."""
 
 _EPOCH = date(1970, 1, 1).toordinal()
@@ -65,9 +68,10 @@ class PriceTable:
         Where it has no `models/gemini-2.5-flash`, that is `gemini-2.5-flash`; where it has no
         `gpt-5.2-20251211`, as gateways write it, that is the same with dashes in its date.
         """
-        told = self._providers.get(self._names.get(provider, provider))
-        if told is None or not model:
+        whose = self._names.get(provider, provider)
+        if whose not in self._providers or not model:
             return None
+        told = self._opened(whose)
         name = model.lower()
         bare = name.rpartition("models/")[2]
         spellings = dict.fromkeys((name, bare, _COMPACT_DAY.sub(r"\1-\2-\3", bare)))
@@ -77,16 +81,28 @@ class PriceTable:
         """All models that it has of a provider, or of everybody; not those that it borrows of others."""
         names = [self._names.get(provider, provider)] if provider else list(self._providers)
         for name in names:
-            told = self._providers.get(name, {"models": ()})
+            told = self._told(name)
             for row in told["models"]:
                 yield _listing(row, told)
+
+    def _told(self, name: str) -> dict[str, Any]:
+        told = self._providers.get(name, {"models": ()})
+        read: dict[str, Any] = orjson.loads(told) if isinstance(told, str) else told
+        return read
+
+    def _opened(self, name: str) -> dict[str, Any]:
+        """The same, and it stays read: who was asked for once will be again."""
+        told = self._told(name)
+        if name in self._providers:
+            self._providers[name] = told
+        return told
 
     def _look(self, told: dict[str, Any], name: str) -> Listing | None:
         for row in told["models"]:
             if matches(row[1], name):
                 return _listing(row, told)
         for other in told.get("fallback", ()):
-            for row in self._providers.get(other, {"models": ()})["models"]:
+            for row in self._opened(other)["models"]:
                 if matches(row[1], name):  # its ways of being served are the other provider's own
                     return _listing([*row[:5], []], told)
         return None

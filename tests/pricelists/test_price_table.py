@@ -63,6 +63,22 @@ def test_models_can_be_listed(table: PriceTable) -> None:
     assert list(table.models("nobody")) == []
 
 
+def test_what_nobody_asks_for_is_not_read() -> None:
+    """A text of JSON tells the same as what it stands for; all are read where all are asked for."""
+    texts = {name: orjson.dumps(told).decode() for name, told in TABLE["providers"].items()}
+    form = {"form": FORM, "providers": {**texts, "broken": "["}}
+    kept = PriceTable(form, Stamp("t", "", "0" * 12), {"ours": "their"})
+    plain = PriceTable(TABLE, Stamp("t", "", "0" * 12), {"ours": "their"})
+    for provider in (*plain.providers, "ours", "nobody"):
+        for model in ("m", "n", "nothing"):
+            assert kept.find(provider, model) == plain.find(provider, model)
+        assert list(kept.models(provider)) == list(plain.models(provider))
+    with pytest.raises(ValueError, match="unexpected end"):
+        kept.find("broken", "m")
+    with pytest.raises(ValueError, match="unexpected end"):
+        list(kept.models())
+
+
 def test_days_are_counted_from_1970() -> None:
     """There and back."""
     assert day(date(1970, 1, 1)) == 0
@@ -73,4 +89,4 @@ def test_days_are_counted_from_1970() -> None:
 @pytest.mark.skipif(version("genai-prices") != "0.2.3", reason="pins what is made of one version")
 def test_the_form_changes_with_what_is_made_of_the_list() -> None:
     """Kept files are known by FORM: change it, and then this digest, when the conversion changes."""
-    assert (FORM, digest(orjson.dumps(convert()))) == (3, "83f3fcc988a7")
+    assert (FORM, digest(orjson.dumps(convert()))) == (4, "11bf175499f7")
