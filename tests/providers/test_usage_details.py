@@ -83,7 +83,15 @@ ZEROS = {
         ("openai", response({"input_tokens": 9, "output_tokens": -1}), UsageDetails(partial=True)),
         ("openai", chat({"total_tokens": 14}), None),
         ("openai", chat({**BRIEF, "completion_tokens": 0}), None),
-        ("openai", {"object": "list", "data": [], "usage": {"prompt_tokens": 9, "total_tokens": 9}}, None),
+        (
+            "openai",
+            {
+                "object": "list",
+                "data": [{"object": "embedding", "index": 0, "embedding": [0.5]}],
+                "usage": {"prompt_tokens": 9, "total_tokens": 9},
+            },
+            None,
+        ),
         ("anthropic", message(input_tokens=9), UsageDetails(partial=True)),
         ("anthropic", message(input_tokens=9, output_tokens=5), None),
         (
