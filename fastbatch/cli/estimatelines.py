@@ -172,7 +172,7 @@ def _about(model: ModelEstimate, of: str) -> Iterator[str]:
             if model.unpriced == send
             else (f"{counted(model.unpriced, 'request')} without a price (in no sum)")
         )
-        yield f"{of}{what}: {names}."
+        yield f"{of}{what}: {names}. Is that the name? A price of your own goes into a table: --prices."
     if model.too_long:
         yield f"{of}{counted(model.too_long, 'prompt')} longer than the model's context: it will refuse them."
     if model.unbounded and not model.measured:
@@ -218,12 +218,14 @@ def _legend(found: Estimate) -> Iterator[str]:
     if len(slowest) == 1:
         yield f"What takes the time: {slowest.pop()}."
     about = sum(model.exact < model.plan.to_send for model in models)
+    billed = any(model.pilot is not None and model.pilot.prompt_ratio is not None for model in models)
     if not about:
-        yield "Tokens in are exact: counted with the model's vocabulary."
+        if not billed:
+            yield "Tokens in are exact: counted with the model's vocabulary."
     else:
         why = "" if found.vocabularies else "; pip install 'fastbatch[tokens]' counts OpenAI's exactly"
         yield f"~ stands before tokens in that are, or are in part, estimated rather than counted{why}."
-        if about < len(models):
+        if about < len(models) and not billed:
             yield "Tokens in without it are exact."
     bounded = [model for model in models if not model.measured and model.tokens_out.high]
     if bounded:
@@ -233,16 +235,17 @@ def _legend(found: Estimate) -> Iterator[str]:
         )
     elif any(not model.measured and model.tokens_out.high is None for model in models):
         yield "Low is the prompts alone; --pilot 50 measures the answers."
-    pilots = [model.pilot.rows for model in models if model.pilot is not None]
-    if pilots:
+    if any(model.pilot is not None for model in models):
         yield "A pilot's answers are in the cache: a run does not pay for them again."
-    if any(
-        model.measured and model.pilot is not None and model.pilot.rows < model.plan.to_send
+    asked = [
+        model.pilot.rows
         for model in models
-    ):
+        if model.measured and model.pilot is not None and model.pilot.rows < model.plan.to_send
+    ]
+    if asked:
         yield (
             "The ends hold the truth nine times out of ten. Rows of a kind that is rarer than one in "
-            f"{max(2, round(min(pilots) / _MISSED)):,} may have been missed, and are not in them."
+            f"{max(2, round(min(asked) / _MISSED)):,} may have been missed, and are not in them."
         )
     if any(model.cost is not None and model.cost.high != 0 for model in models):
         yield "Requests that are sent again (retries, answers that do not fit) come on top."

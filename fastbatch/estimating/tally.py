@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from fastbatch.engine.inputfile import Row
 from fastbatch.estimating.values import BadRow
 from fastbatch.models.response import Usage
-from fastbatch.pricing.book import BATCH, PriceBook
+from fastbatch.pricing.book import AS_USUAL, BATCH, PriceBook
 from fastbatch.pricing.bound import most_completion
 from fastbatch.pricing.rates import Rates
 from fastbatch.pricing.served import meant_by
@@ -176,6 +176,8 @@ class Tally:
         found = self._rates.get(key)
         if found is None:
             usual = self._book.rates(self._provider, model, self._moment, meant_by(self._provider, body))
+            if usual is None and body.get("service_tier") == "flex":  # a model that has no such tier
+                usual = self._book.rates(self._provider, model, self._moment, AS_USUAL)
             batch = self._book.rates(self._provider, model, self._moment, BATCH)
             # What is free has no batches.
             found = usual, batch if batch is not None and batch.costs else None

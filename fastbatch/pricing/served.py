@@ -47,6 +47,8 @@ def asked_for(provider: str, body: Mapping[str, Any], mode: Mode = "online") -> 
 def meant_by(provider: str, body: Mapping[str, Any]) -> Mapping[str, str]:
     """The one way in which a request asks to be served; what a workspace's settings may add is not in it."""
     tier = _tiers(body, "online")[-1]
+    if body.get("service_tier") == "flex" and (provider, "flex") not in _SAME:
+        tier = {"service_tier": "flex"}
     place = body.get("inference_geo")
     if provider not in _PLACES or not isinstance(place, str) or place == "global":
         return tier

@@ -1,5 +1,6 @@
 """The lines of an estimate, as people read them at 80 columns."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -124,6 +125,19 @@ def test_one_model_that_was_measured():
         "Requests that are sent again (retries, answers that do not fit) come on top.",
         "Prices: genai-prices 1.2.3 of 2026-11-09 (008c64687bc0).",
     ]
+
+
+def test_what_a_pilot_was_billed_is_not_called_counted():
+    """With a vocabulary, too: what was billed has replaced what was counted."""
+    told = lines(replace(MEASURED, exact=MEASURED.plan.to_send))
+    assert "Tokens in are exact: counted with the model's vocabulary." not in told
+
+
+def test_a_pilot_that_asked_nothing_misses_nothing():
+    """Its model is answered from the cache; how rare a kind may be is what the others asked."""
+    assert MEASURED.pilot is not None
+    nothing = replace(MEASURED, measured=False, pilot=replace(MEASURED.pilot, rows=0))
+    assert "  one in 26 may have been missed, and are not in them." in lines(MEASURED, nothing)
 
 
 def test_models_whose_plans_differ():

@@ -158,6 +158,16 @@ def test_what_a_workspace_may_add_is_in_no_estimate(rows):
     assert found.cost.low == 2 * found.batch.low
 
 
+@pytest.mark.parametrize(("model", "share"), [("gpt-5-mini", 2), ("gpt-4o-mini", 1)])
+def test_the_tier_that_requests_ask_for(tmp_path, model, share):
+    """Flex is half the price with OpenAI; a model without it is estimated as usual."""
+    usual = write_rows(tmp_path / "usual.jsonl", *ROWS)
+    flex = write_rows(tmp_path / "flex.jsonl", *({**row, "service_tier": "flex"} for row in ROWS))
+    found = [estimate(file, [f"openai:{model}"]).models[0].cost for file in (usual, flex)]
+    assert found[0].low == share * found[1].low
+    assert found[0].high == share * found[1].high
+
+
 def test_no_key_is_needed(rows):
     """Hosted providers are made without one, since nothing is sent."""
     found = estimate(rows, ["openai:gpt-4o-mini", "anthropic:claude-haiku-4-5", "gemini:gemini-2.5-flash"])

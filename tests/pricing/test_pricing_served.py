@@ -13,6 +13,8 @@ US = {"place": "us"}
     [
         ("openai", {}, AS_USUAL),
         ("openai", {"service_tier": "priority"}, {"service_tier": "priority"}),
+        ("openai", {"service_tier": "flex"}, {"service_tier": "flex"}),
+        ("groq", {"service_tier": "flex"}, AS_USUAL),
         ("openai", {"inference_geo": "us"}, AS_USUAL),
         ("anthropic", {}, AS_USUAL),
         ("anthropic", {"inference_geo": "global"}, AS_USUAL),
