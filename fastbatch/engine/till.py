@@ -21,7 +21,7 @@ from fastbatch.models.stats import Bill
 from fastbatch.pricing.book import PriceBook
 from fastbatch.pricing.bound import at_most
 from fastbatch.pricing.rates import Rates
-from fastbatch.pricing.served import ASKED_BY, asked_for, served_by
+from fastbatch.pricing.served import ASKED_BY, DEPLOYING, asked_for, served_by
 
 ResponseT = TypeVar("ResponseT")
 
@@ -167,9 +167,9 @@ class Till(Generic[ResponseT]):
         if rates is None and outcome.raw:
             body = outcome.body
             said = body.get("model") if isinstance(body, dict) else None
-            if isinstance(said, str) and said != model:
+            if isinstance(said, str):
                 rates = self.book.rates(provider, said, now)
-                if rates is not None and len(self._names) < _NAMES:
+                if len(self._names) < _NAMES:
                     self._names[provider, model] = said
                     self._known.clear()
         return rates
@@ -200,7 +200,8 @@ class Till(Generic[ResponseT]):
             InvalidRequest: nobody can say, and there is a cap; or it has no price, and such are refused.
         """
         rates, context = self._known_of(job, mode)
-        if not rates and self._unpriced == "deny":
+        unnamed = not rates and mode == "online" and self._is_unnamed(job)
+        if not rates and self._unpriced == "deny" and not unnamed:
             provider = self._groups[job.group].provider.name
             raise InvalidRequest(
                 f"there is no price for {provider}:{job.asked.body.get('model')}, and what has none is "
@@ -209,7 +210,7 @@ class Till(Generic[ResponseT]):
             )
         if self._purse is None:
             return 0
-        if not rates and self._unpriced == "ceiling":
+        if not rates and (self._unpriced == "ceiling" or unnamed):
             rates = [self.book.ceiling(self._wall())]
         worst = at_most(job.asked.endpoint, job.asked.body, rates, context)
         if worst is None:
@@ -218,6 +219,11 @@ class Till(Generic[ResponseT]):
                 "the row, or for all with --param max_tokens=1024 (params= in Python)"
             )
         return worst
+
+    def _is_unnamed(self, job: Job[ResponseT]) -> bool:
+        """Whether a reply may still say which model it is that a job asks for, under a cap."""
+        provider, model = self._groups[job.group].provider.name, job.asked.body.get("model")
+        return self._purse is not None and provider in DEPLOYING and (provider, model) not in self._names
 
     def _known_of(self, job: Job[ResponseT], mode: Mode = "online") -> _Known:
         """What a job's request may be billed by, from now until its reply is here."""
@@ -329,9 +335,12 @@ class Till(Generic[ResponseT]):
             return
         held = self._taken(job)
         if self._purse is not None:
-            # What has no price, or came without tokens, counts at its worst.
-            self._purse.settle(held, held if cost is None else cost)
-            self.charged += held if cost is None else cost
+            if cost is None:
+                # What has no price, or came without tokens, counts at its worst; where such may count for
+                # nothing, at that of the model that it is by now.
+                cost = min(held, self._guess(job)) if self._unpriced == "allow" else held
+            self._purse.settle(held, cost)
+            self.charged += cost
             self.look()
 
     def doubt(self, job: Job[ResponseT], *, told: bool = True) -> None:
@@ -356,7 +365,10 @@ class Till(Generic[ResponseT]):
         """A row is left open for want of money; the word that ends the run, where that is all there is."""
         assert self._purse is not None
         self._aside += 1
-        worst = self.worst(job)
+        try:
+            worst = self.worst(job)
+        except InvalidRequest:  # its deployment has turned out to be a model without a price
+            worst = self._least
         self._least = min(self._least or worst, worst)
         used_up = self._purse.look().used_up
         return self.verdict() if used_up or self._aside >= self._most_aside else None

@@ -17,6 +17,9 @@ _USUAL = ("default", "standard", "standard_only", "flex", "batch")
 ASKED_BY = frozenset(("service_tier", "speed", "inference_geo"))
 """Parameters of a request that `asked_for` goes by."""
 
+DEPLOYING = frozenset(("azure",))
+"""Providers whose requests name a deployment: which model that is, only a reply says."""
+
 
 def served_by(provider: str, details: UsageDetails | None, mode: Mode = "online") -> Mapping[str, str]:
     """How a reply was served, as price lists have it; empty for the usual way."""

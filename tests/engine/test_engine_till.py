@@ -24,6 +24,7 @@ from fastbatch.models.http import HTTPReply
 from fastbatch.pricing.book import PriceBook
 from fastbatch.pricing.listing import DAY, Entry, Listing
 from fastbatch.pricing.rates import Rate
+from fastbatch.providers.azure import AzureProvider
 from fastbatch.testing import ManualClock
 
 PICO = Decimal("0.000000000001")
@@ -485,3 +486,45 @@ async def test_half_a_usage_is_no_price(name, said):
     bill = heard.events[-1].snapshot.bill
     assert (result.ok, result.cost, bill.unpriced, bill.untold) == (True, None, 1, 1)
     assert manager._settings.purse.look().spent == worst_of(given)
+
+
+class Dearest(Prices):
+    """There is a model that costs a hundred times as much as those that are asked."""
+
+    def models(self, provider=""):
+        yield Listing("dear", (Entry({"input": Rate(100 * INPUT), "output": Rate(100 * OUTPUT)}),))
+
+
+@pytest.mark.parametrize("priced", [True, False])
+@pytest.mark.parametrize("unpriced", [None, "allow"])
+async def test_a_deployment_counts_as_the_dearest_until_a_reply_names_its_model(priced, unpriced):
+    """Under a cap: then it counts as that model, which is refused or counts for nothing without a price."""
+    held, rows = [], [row(name, model="my-deployment") for name in "ab"]
+    named = b'"m"' if priced else b'"unknown"'
+
+    def answer(call):
+        held.append(manager._settings.purse.look().held)
+        reply = echo(call)
+        return reply._replace(body=reply.body.replace(b'"m"', named))
+
+    manager = manager_on(
+        FakeTransport(answer),
+        provider=AzureProvider("key", base_url="https://x.openai.azure.com", env={}),
+        prices=PriceBook([Dearest("m")]),
+        concurrency=1,
+        budget_usd=1,
+        unpriced=unpriced,
+    )
+    results = await manager.run_async(rows)
+    more = 100 * len("my-deployment") - 100 * len("m")
+    usual = worst_of(rows[0]) + more
+    spent = manager._settings.purse.look().spent
+    assert held[0] == 100 * usual
+    if priced:
+        assert (held[1:], [result.cost for result in results]) == ([usual], [ANSWER * PICO] * 2)
+        assert spent == 2 * ANSWER
+    elif unpriced == "allow":
+        assert (held[1:], [result.cost for result in results], spent) == ([0], [None] * 2, 0)
+    else:
+        assert (held[1:], [result.ok for result in results]) == ([], [True, False])
+        assert spent == 100 * usual, "nobody knows what the first one cost"
