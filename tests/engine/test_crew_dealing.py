@@ -8,13 +8,14 @@ import pytest
 from fastbatch import LLMRequest, OpenAIProvider
 from fastbatch.engine.crew import run as crew_run
 from fastbatch.engine.crew.books import Answered, Books
-from fastbatch.engine.crew.forms import CACHED, OK, SHARED
+from fastbatch.engine.crew.forms import CACHED, OK, SHARED, write_picos
 from fastbatch.engine.crew.hand import Hand
 from fastbatch.engine.crew.reports import Reports
 from fastbatch.engine.crew.run import CrewRun
 from fastbatch.engine.events import Counters, Lost
 from fastbatch.engine.job import Job
-from fastbatch.errors import BadRequest
+from fastbatch.engine.purse import OutOfMoney, Purse
+from fastbatch.errors import BadRequest, RunStopped
 from fastbatch.models.response import ResponseWrapper, Usage
 
 PROVIDER = OpenAIProvider("key", base_url="http://fake.test/v1", env={})
@@ -193,7 +194,7 @@ class Ears:
         self.heard.append((member, sent, retries))
 
 
-def a_run(recorder=None, members=1, ears=None):
+def a_run(recorder=None, members=1, ears=None, purse=None):
     """A run whose source brings nothing."""
 
     async def nothing():
@@ -208,6 +209,7 @@ def a_run(recorder=None, members=1, ears=None):
         counters=Counters(),
         ears=ears or Ears(),
         recorder=recorder,
+        purse=purse,
     )
 
 
@@ -242,6 +244,21 @@ async def test_leave_to_send_is_for_the_member_that_asked(hand):
     records.then[0]()
     assert before.heads[-1] == ["sent", 1, []]
     assert hand.link.heads == []
+
+
+async def test_members_that_have_no_money_left_end_the_run(hand):
+    """In the words of one process, with the sums of all of them and of the end."""
+    purse = Purse(10**12)
+    run = a_run(purse=purse)
+    purse.hold(10**11)
+    told = orjson.loads(orjson.dumps(["poor", write_picos(2**80)]))
+    run._hear(hand, told, b"")
+    purse.settle(10**11, 10**9)
+    with pytest.raises(RunStopped, match=r"\$0\.001 are spent") as stop:
+        async for _ in run.blocks():
+            pass
+    assert isinstance(stop.value, OutOfMoney)
+    assert stop.value.least == 2**80
 
 
 @pytest.mark.parametrize("cost", [5, 2**80])

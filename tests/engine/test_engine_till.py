@@ -262,6 +262,22 @@ async def test_waiting_for_money_is_no_deadlock(concurrency):
     assert all(result.ok for result in await work)
 
 
+async def test_a_stop_tells_what_was_spent_in_the_end():
+    """What was on its way when there was no money for the next row is in the sum."""
+    held, rows = Held(), [row("a"), row("large", most=60_000)]
+    manager = manager_on(
+        FakeTransport(held), prices=book(), concurrency=2, budget_usd=budget_for(rows[0]) + 40 * ANSWER * PICO
+    )
+    manager._settings = replace(manager._settings, aside=1)
+    run = asyncio.ensure_future(manager.run_async(rows))
+    await held.arrived(1)
+    for _ in range(50):  # turns of the loop, in which the other row finds out
+        await asyncio.sleep(0)
+    held.release("a")
+    with pytest.raises(RunStopped, match=r"\$0\.0000000023 are spent"):
+        await run
+
+
 async def test_a_run_that_died_has_spent_the_worst(tmp_path):
     """What was on its way when it was killed may have been billed: the next run counts all of it."""
     given = row()
