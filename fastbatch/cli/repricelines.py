@@ -71,6 +71,7 @@ def _table(found: Repricing, width: int) -> Iterator[str]:
     rows = [("model", ("rows", "was", "is", "difference"))]
     for name, change in _greatest_first(found):
         total.rows += change.rows
+        total.new += change.new
         total.before += change.before
         total.after += change.after
         rows.append((name, _cells(change)))
@@ -89,7 +90,7 @@ def _cells(change: Change) -> tuple[str, str, str, str]:
     sign = "-" if difference < 0 else "+"
     return (
         f"{change.rows:,}",
-        f"${grouped(change.before)}",
+        "unpriced" if change.new == change.rows else f"${grouped(change.before)}",
         f"${grouped(change.after)}",
         f"{sign}${grouped(abs(difference))}",
     )
