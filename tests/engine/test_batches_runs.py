@@ -17,7 +17,7 @@ from fakes import Collected, SharedCache
 from fastbatch import OpenAIProvider, RetryPolicy
 from fastbatch.engine.batches import filling, shelf
 from fastbatch.errors import ConfigError, ConnectFailed, ConnectionLost, OutputError, RunStopped
-from fastbatch.models.http import HTTPCall
+from fastbatch.models.http import HTTPCall, HTTPReply
 from fastbatch.providers.anthropic import AnthropicProvider
 from fastbatch.simulator.incoming import Incoming
 from fastbatch.testing import ManualClock
@@ -213,6 +213,43 @@ async def test_either_file_may_be_missing(
     assert summary.ok == 30
     assert office.ids == names(30)
     assert bureau.stats.billed_again == 0
+
+
+@pytest.mark.parametrize(
+    "spoils",
+    [
+        lambda body: b"<html>\n<body>Please log in</body>\n</html>\n",
+        lambda body: b"<br>\n" * 100,
+        lambda body: b"",
+        lambda body: body[: len(body) // 2],
+        lambda body: b"<br>" + body,
+    ],
+)
+@pytest.mark.parametrize("times", [1, 3, 5])
+async def test_results_that_cannot_be_read_are_fetched_again(
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, spoils: Any, times: int
+) -> None:
+    """Their rows were paid for: none is asked a second time while nothing is to be read, or there is hope."""
+    office, bureau, fetches = Office(tmp_path, rows(20)), Bureau(clock), count(1)
+    plain = bureau._ask
+
+    def ask(call: HTTPCall) -> HTTPReply:
+        reply = plain(call)
+        if call.url.endswith("/content") and next(fetches) <= times:
+            return reply._replace(body=spoils(reply.body))
+        return reply
+
+    monkeypatch.setattr(bureau, "_ask", ask)
+    some_can_be_read = b"custom_id" in spoils(b'{"custom_id": "r"}\n' * 2)
+    if times == 5 and some_can_be_read:
+        assert (await office.run(bureau)).ok == 20
+        assert bureau.stats.batches["created"] == 2
+        return
+    if times == 5:
+        with pytest.raises(RunStopped, match="cannot be had"):
+            await office.run(bureau)
+    assert (await office.run(bureau)).ok == 20
+    assert bureau.stats.batches["created"] == 1
 
 
 async def test_the_deadline_finishes_online(tmp_path: Path, clock: ManualClock) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from fastbatch.engine.batches.batch import Batch
@@ -20,6 +21,7 @@ from fastbatch.providers.batches import ENQUEUED_TOKENS, BatchPage, BatchResult,
 _SETTLES = (0.0, 5.0, 10.0)
 _SLACK = 120.0  # seconds that the provider's clock may be behind ours
 _PAGES = 1000
+_FETCHES = 5  # downloads of results that cannot be read, until the run stops
 _MAYBE = frozenset((408, 409))  # refusals after which a batch may have been begun
 
 
@@ -135,31 +137,66 @@ class Desk:
     async def fetch(self, batch: Batch, status: BatchStatus) -> None:
         """Have all results of a batch that has ended on the disk, whole.
 
+        What says less than the provider has answered, and is not read throughout, is fetched again a few
+        times: asking its rows once more would have them paid for twice.
+
         Raises:
             StorageError: they could not be written.
-            Left, RunStopped: as `submit`.
+            Left, RunStopped: as `submit`; or nothing that can be read is to be had.
         """
         beside = scratch_path(batch.results)
-        try:
-            with beside.open("wb") as file:
-                for call in status.outputs:
-                    begin = file.tell()
-                    patience = Patience(self._caller)
-                    while True:
-                        try:
-                            await self._caller.download(call, file.write)
-                            break
-                        except RequestError as error:
-                            file.seek(begin)
-                            file.truncate()
-                            what = f"the results of batch {batch.id} cannot be had"
-                            await self._again(patience, error, what)
-                    file.write(b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(batch.results)
-        except OSError as error:
-            raise StorageError(storage_sentence(batch.results, error)) from None
+        patience, what = Patience(self._caller), f"the results of batch {batch.id} cannot be had"
+        for fetches in range(1, _FETCHES + 1):
+            try:
+                await self._download(batch, status, beside)
+                is_last = fetches == _FETCHES
+                if not status.outputs or self._is_whole(beside, status.answered, some=is_last):
+                    beside.replace(batch.results)
+                    return
+            except OSError as error:
+                raise StorageError(storage_sentence(batch.results, error)) from None
+            unread = BadResponse("what comes as results cannot be read")
+            await self._again(patience, unread, what)
+        raise self._stopped(unread, what)
+
+    async def _download(self, batch: Batch, status: BatchStatus, beside: Path) -> None:
+        """Write all results of a batch into a file beside their own."""
+        with beside.open("wb") as file:
+            for call in status.outputs:
+                begin = file.tell()
+                patience = Patience(self._caller)
+                while True:
+                    try:
+                        await self._caller.download(call, file.write)
+                        break
+                    except RequestError as error:
+                        file.seek(begin)
+                        file.truncate()
+                        await self._again(patience, error, f"the results of batch {batch.id} cannot be had")
+                file.write(b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _is_whole(self, path: Path, answered: int, *, some: bool) -> bool:
+        """Whether results may be all that a provider has, which says that so many were answered.
+
+        Read throughout are only those that do not look so: there are too few, or the first is none. `some`:
+        a line that can be read is enough.
+        """
+        if not answered:
+            return True
+        found = broken = 0
+        with path.open("rb") as file:
+            enough = sum(1 for line in file if line.strip()) >= answered
+            file.seek(0)
+            for line in file:
+                try:
+                    found += len(self._native.results(line))
+                except BadResponse:
+                    broken += 1
+                if enough and found and not broken:
+                    return True
+        return found > 0 and (some or not broken)
 
     def results(self, batch: Batch) -> Iterator[BatchResult]:
         """Everything that was fetched of a batch; a line that is no result is counted, and left out."""
