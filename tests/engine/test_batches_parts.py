@@ -213,7 +213,8 @@ def test_names_tell_their_batch_and_place(tmp_path: Path) -> None:
     assert len(shelf.name(batch, 10**9)) <= 64
     assert shelf.place(batch, name) == 4
     token = shelf.book.token
-    for other in (f"{token}-2-4", "other-1-4", f"{token}-1-5", f"{token}-1-", f"{token}-1-x", "", "x-1-4"):
+    far = f"{token}-1-" + "9" * 5000
+    for other in (f"{token}-2-4", "other-1-4", f"{token}-1-5", f"{token}-1-", f"{token}-1-x", "", far):
         assert shelf.place(batch, other) is None
     shelf.close()
 

@@ -542,6 +542,23 @@ async def test_where_no_names_are_kept_answers_tell_whose_a_batch_is(
     assert bureau.stats.batches["answered"] == 6
 
 
+async def test_what_was_fetched_of_somebody_else_is_left_alone_later_too(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    """A run that died before it looked whose results it had fetched leaves them to the next one."""
+    bureau = Bureau(clock, lose_replies=1, seconds=1000)
+    office = Office(tmp_path, [{**row, "max_tokens": 9} for row in rows(3)])
+    provider = AnthropicProvider("key", base_url="http://fake.test", env={})
+    run = office.begin(bureau, provider=provider)
+    bureau.drains(run)
+    await turned(clock, run.run())
+    bureau.after = lambda call: None
+    other = {"custom_id": "x1", "result": {"type": "canceled"}}
+    (office.batches / "1.results").write_text(json.dumps(other) + "\n")
+    assert (await office.run(bureau, provider=provider)).ok == 3
+    assert bureau.stats.batches["created"] == 1
+
+
 @pytest.mark.parametrize(
     ("options", "why"),
     [({"workers": 2}, "workers"), ({"streamed": True}, "stream")],

@@ -61,7 +61,9 @@ class Shelf:
         """The place of the request of this name; None for a name that is not ours."""
         token, _, rest = name.partition("-")
         number, _, place = rest.partition("-")
-        if token != self.book.token or number != str(batch.number) or not place.isdecimal():
+        if token != self.book.token or number != str(batch.number):
+            return None
+        if not place.isdecimal() or len(place) > len(str(batch.count)):
             return None
         return int(place) if int(place) < batch.count else None
 

@@ -295,6 +295,8 @@ class BatchSource(Generic[ResponseT]):
                 for jobs in _in_blocks(self._put_back(batch)):
                     yield jobs
         for batch in self._submitted():
+            if batch.candidates is not None and batch.results.exists() and not self._is_ours(batch):
+                batch.results.unlink()  # fetched by an earlier run, which did not come to look whose they are
             if batch.results.exists():
                 async with aclosing(self._collect(batch)) as answers:
                     async for jobs in answers:
