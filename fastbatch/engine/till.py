@@ -216,7 +216,8 @@ class Till(Generic[ResponseT]):
         if worst is None:
             raise InvalidRequest(
                 "nobody can say what this request costs at most, which a budget needs: give max_tokens in "
-                "the row, or for all with --param max_tokens=1024 (params= in Python)"
+                "the row, or for all with --param max_tokens=1024 (params= in Python); with tools that the "
+                "provider runs also max_tool_calls, or max_uses of each"
             )
         return worst
 
@@ -229,17 +230,29 @@ class Till(Generic[ResponseT]):
         """What a job's request may be billed by, from now until its reply is here."""
         now, body = self._now(), job.asked.body
         key = job.group, body.get("model")
-        plain = mode == "online" and ASKED_BY.isdisjoint(body)
+        plain = mode == "online" and ASKED_BY.isdisjoint(body) and "models" not in body
         if plain and (kept := self._known.get(key)) is not None:
             return kept
         book, provider = self.book, self._groups[job.group].provider.name
         name = self._names.get((provider, key[1]), key[1])
         end = self._until + self._patience + (_MINUTE if mode == "online" else _DAYS)
+        others = body.get("models")  # OpenRouter's, of which any may answer
+        names = [name, *(filter(_is_text, others) if isinstance(others, list) else ())]
         rates: dict[Rates, None] = {}
-        for served in asked_for(provider, body, mode):
-            rates |= dict.fromkeys(book.rates_within(provider, name, now, end, served))
-        listing = book.find(provider, name or "")
-        known = _Known(tuple(rates), 0 if listing is None else listing.context)
+        unknown = False
+        for each in names:
+            found = [
+                rate
+                for served in asked_for(provider, body, mode)
+                for rate in book.rates_within(provider, each, now, end, served)
+            ]
+            unknown = unknown or not found
+            rates |= dict.fromkeys(found)
+        listings = [book.find(provider, each or "") for each in names]
+        contexts = [0 if listing is None else listing.context for listing in listings]
+        if unknown and self._unpriced != "allow":
+            rates.clear()
+        known = _Known(tuple(rates), max(contexts) if all(contexts) else 0)
         if plain:
             if len(self._known) >= _NAMES:
                 self._known.clear()
@@ -433,3 +446,7 @@ class Till(Generic[ResponseT]):
             self._timer = None
         if waiting:
             self._timer = self._clock.call_at(self._clock.time() + _LOOK_AGAIN, self.look)
+
+
+def _is_text(name: Any) -> bool:
+    return isinstance(name, str)

@@ -34,6 +34,8 @@ _REFERENCES = frozenset(
 # Parameters by which the provider reads what it likes.
 _READS = frozenset(("mcp_servers", "plugins", "search_parameters", "web_search_options"))
 
+# Tools that the provider knows and the caller runs: their results come in a request of their own.
+_CALLERS = ("computer", "bash", "text_editor", "memory", "local_shell", "apply_patch")
 # What a request may say that refers to nothing, and asks for one answer; nearly all say nothing else.
 _PLAIN = frozenset(
     ("model", "messages", "max_tokens", "max_completion_tokens", "temperature", "top_p", "stop", "seed",
@@ -60,7 +62,8 @@ def bound(endpoint: str, body: dict[str, Any]) -> Bound:
 def at_most(endpoint: str, body: dict[str, Any], rates: Sequence[Rates], context: int) -> int | None:
     """What one request costs at most by any of these rates, in pico-dollars; None where nobody can say.
 
-    What has no bound of its own has the model's `context`, as far as that is known (not 0).
+    What has no bound of its own has the model's `context`, as far as that is known (not 0), each time that
+    the model reads: where the provider's own tools bring it something, once more after each call.
     """
     for each in rates:
         if each.costs:
@@ -69,13 +72,18 @@ def at_most(endpoint: str, body: dict[str, Any], rates: Sequence[Rates], context
         return 0
     prompt, completion = bound(endpoint, body)
     longest = context and context * _texts(endpoint, body)
-    if longest and (prompt is None or prompt > longest):
+    calls = 0
+    if prompt is None:
+        passes, calls = _passes(body)
+        prompt = longest * passes or None
+    elif longest and prompt > longest:
         prompt = longest
     if completion is None:
         completion = longest * _answers(body) or None
     if prompt is None or completion is None:
         return None
-    return max([each.worst(prompt, completion) for each in rates])
+    worst = max([each.worst(prompt, completion) for each in rates])
+    return worst + calls * max([0 if each.search is None else each.search.most(prompt) for each in rates])
 
 
 def most_completion(endpoint: str, body: dict[str, Any]) -> int | None:
@@ -137,7 +145,9 @@ def _prompt(body: dict[str, Any]) -> int | None:
     tools = body.get("tools")
     if isinstance(tools, list) and not all(map(_is_function, tools)):
         return None  # the provider's own read who knows what
-    if not _READS.isdisjoint(body):
+    if not _READS.isdisjoint(body) or isinstance(
+        body.get("prompt"), dict
+    ):  # a template that is kept elsewhere
         return None
     blobs: list[int] = []
     if not _find(body, blobs):
@@ -146,6 +156,29 @@ def _prompt(body: dict[str, Any]) -> int | None:
     count = len(messages) if isinstance(messages, list) else 1
     around = _AROUND + _AROUND_MESSAGE * count + (_AROUND_TOOLS if tools else 0)
     return _size(body) - sum(blobs) + len(blobs) * _PICTURE + around
+
+
+def _passes(body: dict[str, Any]) -> tuple[int, int]:
+    """How often a model may read for one request, and make a search; 0 and 0 where nothing bounds that."""
+    tools = body.get("tools")
+    own = [tool for tool in tools if not _is_function(tool)] if isinstance(tools, list) else []
+    if not own and _READS.isdisjoint(body):
+        return 1, 0
+    kinds = [tool.get("type") if isinstance(tool, dict) else None for tool in own]
+    looping = [tool for tool, kind in zip(own, kinds, strict=True) if _loops(kind)]
+    remote = "mcp_servers" in body
+    if not looping and not remote:
+        return 1, 1
+    calls = body.get("max_tool_calls")
+    if type(calls) is not int:
+        uses = [tool.get("max_uses") for tool in looping]
+        calls = -1 if remote or not all(type(each) is int and each >= 0 for each in uses) else sum(uses)
+    return (calls + 1, calls) if calls >= 0 else (0, 0)
+
+
+def _loops(kind: Any) -> bool:
+    """Whether the provider runs a tool of this type, and has the model go on with what it brings."""
+    return isinstance(kind, str) and not kind.startswith(_CALLERS)
 
 
 def _find(given: Any, blobs: list[int]) -> bool:
@@ -157,6 +190,9 @@ def _find(given: Any, blobs: list[int]) -> bool:
             blobs.append(_size(given))
             return True
         if given.get("type") in _DOCUMENTS or not _REFERENCES.isdisjoint(given):
+            return False
+        sound = given.get("audio")
+        if isinstance(sound, dict) and "id" in sound:  # of an earlier answer, which is kept elsewhere
             return False
         return all(_find(value, blobs) for value in given.values() if isinstance(value, dict | list))
     if isinstance(given, list):

@@ -544,3 +544,44 @@ async def test_a_deployment_counts_as_the_dearest_until_a_reply_names_its_model(
     else:
         assert (held[1:], [result.ok for result in results]) == ([], [True, False])
         assert spent == 100 * usual, "nobody knows what the first one cost"
+
+
+class TwoPrices(Prices):
+    """`dear` is ten times as dear as `m`; there is no other."""
+
+    def find(self, provider, model):
+        times = {"m": 1, "dear": 10}.get(model)
+        if times is None:
+            return None
+        return Listing(
+            model,
+            (Entry({"input": Rate(times * INPUT), "output": Rate(times * OUTPUT)}),),
+            context=50 * times,
+        )
+
+
+@pytest.mark.parametrize(
+    ("models", "unpriced", "times"),
+    [
+        (["m"], None, 1),
+        (["dear", "m"], None, 10),
+        (["dear", "other"], None, None),
+        (["dear", "other"], "allow", 10),
+    ],
+)
+async def test_of_several_models_the_dearest_counts(models, unpriced, times):
+    """Any of OpenRouter's may answer; with one that has no price the request has none."""
+    held, given = [], row(extra_body={"models": models})
+    manager = manager_on(
+        FakeTransport(lambda call: held.append(manager._settings.purse.look().held) or echo(call)),
+        prices=PriceBook([TwoPrices()]),
+        concurrency=1,
+        budget_usd=1,
+        unpriced=unpriced,
+    )
+    _, result = await manager.run_async([row("one model"), given])
+    assert result.ok is (times is not None)
+    if times is not None:
+        assert held[1] >= times * 50 * INPUT + times * 10 * OUTPUT
+    else:
+        assert "there is no price for" in result.error.message

@@ -63,6 +63,8 @@ def test_what_is_predicted_wrongly_is_paid_for():
         chat(tools=[{"googleSearch": {}}]),
         chat(mcp_servers=[{"type": "url", "url": "https://tools.test", "name": "t"}]),
         chat(web_search_options={}),
+        chat(prompt={"id": "pmpt_1"}),
+        {"model": "m", "messages": [{"role": "assistant", "audio": {"id": "audio_1"}}]},
         chat([{"type": "video_url", "video_url": {"url": "https://films.test/a.mp4"}}]),
         chat([{"type": "image_url", "image_url": {"url": "gs://bucket/film"}}]),
         chat([{"type": "image_url", "image_url": {"url": "https://films.test/a.mp4?key=1"}}]),
@@ -210,3 +212,30 @@ def test_the_worst_is_the_dearest_of_each():
         assert rates.worst(prompt, completion) == (
             prompt * dearest("input", *inside) + completion * dearest("output", *outside) + dearest("request")
         )
+
+
+SEARCH = {"type": "web_search"}
+
+
+@pytest.mark.parametrize(
+    ("more", "passes", "searches"),
+    [
+        ({"tools": [SEARCH]}, None, 0),
+        ({"tools": [SEARCH], "max_tool_calls": 3}, 4, 3),
+        ({"tools": [SEARCH], "max_tool_calls": 0}, 1, 0),
+        ({"tools": [SEARCH], "max_tool_calls": -1}, None, 0),
+        ({"tools": [{**SEARCH, "max_uses": 2}, {"type": "web_fetch", "max_uses": 1}]}, 4, 3),
+        ({"tools": [{**SEARCH, "max_uses": 2}, {"type": "web_fetch"}]}, None, 0),
+        ({"tools": [{**SEARCH, "max_uses": 2}], "mcp_servers": []}, None, 0),
+        ({"mcp_servers": []}, None, 0),
+        ({"tools": [{"type": "computer_20250124", "name": "computer"}]}, 1, 1),
+        ({"tools": [{"googleSearch": {}}]}, 1, 1),
+        ({"web_search_options": {}}, 1, 1),
+        ({"previous_response_id": "resp_1"}, 1, 0),
+    ],
+)
+def test_a_provider_reads_again_after_each_call_of_its_tools(more, passes, searches):
+    """Each fills the context and may be a search that is paid for; without a bound there is no worst."""
+    rates = Rates(Rate(1), Rate(100), search=Rate(7))
+    worst = at_most(CHAT, chat(max_tokens=5, **more), [rates], context=1_000)
+    assert worst == (None if passes is None else passes * 1_000 + 500 + 7 * searches)
