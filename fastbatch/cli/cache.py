@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from fastbatch.cli.words import agree
+
 if TYPE_CHECKING:
     from fastbatch.cache import DiskCache
 
@@ -70,9 +72,7 @@ def clear(
         if not _on_terminal():
             raise UsageError(f"not cleared: nobody can be asked about {cache.path} here; say --yes")
         found = _run(cache, cache.stats)
-        typer.confirm(
-            f"Remove {_answers(found.entries)} ({_readable(found.bytes)}) from {cache.path}?", abort=True
-        )
+        agree(f"Remove {_answers(found.entries)} ({_readable(found.bytes)}) from {cache.path}?")
     removed = _run(cache, cache.clear)
     typer.echo(f"Removed {_answers(removed)} from {cache.path}.")
 

@@ -127,6 +127,7 @@ def import_(
     """
     from fastbatch.assembly import open_book
     from fastbatch.cli.pricelines import change_lines
+    from fastbatch.cli.words import agree
     from fastbatch.errors import StorageError, UsageError
     from fastbatch.folders import own_prices
     from fastbatch.pricelists.imports import read_any
@@ -150,7 +151,7 @@ def import_(
     if not yes:
         if not sys.stdin.isatty():
             raise UsageError("not imported: nobody can be asked here; say --yes")
-        typer.confirm(f"Use these prices from now on ({own})?", abort=True)
+        agree(f"Use these prices from now on ({own})?")
     as_is = file.suffix != ".json" and not merge  # with its comments
     try:
         put(own, file.read_bytes() if as_is else as_toml(document).encode())

@@ -37,7 +37,7 @@ def reprice(
     from fastbatch.cli.costlines import problem_lines
     from fastbatch.cli.repricelines import reprice_lines, reprice_object
     from fastbatch.cli.results import results_path
-    from fastbatch.cli.words import columns, counted, say
+    from fastbatch.cli.words import agree, columns, counted, say
     from fastbatch.config import resolve
     from fastbatch.errors import UsageError
 
@@ -60,7 +60,7 @@ def reprice(
                 raise UsageError(
                     f"not written: nobody can be asked about {name} here; say --yes or --dry-run"
                 )
-            typer.confirm(f"Write {name}?", abort=True, err=True)
+            agree(f"Write {name}?")
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         written = write_adjustments(results, pricer, now, usage_of)
         say(f"{counted(written, 'adjustment')} written to {adjustments_path(Path(results))}.")

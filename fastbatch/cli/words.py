@@ -20,6 +20,22 @@ def say(*lines: str) -> None:
             typer.echo(line, err=True)
 
 
+def agree(question: str) -> None:
+    """Ask whether to go on, and end the command where the answer is no, or Ctrl-C.
+
+    Raises:
+        typer.Exit: 1 for no, 130 for Ctrl-C and for the end of the input; people have been told.
+    """
+    try:
+        code = 0 if typer.confirm(question, err=True) else 1
+    except typer.Abort:
+        code = 130
+        say("")  # behind the question
+    if code:
+        say("Nothing was changed.")
+        raise typer.Exit(code)
+
+
 def columns() -> int:
     """How wide a line may be: as `COLUMNS` says, or the terminal that stderr is."""
     told = os.environ.get("COLUMNS", "")

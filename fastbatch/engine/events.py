@@ -335,11 +335,14 @@ class Meter:
 
 
 def _projected(count: Counters, left: int | None) -> Decimal | None:
-    """What the whole run will cost if the rows that are left are like those that were done in it."""
-    done = count.ok + count.failed
-    if left is None or not done:
+    """What the whole run will cost if rows that are left are paid for as those were that were asked in it.
+
+    What the cache answers comes first: whoever took it for the rule would see half of the bill.
+    """
+    asked = count.ok + count.failed - count.cached - count.shared
+    if left is None or (left and asked <= 0):
         return None
-    return dollars(count.cost + count.cost * left // done)
+    return dollars(count.cost + (count.cost * left // asked if left else 0))
 
 
 def _time_left(left: int, rate: float, saturation: tuple[Saturation, ...]) -> float | None:

@@ -75,9 +75,9 @@ def test_nothing_is_written_unasked(folder: Path) -> None:
     assert not adjustments(folder).exists()
 
 
-@pytest.mark.parametrize(("said", "code"), [(b"y\n", 0), (b"n\n", 1)])
+@pytest.mark.parametrize(("said", "code"), [(b"y\n", 0), (b"n\n", 1), (b"\x04", 130)])
 def test_on_a_terminal_it_asks(folder: Path, said: bytes, code: int) -> None:
-    """And writes when the answer is yes."""
+    """And writes when the answer is yes; without one it is as after Ctrl-C."""
     ours, theirs = pty.openpty()
     process = start("reprice", "out.jsonl", "--prices", "prices.toml", cwd=folder, stdin=theirs)
     os.close(theirs)
@@ -86,6 +86,7 @@ def test_on_a_terminal_it_asks(folder: Path, said: bytes, code: int) -> None:
     os.close(ours)
     assert "Write 2 adjustments to out.jsonl.adjustments.jsonl?" in told
     assert process.returncode == code
+    assert ("Nothing was changed." in told) == (code != 0)
     assert adjustments(folder).exists() == (code == 0)
 
 

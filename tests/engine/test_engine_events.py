@@ -1,5 +1,7 @@
 """Counting and foretelling: what a run used, and when it will be done."""
 
+from decimal import Decimal
+
 import pytest
 from fakes import FakeTransport, asks, manager_on, refusal
 
@@ -77,3 +79,25 @@ async def test_the_results_usages_add_up_to_what_the_run_used():
     assert results[0].tokens.prompt_tokens > 0
     failed = await manager_on(FakeTransport(lambda call: refusal(400))).run_async(asks("a"))
     assert failed[0].usage == TokenStats()
+
+
+@pytest.mark.parametrize(
+    ("counts", "projected"),
+    [
+        ({"total": 10, "ok": 4, "cost": 40}, 100),
+        ({"total": 10, "ok": 4, "cached": 2, "cost": 20}, 80),  # the others may have to be paid for
+        ({"total": 10, "ok": 3, "failed": 1, "shared": 1, "cost": 30}, 90),
+        ({"total": 10, "ok": 10, "cost": 7}, 7),
+        ({"total": 4, "ok": 4, "cached": 4}, 0),
+        ({"total": 10, "ok": 4, "cached": 4}, None),
+        ({"total": None, "ok": 4, "cost": 40}, None),
+        ({"total": 10}, None),
+    ],
+)
+def test_what_all_of_it_will_cost(counts, projected):
+    """As much for each row that is left as for those that were asked; nobody knows before there is one."""
+    counters = Counters()
+    for name, count in counts.items():
+        setattr(counters, name, count)
+    found = Meter(counters, ManualClock()).picture().projected
+    assert found == (None if projected is None else projected * Decimal("0.000000000001"))
