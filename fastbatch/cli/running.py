@@ -33,6 +33,10 @@ def execute(input: str, output: str, resolved: Resolved) -> int:
         raise ConfigError(
             "is missing; name one with -m, such as -m openai:gpt-4o-mini or -m local:smollm2", key="model"
         )
+    if options.mode == "batch" and output == "-":
+        raise resolved.refused(
+            "mode", "has batches that may go on when a run has ended; name a file, beside which their ids are"
+        )
     listener = open_listener(resolved)
     with resolved.naming(response_format="schema", budget_usd="budget"):
         manager, kept_at = open_manager(options.model, resolved, listener)

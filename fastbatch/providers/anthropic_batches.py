@@ -64,7 +64,7 @@ class AnthropicBatches:
         older: those of requests that say how words are drawn, which the newest version of the API refuses.
     """
 
-    bounds = BatchBounds(100_000, 256_000_000)
+    bounds = BatchBounds(100_000, 256_000_000, names=False)
 
     def __init__(
         self, provider: AnthropicProvider, headers: Mapping[str, str], older: Mapping[str, str]

@@ -31,7 +31,7 @@ _ENDPOINT = "AZURE_OPENAI_ENDPOINT"
 _VERSION = "OPENAI_API_VERSION"
 _BY_DEPLOYMENT = frozenset((CHAT, COMPLETIONS, EMBEDDINGS))
 # Azure reads from the lines which endpoint is asked; what a batch says of it is always the same there.
-_BOUNDS = BatchBounds(100_000, 200_000_000)
+_BOUNDS = BatchBounds(100_000, 200_000_000, names=False)
 _IN_CHAT = "/chat/completions"
 _BATCHES = BatchRules(_BOUNDS, {CHAT: Spoken(CHAT, _IN_CHAT), RESPONSES: Spoken(RESPONSES, _IN_CHAT)})
 _BATCHES_BY_VERSION = BatchRules(_BOUNDS, {CHAT: Spoken(_IN_CHAT, _IN_CHAT)})

@@ -40,6 +40,8 @@ class BatchBounds(NamedTuple):
     """Within which a batch is done, or expires."""
     inputs: int | None = None
     """What all requests for embeddings may want embedded together; None where only rows and bytes count."""
+    names: bool = True
+    """Whether the provider surely keeps what a batch was called; else one of another name may be ours."""
 
 
 class BatchStatus(NamedTuple):

@@ -45,6 +45,7 @@ def test_nobody_to_ask(tmp_path: Path, words: tuple[str, ...], says: str) -> Non
         (("-m", "openai:m", "--mode", "batch", "--deadline", "soon"), "such as 6h"),
         (("-m", "openai:m", "--deadline", "6h"), "mode batch only"),
         (("-m", "openai:m", "--mode", "batches"), "--mode"),
+        (("-m", "openai:m", "--mode", "batch", "-o", "-"), "name a file"),
     ],
 )
 def test_what_is_refused(tmp_path: Path, options: tuple[str, ...], says: str) -> None:

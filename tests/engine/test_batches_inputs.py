@@ -93,3 +93,12 @@ def test_openai_bounds_texts() -> None:
     native = PROVIDER.batches
     assert native is not None
     assert native.bounds.inputs == 50_000
+
+
+def test_a_batch_that_waits_is_on_the_disk(tmp_path: Path) -> None:
+    """Hundreds of small ones may wait to be submitted: none of them holds its lines in memory."""
+    batch = Batch(tmp_path, 1, CHAT, "m")
+    batch.add("0" * 32, b"{}\n", 1)
+    batch.rest()
+    assert (tmp_path / "1.upload").read_bytes() == b"{}\n"
+    assert batch.lines() == b"{}\n"

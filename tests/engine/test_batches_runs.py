@@ -588,3 +588,23 @@ async def test_a_cancelled_batch_stops_the_run(tmp_path: Path, clock: ManualCloc
     assert (await office.run(bureau)).total == 20
     assert office.ids == names(20)
     assert bureau.stats.billed_again == 0
+
+
+async def test_where_names_are_kept_a_nameless_batch_is_nobodys_of_ours(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    """A submission that never arrived is not looked for among those of others: it is made again."""
+    bureau = Bureau(clock, seconds=30)
+    office = Office(tmp_path, rows(3))
+    begins = count(1)
+
+    def lost(call: HTTPCall) -> None:
+        if call.method == "POST" and call.url.endswith("/batches") and next(begins) == 1:
+            given = json.loads(call.body)
+            bureau.before = lambda call: None
+            bureau._ask(call._replace(body=json.dumps({**given, "metadata": None}).encode()))  # somebody's
+            raise ConnectionLost("the connection broke")
+
+    bureau.before = lost
+    summary = await office.run(bureau)
+    assert (summary.ok, bureau.stats.batches["created"]) == (3, 2)

@@ -464,7 +464,7 @@ def test_a_server_of_ones_own() -> None:
     assert isinstance(provider, Batching)
     native = provider.batches
     assert native is not None
-    assert native.bounds == (10, 1000, 24.0, None)
+    assert native.bounds == BatchBounds(10, 1000)
     line = native.line(LLMRequest(CHAT, {"model": "m", "messages": HI}), "r-1")
     assert orjson.loads(line)["url"] == "/chat"
     steps = native.submit(line, name="n", endpoint=CHAT, model="m", count=1)

@@ -100,6 +100,15 @@ class Batch:
         """All of them in turn."""
         return map(self.key, range(self.count))
 
+    def rest(self) -> None:
+        """Hold nothing of it in memory while it waits to be submitted.
+
+        Raises:
+            StorageError: it could not be written.
+        """
+        self._rows.flush()
+        self._upload.flush()
+
     def lines(self) -> bytes:
         """What is uploaded."""
         return self._upload.read()

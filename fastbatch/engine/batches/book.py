@@ -127,7 +127,7 @@ def refuse_open(output: Path) -> None:
         raise damaged(folder / _NAME)
     if found is not None and found.open:
         raise OutputError(
-            f"{output} has {len(found.open)} batches under way at {found.about and found.about.provider}; "
+            f"{output} has batches under way at {found.about and found.about.provider}; "
             "collect them with --mode batch. With --deadline 1s beside it they are cancelled, what they have "
             "answered is kept, and the other rows are sent online"
         )

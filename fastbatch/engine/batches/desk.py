@@ -122,7 +122,7 @@ class Desk:
             if after in seen or any(0 < status.created < since for status in page.batches):
                 break
             seen.add(after)
-        return [] if named else candidates
+        return [] if named or self._native.bounds.names else candidates
 
     async def look(self, batch: Batch) -> BatchStatus:
         """How a batch is; raises as `submit`."""

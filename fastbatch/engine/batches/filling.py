@@ -98,6 +98,8 @@ class Filling:
     def full(self) -> list[Batch]:
         """Those that hold as much as they may."""
         full, self._full = self._full, []
+        for batch in full:
+            batch.rest()
         return full
 
     def all(self) -> list[Batch]:
