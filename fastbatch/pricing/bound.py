@@ -83,6 +83,8 @@ def at_most(endpoint: str, body: dict[str, Any], rates: Sequence[Rates], context
     if prompt is None or completion is None:
         return None
     worst = max([each.worst(prompt, completion) for each in rates])
+    if not calls:
+        return worst
     return worst + calls * max([0 if each.search is None else each.search.most(prompt) for each in rates])
 
 
