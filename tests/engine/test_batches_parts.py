@@ -175,6 +175,14 @@ def test_damage_is_refused(tmp_path: Path) -> None:
         Shelf(folder, **about)
     with pytest.raises(OutputError, match="damaged"):
         refuse_open(tmp_path / "o")
+    for lost in (b"", b"\0" * 100, None):
+        path.unlink(missing_ok=True)
+        if lost is not None:
+            path.write_bytes(lost)
+        with pytest.raises(OutputError, match="damaged"):
+            refuse_open(tmp_path / "o")
+        with pytest.raises(OutputError, match="damaged"):
+            Shelf(folder, **about)
     path.unlink()
     path.mkdir()
     with pytest.raises(StorageError):

@@ -96,7 +96,9 @@ def read_book(folder: Path) -> Entries | None:
     try:
         *lines, torn = (folder / _NAME).read_bytes().split(b"\n")
     except (FileNotFoundError, NotADirectoryError):
-        return None
+        if not forgotten(folder):
+            return None
+        *lines, torn = (b"",)
     except OSError as error:
         raise StorageError(storage_sentence(folder, error)) from None
     found = Entries()
@@ -105,7 +107,13 @@ def read_book(folder: Path) -> Entries | None:
             found.apply(entry)
         elif line is not torn:
             found.damaged = True
+    found.damaged = found.damaged or (found.about is None and forgotten(folder))
     return found
+
+
+def forgotten(folder: Path) -> bool:
+    """Whether there are requests of batches in a folder, of which a book that says nothing must have told."""
+    return folder.is_dir() and any(folder.glob("*.keys"))
 
 
 def submitted(output: Path) -> list[Submitted]:
@@ -211,6 +219,11 @@ class Book:
     def done(self, number: int) -> None:
         """All its rows are on record."""
         self._write({"done": number})
+
+    @property
+    def path(self) -> Path:
+        """Where the file is."""
+        return self._file.path
 
     def remove(self) -> None:
         """Remove the file."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fastbatch.engine.batches.batch import Batch
-from fastbatch.engine.batches.book import Book
+from fastbatch.engine.batches.book import Book, damaged, forgotten
 from fastbatch.engine.done import key_number
 from fastbatch.engine.index import NumberTable
 from fastbatch.engine.journal.lines import storage_sentence
@@ -102,15 +102,18 @@ class Shelf:
         """
         self.close()
         try:
-            self.book.remove()  # first: what it does not speak of is nobody's
             for path in self._folder.iterdir():
-                path.unlink(missing_ok=True)
+                if path != self.book.path:
+                    path.unlink(missing_ok=True)
+            self.book.remove()  # last: requests without a book are a book that was lost
             self._folder.rmdir()
         except OSError as error:
             raise StorageError(storage_sentence(self._folder, error)) from None
 
     def _take_over(self, provider: str, identity: str, title: str) -> None:
         book, about = self.book, self.book.about
+        if about is None and forgotten(self._folder):
+            raise damaged(book.path)
         if about is not None and about.identity != identity and book.open:
             output = self._folder.with_suffix("")
             raise OutputError(
