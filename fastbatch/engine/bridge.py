@@ -23,6 +23,9 @@ def new_loop() -> asyncio.AbstractEventLoop:
     return uvloop.new_event_loop()
 
 
+_LOOK = 0.5  # seconds
+
+
 def run_sync(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run `work()` to its end in a new loop in a new thread, and return or raise what it does.
 
@@ -55,7 +58,9 @@ def run_sync(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     worker.start()
     try:
         # Not `join`: one that Ctrl-C interrupts takes the thread for ended from then on (CPython below 3.13).
-        over.wait()
+        # Not for ever: a signal that the system gives to another thread wakes nobody here.
+        while not over.wait(_LOOK):
+            pass
     except KeyboardInterrupt:
         begun.wait()
         for loop, task in started:
