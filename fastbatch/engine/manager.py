@@ -36,7 +36,7 @@ from fastbatch.engine.session import (
 )
 from fastbatch.engine.source import Rows
 from fastbatch.engine.streaming import Driven, blocks
-from fastbatch.engine.till import Unpriced
+from fastbatch.engine.tariff import Unpriced
 from fastbatch.engine.uncertain import OnUncertain
 from fastbatch.errors import ConfigError, RunStopped
 from fastbatch.formats.rows import RowSettings

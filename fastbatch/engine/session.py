@@ -36,7 +36,8 @@ from fastbatch.engine.run import PATIENCE, Recorder, Run
 from fastbatch.engine.settler import Settler
 from fastbatch.engine.store import AnswerStore, RecentAnswers
 from fastbatch.engine.streamed import StreamedTransport
-from fastbatch.engine.till import ASIDE, Till, Unpriced
+from fastbatch.engine.tariff import Tariff, Unpriced
+from fastbatch.engine.till import ASIDE, Till
 from fastbatch.engine.verdict import Judge
 from fastbatch.hashing import hash_and_size
 from fastbatch.limits.tokens import TokenEstimator
@@ -179,16 +180,17 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
             Hedge(settings.hedge, self._latencies, self.counters, settings.clock) if settings.hedge else None
         )
         self._settler = Settler(self._groups, settings.estimator, self.counters, self._latencies)
-        self.till: Till[ResponseT] = Till(
+        tariff: Tariff[ResponseT] = Tariff(
             settings.prices,
             groups=self._groups,
             counters=self.counters,
-            clock=settings.clock,
             wall=settings.wall,
             patience=settings.timeout.total,
-            purse=settings.purse,
+            capped=settings.purse is not None,
             unpriced=settings.unpriced,
-            aside=settings.aside,
+        )
+        self.till = Till(
+            tariff, counters=self.counters, clock=settings.clock, purse=settings.purse, aside=settings.aside
         )
         self._pipeline = Pipeline(
             groups=self._groups,

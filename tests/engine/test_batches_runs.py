@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,7 +17,7 @@ from batchfakes import Bureau, Office, names, rows, turned
 from fakes import Collected, SharedCache
 
 from fastbatch import OpenAIProvider, RetryPolicy
-from fastbatch.engine.batches import filling, shelf
+from fastbatch.engine.batches import filling, opening, shelf
 from fastbatch.errors import ConfigError, ConnectFailed, ConnectionLost, OutputError, RunStopped
 from fastbatch.models.http import HTTPCall, HTTPReply
 from fastbatch.providers.anthropic import AnthropicProvider
@@ -608,3 +610,15 @@ async def test_where_names_are_kept_a_nameless_batch_is_nobodys_of_ours(
     bureau.before = lost
     summary = await office.run(bureau)
     assert (summary.ok, bureau.stats.batches["created"]) == (3, 2)
+
+
+async def test_a_clock_that_is_ahead_of_the_providers(
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By half an hour: a batch whose beginning nobody heard of is found all the same, and not bought twice."""
+    monkeypatch.setattr(opening, "time", SimpleNamespace(time=lambda: time.time() + 1800))
+    bureau = Bureau(clock, lose_replies=1, seconds=30)
+    office = Office(tmp_path, [{**row, "max_tokens": 9} for row in rows(3)])
+    provider = AnthropicProvider("key", base_url="http://fake.test", env={})
+    summary = await office.run(bureau, provider=provider)
+    assert (summary.ok, bureau.stats.batches["created"]) == (3, 1)

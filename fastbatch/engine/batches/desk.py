@@ -19,7 +19,9 @@ from fastbatch.providers.batches import ENQUEUED_TOKENS, BatchPage, BatchResult,
 # Seconds between looks for a batch of which nobody knows whether it was begun: a request that was on its way
 # when its sender died arrives, and is listed, within these.
 _SETTLES = (0.0, 5.0, 10.0)
-_SLACK = 120.0  # seconds that the provider's clock may be behind ours
+# Seconds that the provider's clock may be behind ours. What is looked at in vain for that is told by its
+# results; what would not be looked at would be bought twice.
+_SLACK = 3600.0
 _PAGES = 1000
 _FETCHES = 5  # downloads of results that cannot be read, until the run stops
 _MAYBE = frozenset((408, 409))  # refusals after which a batch may have been begun

@@ -14,7 +14,7 @@ from fastbatch.engine.addresses import Places
 from fastbatch.engine.crew.sharedpurse import SharedPurse
 from fastbatch.engine.events import Listener
 from fastbatch.engine.session import Identical, Settings
-from fastbatch.engine.till import Unpriced
+from fastbatch.engine.tariff import Unpriced
 from fastbatch.errors import ConfigError
 from fastbatch.formats.rows import RowSettings
 from fastbatch.limits.tokens import TokenEstimator
