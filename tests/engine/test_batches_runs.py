@@ -615,7 +615,7 @@ async def test_where_names_are_kept_a_nameless_batch_is_nobodys_of_ours(
 async def test_a_clock_that_is_ahead_of_the_providers(
     tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By half an hour: a batch whose beginning nobody heard of is found all the same, and not bought twice."""
+    """By half an hour: a batch whose beginning nobody heard of is found, and not bought twice."""
     monkeypatch.setattr(opening, "time", SimpleNamespace(time=lambda: time.time() + 1800))
     bureau = Bureau(clock, lose_replies=1, seconds=30)
     office = Office(tmp_path, [{**row, "max_tokens": 9} for row in rows(3)])
