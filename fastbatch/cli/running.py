@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from fastbatch import __version__, registry
-from fastbatch.assembly import open_cache, open_route
+from fastbatch.assembly import open_book, open_cache, open_route
 from fastbatch.cli.onerun import OneRun
 from fastbatch.cli.streams import destination, spooled
 from fastbatch.cli.words import say
@@ -93,7 +93,7 @@ def open_manager(
             identical=options.identical,
             progress=listener,
             workers=options.workers,
-            prices=options.prices,
+            prices=open_book(None if options.prices is None else Path(options.prices).expanduser()),
             budget_usd=options.budget,
             unpriced=options.unpriced,
         )

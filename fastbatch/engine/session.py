@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 import time
@@ -180,7 +181,7 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
             Hedge(settings.hedge, self._latencies, self.counters, settings.clock) if settings.hedge else None
         )
         self._settler = Settler(self._groups, settings.estimator, self.counters, self._latencies)
-        tariff: Tariff[ResponseT] = Tariff(
+        self._tariff: Tariff[ResponseT] = Tariff(
             settings.prices,
             groups=self._groups,
             counters=self.counters,
@@ -190,7 +191,11 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
             unpriced=settings.unpriced,
         )
         self.till = Till(
-            tariff, counters=self.counters, clock=settings.clock, purse=settings.purse, aside=settings.aside
+            self._tariff,
+            counters=self.counters,
+            clock=settings.clock,
+            purse=settings.purse,
+            aside=settings.aside,
         )
         self._pipeline = Pipeline(
             groups=self._groups,
@@ -213,6 +218,8 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
         self._changes = Changes(self.tell)
 
     async def __aenter__(self) -> Self:
+        if self._settings.prices is default_prices:  # before anything is in flight, which would have to wait
+            self._tariff.lists = await asyncio.to_thread(default_prices)
         self._concurrency = self._clamped(self._settings.concurrency)
         more = spare(self._concurrency, self._settings.hedge)
         await self._transport.open(connections=self._concurrency + more)

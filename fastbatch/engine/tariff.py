@@ -42,6 +42,9 @@ class Tariff(Generic[ResponseT]):
         patience: seconds from when a request leaves until its reply, at most.
         capped: whether a request must have a worst case.
         unpriced: what becomes of models without a price; None: refused under a cap, and else allowed.
+
+    Attributes:
+        lists: the price lists, once they are open.
     """
 
     def __init__(
@@ -62,7 +65,7 @@ class Tariff(Generic[ResponseT]):
         self._patience = patience
         self._capped = capped
         self.unpriced: Unpriced = unpriced or ("deny" if capped else "allow")
-        self._opened: PriceBook | None = None
+        self.lists: PriceBook | None = None
         self._rates: dict[tuple[str, str | None], tuple[Rates | None, str]] = {}  # and whose they are
         self._known: dict[tuple[int, Any], _Known] = {}  # of requests that ask for nothing in particular
         self._until = 0.0  # the end of the minute for which these hold
@@ -102,9 +105,9 @@ class Tariff(Generic[ResponseT]):
     @property
     def book(self) -> PriceBook:
         """The price lists."""
-        if self._opened is None:
-            self._opened = self._open()
-        return self._opened
+        if self.lists is None:
+            self.lists = self._open()
+        return self.lists
 
     def _now(self) -> float:
         """The time; with each minute what is remembered of prices is forgotten."""
@@ -132,7 +135,7 @@ class Tariff(Generic[ResponseT]):
     @property
     def stamps(self) -> tuple[str, ...]:
         """The price lists that were looked at."""
-        return () if self._opened is None else tuple(map(str, self._opened.stamps))
+        return () if self.lists is None else tuple(map(str, self.lists.stamps))
 
     def worst(self, job: Job[ResponseT], mode: Mode = "online") -> int:
         """What a request of this job costs at most; 0 where it counts for nothing.
