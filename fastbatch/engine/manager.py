@@ -498,8 +498,8 @@ def _route(given: Provider[Any] | Sequence[Provider[Any]] | Route | str) -> Rout
 
 def _prices(given: str | Path | PriceBook | None) -> Callable[[], PriceBook]:
     """What opens the price lists; a file of the user's own is read now, so that its mistakes are told now."""
-    if given is None:
-        return default_prices
+    if given is None:  # not in the middle of a run, which would have to wait
+        return partial(_same, default_prices())
     if isinstance(given, PriceBook):
         return partial(_same, given)
     book: PriceBook = registry.find("assembly", "book")(Path(given))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -219,10 +217,6 @@ class Session(AbstractAsyncContextManager["Session[ResponseT]"], Generic[Respons
         self._changes = Changes(self.tell)
 
     async def __aenter__(self) -> Self:
-        if self._settings.prices is default_prices:  # before anything is in flight, which would have to wait
-            loop = asyncio.get_running_loop()
-            with ThreadPoolExecutor(1) as thread:  # one of its own, which is gone when they are open
-                self._tariff.lists = await loop.run_in_executor(thread, default_prices)
         self._concurrency = self._clamped(self._settings.concurrency)
         more = spare(self._concurrency, self._settings.hedge)
         await self._transport.open(connections=self._concurrency + more)
