@@ -35,7 +35,7 @@ class Tariff(Generic[ResponseT]):
     """Looks prices up, once a minute for each model.
 
     Args:
-        prices: opens the price lists when the first answer comes.
+        prices: gives the price lists.
         groups: where requests go, as the jobs count them.
         counters: count answers without a price.
         wall: seconds since 1970.

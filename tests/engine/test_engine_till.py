@@ -585,3 +585,13 @@ async def test_of_several_models_the_dearest_counts(models, unpriced, times):
         assert held[1] >= times * 50 * INPUT + times * 10 * OUTPUT
     else:
         assert "there is no price for" in result.error.message
+
+
+async def test_price_lists_are_open_before_a_run(monkeypatch):
+    """With the manager: a run that opened them would let everything that is in flight wait."""
+    opened = []
+    monkeypatch.setattr("fastbatch.engine.manager.default_prices", lambda: opened.append(1) or book())
+    manager = manager_on(FakeTransport())
+    assert len(opened) == 1
+    (result,) = await manager.run_async([row()])
+    assert (result.cost, len(opened)) == (ANSWER * PICO, 1)
